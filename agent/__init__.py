@@ -1,0 +1,3 @@
+"""The agent: one light daemon per GPU host; `agent.wire` is the contract it publishes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,142 @@
+"""Bytes to frames and back, sans-I/O: whoever owns the socket feeds what arrived and gets whole frames.
+
+A frame travels as a big-endian uint32 length and a msgpack array `[kind, body]`. The length is checked before
+anything is buffered. Kinds and keys that a newer minor added are skipped and counted in `Decoder.skipped`.
+"""
+
+import struct
+from typing import Any
+
+import msgpack
+
+from agent.wire import limits, version
+from agent.wire.errors import WireError
+from agent.wire.frames import (
+    Ack,
+    Bye,
+    Error,
+    EventFrame,
+    Facts,
+    Frame,
+    FrameKind,
+    Gap,
+    Hello,
+    Layout,
+    Ping,
+    Pong,
+    Sample,
+    Snapshot,
+    Subscribe,
+    Synced,
+    sample_body,
+    sample_from,
+)
+from agent.wire.shape import clean, pack, unpack
+
+FRAMES: tuple[type[Any], ...] = (
+    Hello, Subscribe, Layout, Snapshot, Synced, Sample, Facts, EventFrame, Gap, Ack, Ping, Pong, Error, Bye,
+)  # fmt: skip
+_BY_KIND: dict[int, type[Any]] = {int(frame.KIND): frame for frame in FRAMES}
+_LENGTH = struct.Struct(">I")
+
+
+def encode(frame: Frame, limit: int = limits.FROM_AGENT_BYTES) -> bytes:
+    """The bytes of one frame.
+
+    Raises:
+        WireError: it would be larger than the peer accepts.
+    """
+    body: Any = sample_body(frame) if isinstance(frame, Sample) else pack(frame)
+    data = msgpack.packb([int(frame.KIND), body])
+    if len(data) > limit:
+        raise WireError(f"a {frame.KIND.name.lower()} frame of {len(data)} bytes exceeds {limit}")
+    return _LENGTH.pack(len(data)) + bytes(data)
+
+
+class Decoder:
+    """One direction of one session. After a `WireError` it must be thrown away with its session."""
+
+    def __init__(self, limit: int, *, preamble: bool = True) -> None:
+        self.limit = limit
+        self.skipped = 0
+        self._buffer = bytearray()
+        self._waiting = preamble
+
+    @property
+    def started(self) -> bool:
+        """Whether the preamble has been seen."""
+        return not self._waiting
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that `data` completes.
+
+        Raises:
+            WireError: the peer broke the contract; says how.
+        """
+        self._buffer += data
+        if self._waiting and not self._find_preamble():
+            return []
+        frames: list[Frame] = []
+        start, end = 0, len(self._buffer)
+        while end - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, start)
+            if length > self.limit:
+                raise WireError(f"a frame of {length} bytes exceeds {self.limit}")
+            if end - start - _LENGTH.size < length:
+                break
+            start += _LENGTH.size
+            frame = self._decode(bytes(self._buffer[start : start + length]))
+            start += length
+            if frame is not None:
+                frames.append(frame)
+        if start:
+            del self._buffer[:start]
+        return frames
+
+    def banner(self) -> str:
+        """What came instead of a preamble, harmless and short: for the diagnosis."""
+        return clean(self._buffer[:400].decode("utf-8", "replace")).strip()
+
+    def _find_preamble(self) -> bool:
+        at = self._buffer.find(version.MAGIC)
+        if at < 0 or len(self._buffer) < at + len(version.PREAMBLE):
+            if len(self._buffer) > limits.BANNER_BYTES + len(version.PREAMBLE):
+                raise WireError(f"this is no gpu-cockpit agent; it said: {self.banner()!r}")
+            return False
+        if at > limits.BANNER_BYTES:
+            raise WireError(f"this is no gpu-cockpit agent; it said: {self.banner()!r}")
+        major = self._buffer[at + len(version.MAGIC)]
+        if major != version.MAJOR:
+            raise WireError(f"the peer speaks protocol {major}, this one speaks {version.MAJOR}")
+        del self._buffer[: at + len(version.PREAMBLE)]
+        self._waiting = False
+        return True
+
+    def _decode(self, data: bytes) -> Frame | None:
+        try:
+            message = msgpack.unpackb(
+                data,
+                raw=False,
+                strict_map_key=True,
+                max_str_len=limits.TEXT * 4,
+                max_bin_len=limits.BLOB,
+                max_array_len=limits.ITEMS,
+                max_map_len=limits.ITEMS,
+                max_ext_len=0,
+            )
+        except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+            raise WireError(f"not msgpack: {error}") from None
+        if not isinstance(message, list) or len(message) < 2 or type(message[0]) is not int:
+            raise WireError("a frame is an array of kind and body")
+        kind, body = message[0], message[1]
+        if kind == FrameKind.SAMPLE:
+            return sample_from(body)
+        known = _BY_KIND.get(kind)
+        if known is None:
+            self.skipped += 1
+            return None
+        unknown: list[str] = []
+        frame: Frame = unpack(known, body, unknown)
+        if unknown:
+            self.skipped += len(unknown)
+        return frame

@@ -1,0 +1,47 @@
+"""Errors a cockpit's user can cause or meet, each one sentence: what happened, to what, what to try.
+
+CockpitError
+├── UsageError        the command line is wrong (exit 2)
+├── InventoryError    the fleet file is wrong (exit 2)
+├── LinkError         a host cannot be reached or does not answer as it should; carries the link state (exit 3)
+└── TerminalError     the terminal is too small or none (exit 2)
+"""
+
+
+class CockpitError(Exception):
+    """Base of all that the cockpit raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(CockpitError):
+    """The command line is wrong."""
+
+    exit_code = 2
+
+
+class InventoryError(CockpitError):
+    """The fleet file is wrong; says file, key and the nearest valid key."""
+
+    exit_code = 2
+
+
+class TerminalError(CockpitError):
+    """The terminal is too small, or there is none."""
+
+    exit_code = 2
+
+
+class LinkError(CockpitError):
+    """A host cannot be reached or does not answer as it should.
+
+    `state` is one of the link states of `cockpit.link.state`, `hint` what to try, `hop` the hop that failed.
+    """
+
+    exit_code = 3
+
+    def __init__(self, state: str, says: str, hint: str = "", hop: str = "") -> None:
+        super().__init__(says)
+        self.state = state
+        self.hint = hint
+        self.hop = hop
