@@ -10,13 +10,14 @@ from agent.wire.errors import WireError
 from agent.wire.shape import (
     blob,
     choice,
+    flag,
     mapping,
     optional,
     plain,
     real,
     record,
     sequence,
-    text,
+    string,
     tree,
     whole,
     wired,
@@ -105,7 +106,7 @@ class Layout:
 class Block:
     """One (table, cadence class, level): packed columns in schema order, captured together at `at_ms`.
 
-    `at_ms` is data milliseconds on the clock of `Hello.mono`. `data` and `exceptions` are described in `agent.wire.block`.
+    `at_ms`: data milliseconds on the clock of `Hello.mono`. `data`, `exceptions`: see `agent.wire.block`.
     """
 
     scope: Scope

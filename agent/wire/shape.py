@@ -6,7 +6,7 @@ A shape is a function `object -> value` that raises `WireError`. Dataclass field
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -166,14 +166,14 @@ def wired(shape: Shape[Any], **kwargs: Any) -> Any:
 
 
 @cache
-def _fields(kind: Any) -> tuple[tuple[str, Shape[Any], bool], ...]:
+def _fields(kind: Hashable) -> tuple[tuple[str, Shape[Any], bool], ...]:
     return tuple(
         (
             field.name,
             field.metadata["shape"],
             field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
         )
-        for field in dataclasses.fields(kind)
+        for field in dataclasses.fields(cast("Any", kind))
     )
 
 
