@@ -1,0 +1,23 @@
+"""For every test: what the machine lacked is said at the end, never whispered."""
+
+from collections import Counter
+
+import pytest
+
+from tests.lab import HOW, LEFT_OUT
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was left out for want of root or packages, and how to get it."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if LEFT_OUT in text:
+            reasons[text.split(LEFT_OUT, 1)[1]] += 1
+    if not reasons:
+        return
+    terminalreporter.section("LEFT OUT ON THIS MACHINE", sep="=", yellow=True, bold=True)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count:4d} test{'s' if count > 1 else ' '} need {reason}", yellow=True)
+    terminalreporter.write_line(HOW, yellow=True)
