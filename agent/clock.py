@@ -1,10 +1,9 @@
 """The only place in the agent that reads a clock or sleeps.
 
 Data time (`wall`, `monotonic`) may be scaled and shifted for simulated fleets. Intervals and read deadlines
-are always real time: `sleep` and `real` never scale.
+are always real time: `sleep` and `real` never scale. asyncio is imported by the first sleep: `once` never sleeps.
 """
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,6 +56,8 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio
+
         await asyncio.sleep(seconds)
 
 
@@ -84,4 +85,6 @@ class ScaledClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio
+
         await asyncio.sleep(seconds)

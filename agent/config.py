@@ -1,0 +1,212 @@
+"""One TOML file becomes one frozen `AgentConfig`; an absent default file means all defaults.
+
+Nothing is guessed: an unknown key, a wrong type or a value out of range is a `ConfigError` that names file and key.
+"""
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from agent.errors import ConfigError
+
+DEFAULT_FILE = Path("/etc/gpu-cockpit/agent.toml")
+SOCKET = Path("/run/gpu-cockpit/agent.sock")
+STATE_DIR = Path("/var/lib/gpu-cockpit")
+MAX_BYTES = 1024 * 1024
+
+Check = Callable[[object], Any]
+
+
+class _Wrong(Exception):
+    """What a value should have been."""
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _Wrong("a path in quotes")
+    path = Path(value)
+    if not path.is_absolute():
+        raise _Wrong("an absolute path")
+    return path
+
+
+def _text(limit: int) -> Check:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not value or len(value) > limit or not value.isprintable():
+            raise _Wrong(f"printable text of 1 to {limit} characters")
+        return value
+
+    return check
+
+
+def _seconds(low: float, high: float) -> Check:
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise _Wrong(f"a number of seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def _count(low: int, high: int) -> Check:
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _Wrong(f"a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _mode(value: object) -> int:
+    try:
+        mode = int(value, 8) if isinstance(value, str) else -1
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise _Wrong('an octal mode in quotes, such as "0660"')
+    return mode
+
+
+def _labels(value: object) -> Mapping[str, str]:
+    if not isinstance(value, dict) or len(value) > 32:
+        raise _Wrong('a table of at most 32 texts, such as pool = "prod"')
+    text = _text(128)
+    for name, item in value.items():
+        if not name or len(name) > 64 or not name.isprintable():
+            raise _Wrong("a table whose keys are printable and at most 64 characters long")
+        try:
+            text(item)
+        except _Wrong as wrong:
+            raise _Wrong(f"{wrong} at {name!r}") from None
+    return MappingProxyType(dict(value))
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """All an operator may set. `host_id` and `host_name` empty: the machine's own; `gpus_expected` None: as many as
+    were ever seen; `labels` are those of the cockpit's columns: pool, rack, role and what a site adds."""
+
+    socket: Path = SOCKET
+    state_dir: Path = STATE_DIR
+    interval_s: float = 1.0
+    host_id: str = ""
+    host_name: str = ""
+    gpus_expected: int | None = None
+    labels: Mapping[str, str] = MappingProxyType({})
+    socket_mode: int = 0o660
+    socket_group: str = ""
+    kernel_log: Path = Path("/dev/kmsg")
+    sysfs: Path = Path("/sys")
+    proc: Path = Path("/proc")
+
+
+_CHECKS: dict[str, Check] = {
+    "socket": _path,
+    "state_dir": _path,
+    "interval_s": _seconds(0.5, 60),
+    "host_id": _text(64),
+    "host_name": _text(128),
+    "gpus_expected": _count(0, 1024),
+    "labels": _labels,
+    "socket_mode": _mode,
+    "socket_group": _text(64),
+    "kernel_log": _path,
+    "sysfs": _path,
+    "proc": _path,
+}
+KEYS = tuple(_CHECKS)
+
+
+def load(path: Path | None = None) -> AgentConfig:
+    """The configuration in `path`; without one, that of the default file, which may be absent.
+
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or says something the agent does not know.
+    """
+    file = path or DEFAULT_FILE
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        if path is None:
+            return AgentConfig()
+        raise ConfigError(f"{file}: there is no such file; leave --config out to run with defaults") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}; check its owner and mode") from None
+    if len(content) > MAX_BYTES:
+        raise ConfigError(f"{file}: larger than {MAX_BYTES} bytes; this is no agent configuration")
+    return parse(content, str(file))
+
+
+def parse(content: bytes, file: str) -> AgentConfig:
+    """The configuration that `content` describes; `file` is its name in errors.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    import tomllib  # here: `once` starts in milliseconds and mostly meets no file
+
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{file}: not valid TOML: nested too deep") from None
+    return AgentConfig(**{key: _checked(file, key, value) for key, value in table.items()})
+
+
+def _checked(file: str, key: str, value: object) -> Any:
+    check = _CHECKS.get(key)
+    if check is None:
+        import difflib  # here: only for those who mistyped
+
+        near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(KEYS)}"
+        raise ConfigError(f"{file}: unknown key {key[:64]!r}; {hint}")
+    try:
+        return check(value)
+    except _Wrong as wrong:
+        raise ConfigError(f"{file}: {key} must be {wrong}, not {_shown(value)}") from None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class HostIdentity:
+    """Who this host is: `host_id` for ever, `boot_id` until the next boot, `name` for people."""
+
+    host_id: str
+    name: str
+    boot_id: str
+
+
+def identify(config: AgentConfig) -> HostIdentity:
+    """The identity of the machine this runs on; what the configuration names wins.
+
+    The host id is a hash: /etc/machine-id itself is not to be shown to others (machine-id(5)). Hosts without one, or
+    cloned with one, need `host_id` in their configuration.
+    """
+    name = config.host_name or socket.gethostname()
+    machine = _word(Path("/etc/machine-id")) or _word(Path("/var/lib/dbus/machine-id")) or f"name:{name}"
+    host_id = config.host_id or hashlib.sha256(f"gpu-cockpit:{machine}".encode()).hexdigest()[:16]
+    boot_id = _word(config.proc / "sys/kernel/random/boot_id") or "unknown-boot"
+    return HostIdentity(host_id, name, boot_id)
+
+
+def _word(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            return file.read(256).decode("ascii", "replace").strip()[:64]
+    except OSError:
+        return ""
