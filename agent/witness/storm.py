@@ -1,0 +1,45 @@
+"""Caps a storm of events: so many a minute and host, the rest counted. The first of each key always passes."""
+
+from dataclasses import dataclass, field
+
+KEYS = 256  # different faults told apart within one window; more share one count
+Key = tuple[str, int, str]  # kind, code, subject
+OTHERS: Key = ("other events", 0, "host")
+
+
+@dataclass(slots=True)
+class Storm:
+    """At most `per_window` events within `window_s`, plus the first of each key.
+
+    `counts` is what one pass of the window left out, by key.
+    """
+
+    per_window: int
+    window_s: float = 60.0
+    counts: dict[Key, int] = field(default_factory=dict)
+    _since: float = 0.0
+    _passed: int = 0
+    _seen: set[Key] = field(default_factory=set)
+
+    def admits(self, key: Key, mono: float) -> bool:
+        """Whether one more event of `key` may pass at `mono`; otherwise it has been counted."""
+        if not self._seen:
+            self._since = mono
+        if self._passed < self.per_window or (key not in self._seen and len(self._seen) < KEYS):
+            self._passed += 1
+            if len(self._seen) < KEYS:
+                self._seen.add(key)
+            return True
+        if key not in self._seen:
+            key = OTHERS
+        self.counts[key] = self.counts.get(key, 0) + 1
+        return False
+
+    def closed(self, mono: float) -> dict[Key, int]:
+        """What a window that has ended at `mono` left out; empty while it runs."""
+        if not self._seen or mono - self._since < self.window_s:
+            return {}
+        counts, self.counts = self.counts, {}
+        self._passed = 0
+        self._seen.clear()
+        return counts
