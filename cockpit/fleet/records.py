@@ -1,0 +1,144 @@
+"""PURE. What the fleet knows, as records; columns live in `cockpit.fleet.table`.
+
+Wire frames end in `cockpit.fleet.state`; everything that draws or prints reads these records. A record never invents a
+value: what is not known is empty, None or NaN, and says so by its quality, its age or its state.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Any
+
+from agent.wire.specs import Event, Finding, RuleSpec, Severity
+from cockpit.fleet.facts import GpuFacts, Process, Reason
+from cockpit.fleet.link_state import LinkState, LinkStatus
+
+
+class GpuState(IntEnum):
+    """What the roll call says about one GPU. Lost and missing ones keep their row as a tombstone."""
+
+    OK = 0
+    DEGRADED = 1  # it answers, and a finding wants a human
+    UNKNOWN = 2  # nobody can say now: the link is down, or the GPU does not answer
+    MISSING = 3  # expected, and not there
+    LOST = 4  # it was there and is gone: fell off the bus
+
+    @property
+    def word(self) -> str:
+        """The word of the JSON and of the screens."""
+        return self.name.lower()
+
+
+LINK_SEVERITY = {
+    LinkState.LIVE: Severity.OK,
+    LinkState.CONNECTING: Severity.UNKNOWN,
+    LinkState.STALE: Severity.WARNING,
+    LinkState.UNREACHABLE: Severity.WARNING,
+    LinkState.AGENT_DOWN: Severity.WARNING,
+    LinkState.HOST_DOWN: Severity.CRITICAL,
+    LinkState.DENIED: Severity.WARNING,
+    LinkState.KEY_CHANGED: Severity.CRITICAL,
+    LinkState.BASTION_LOST: Severity.WARNING,
+    LinkState.INCOMPATIBLE: Severity.WARNING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FleetEvent:
+    """One event of one host; `at` is its wall time on the cockpit's clock, so that hosts can be interleaved."""
+
+    host: int
+    event: Event
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFinding:
+    """One finding of one host."""
+
+    host: int
+    finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a human should read: one fault of one subject, or one cause that hides several hosts.
+
+    `since` is wall seconds, `gpu_row` the row in `Fleet.gpus`, `hosts` all host numbers it is about, `count` how many
+    subjects (hosts or GPUs) it stands for, `findings` the ids of what was judged.
+    """
+
+    severity: Severity
+    title: str
+    detail: str
+    since: float
+    host: int | None = None
+    gpu_row: int | None = None
+    findings: tuple[str, ...] = ()
+    hosts: tuple[int, ...] = ()
+    count: int = 1
+
+
+@dataclass(slots=True)
+class HostRecord:
+    """One host of the fleet. Only `Fleet` writes it.
+
+    `name` is the inventory's, `host_id` the agent's. `labels`: the fleet file wins over what the agent says.
+    `gpu_rows` are rows of `Fleet.gpus`, by GPU index; `gpus_missing` how many expected GPUs no row stands for.
+    `facts[section]` is as sent, with the fields that `cockpit.fleet.facts` knows made sure of their type.
+    `skew_s` = the host's wall clock minus ours. `link_since` is wall seconds of the last change of the link's state.
+    """
+
+    number: int
+    name: str
+    target: str
+    labels: dict[str, str]
+    labels_by_file: dict[str, str]
+    expected_by_file: int | None = None
+    expected_by_agent: int = 0
+    expected_by_bus: int = 0
+    link: LinkStatus = field(default_factory=lambda: LinkStatus(LinkState.CONNECTING))
+    link_since: float = 0.0
+    host_id: str = ""
+    hostname: str = ""
+    boot_id: str = ""
+    boots: int = 0
+    epoch: int = 0
+    agent_version: str = ""
+    role: str = ""
+    skew_s: float = 0.0
+    synced: bool = False
+    ever_synced: bool = False
+    last_frame: float = float("nan")
+    last_seq: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+    gpu_facts: dict[str, GpuFacts] = field(default_factory=dict)
+    processes: tuple[Process, ...] = ()
+    processes_left_out: int = 0
+    reasons: tuple[Reason, ...] = ()
+    rules: tuple[RuleSpec, ...] = ()
+    findings: dict[str, Finding] = field(default_factory=dict)
+    gpu_rows: list[int] = field(default_factory=list)
+    gpus_expected: int = 0
+    gpus_present: int = 0
+    gpus_missing: int = 0
+    severity: Severity = Severity.UNKNOWN
+
+    @property
+    def live(self) -> bool:
+        """Whether what we know of it is fresh: its link is live and its snapshot complete."""
+        return self.synced and self.link.state is LinkState.LIVE
+
+    @property
+    def wire_skew_s(self) -> float:
+        """The host's wall clock minus ours, seconds."""
+        return self.skew_s
+
+    def frozen(self) -> "HostRecord":
+        """A record that no longer changes with this one."""
+        return replace(
+            self,
+            findings=dict(self.findings),
+            gpu_rows=list(self.gpu_rows),
+            facts=dict(self.facts),
+            gpu_facts=dict(self.gpu_facts),
+        )

@@ -1,0 +1,67 @@
+"""PURE. The roll call of one host: which GPUs are owed an answer, which gave one, and how much each needs a human.
+
+Severity has two owners only: findings and the link. A GPU is never OK while its host is not live.
+"""
+
+from agent.wire.specs import Severity, gpu_subject
+from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord
+from cockpit.fleet.table import Table
+
+HERE = frozenset({"present", "unresponsive"})
+_RULE_STATE = {"gpu.lost": GpuState.LOST, "gpu.missing": GpuState.MISSING}
+_FACT_STATE = {"lost": GpuState.LOST, "missing": GpuState.MISSING}
+
+
+def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
+    """Work out state and severity of each GPU and of the host. `here` are the rows that the layout names."""
+    worst: dict[str, Severity] = {}
+    gone: dict[str, GpuState] = {}
+    for finding in record.findings.values():
+        worst[finding.subject] = max(worst.get(finding.subject, Severity.OK), finding.severity)
+        if finding.rule in _RULE_STATE:
+            gone[finding.subject] = _RULE_STATE[finding.rule]
+    present = 0
+    for row in record.gpu_rows:
+        subject = gpu_subject(gpus.ids[row])
+        judged = worst.get(subject, Severity.OK)
+        state = gone.get(subject) or _state(record, gpus.ids[row], row in here, judged)
+        facts = record.gpu_facts.get(gpus.ids[row])
+        if facts is not None:
+            gpus.index[row] = facts.index
+        present += record.live and state < GpuState.MISSING and (facts is None or facts.state in HERE)
+        gpus.state[row] = state
+        gpus.severity[row] = max(judged, Severity.UNKNOWN) if state >= GpuState.UNKNOWN else judged
+    record.gpu_rows.sort(key=lambda row: (gpus.index[row] < 0, gpus.index[row], row))
+    record.gpus_present = present
+    record.gpus_expected = max(_expected(record), len(record.gpu_rows))
+    # Only a host that has answered once can be short of GPUs; before that nothing is known about them.
+    record.gpus_missing = record.gpus_expected - len(record.gpu_rows)
+    record.severity = _severity(record, worst, gpus)
+
+
+def _state(record: HostRecord, uuid: str, here: bool, judged: Severity) -> GpuState:
+    facts = record.gpu_facts.get(uuid)
+    if facts is not None and facts.state in _FACT_STATE:
+        return _FACT_STATE[facts.state]
+    if not record.live:
+        return GpuState.UNKNOWN
+    if not here:
+        return GpuState.MISSING
+    if judged >= Severity.WARNING:
+        return GpuState.DEGRADED
+    if facts is None or facts.state != "present":
+        return GpuState.UNKNOWN
+    return GpuState.OK
+
+
+def _expected(record: HostRecord) -> int:
+    return max(record.expected_by_file or 0, record.expected_by_agent, record.expected_by_bus)
+
+
+def _severity(record: HostRecord, worst: dict[str, Severity], gpus: Table) -> Severity:
+    severity = max([LINK_SEVERITY[record.link.state], *worst.values()])
+    if not record.synced:
+        severity = max(severity, Severity.UNKNOWN)
+    elif record.live and record.gpus_missing:
+        severity = max(severity, Severity.WARNING)
+    return Severity(max([int(severity), *(int(gpus.severity[row]) for row in record.gpu_rows)]))

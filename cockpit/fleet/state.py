@@ -1,0 +1,350 @@
+"""PURE. The state of the whole fleet: frames of links go in, columns and records come out.
+
+A host's frames can change that host alone. Whatever they hold, a misfit is a `WireError` that ends its session; what
+was known before stays, and ages.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.wire import limits
+from agent.wire.block import unpack_schema
+from agent.wire.errors import WireError
+from agent.wire.frames import Bye, Error, EventFrame, Facts, Frame, Gap, Hello, Layout, Pong, Sample, Snapshot, Synced
+from agent.wire.shape import unpack
+from agent.wire.specs import Finding, FindingState, Schema, Scope
+from cockpit.clock import Instant
+from cockpit.fleet import facts as fact
+from cockpit.fleet.events import EventLog, told
+from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.plan import Plan
+from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
+from cockpit.fleet.roster import call_roll
+from cockpit.fleet.table import Table
+from cockpit.inventory import HostEntry
+
+GPUS_PER_HOST = 256  # different GPUs ever seen on one host
+_BUS_COUNT = ("host.gpus.pci", "host.gpus.expected")
+
+
+@dataclass(slots=True)
+class _Session:
+    """What the frames of one session build on. `shift` turns the agent's monotonic seconds into ours; `early` keeps
+    finding transitions that came before `synced`."""
+
+    schema: Schema
+    shift: float
+    layout: int = -1
+    rows: dict[Scope, list[int]] = field(default_factory=dict)
+    plans: dict[tuple[int, int, int], Plan] = field(default_factory=dict)
+    early: dict[str, Finding] = field(default_factory=dict)
+
+
+class Fleet:
+    """All hosts of an inventory. `version` grows whenever anything changed; readers poll it.
+
+    `gpus` has one row per GPU ever seen, `host_table` one per host, row = host number. `speed` is the data clock's,
+    `interval_s` the real delivery interval that links subscribe with: both decide when a value is aged.
+    """
+
+    def __init__(self, entries: Sequence[HostEntry], *, speed: float = 1.0, interval_s: float = 1.0) -> None:
+        self.version = 0
+        self.hosts = [
+            HostRecord(
+                number, entry.name, str(entry.target), dict(entry.labels), dict(entry.labels), entry.gpus_expected
+            )
+            for number, entry in enumerate(entries)
+        ]
+        self.numbers = {record.name: record.number for record in self.hosts}
+        self.gpus = Table(Scope.GPU, speed=speed, interval_s=interval_s)
+        self.host_table = Table(Scope.HOST, speed=speed, interval_s=interval_s)
+        self.schemas: dict[str, Schema] = {}
+        self.now = Instant(0.0, 0.0)
+        self._tables = {Scope.GPU: self.gpus, Scope.HOST: self.host_table}
+        self._log = EventLog()
+        self._sessions: list[_Session | None] = [None] * len(self.hosts)
+        self._live: npt.NDArray[np.bool_] = np.zeros(len(self.hosts), dtype=np.bool_)
+        self._detail: npt.NDArray[np.bool_] = np.zeros(len(self.hosts), dtype=np.bool_)
+        self._findings: tuple[int, list[FleetFinding]] = (-1, [])
+        self._judged = 0
+        for record in self.hosts:
+            self.host_table.rows(record.number, (record.name,))
+            self._refresh(record)
+        self._tell_tables()
+
+    @property
+    def events(self) -> Sequence[FleetEvent]:
+        """The newest events of all hosts, newest last, at most 10,000. Not to be written to."""
+        return self._log.newest()
+
+    @property
+    def events_total(self) -> int:
+        """How many events were ever taken in."""
+        return self._log.total
+
+    def apply(self, host: int, frame: Frame, now: Instant) -> None:
+        """Take one frame of one host in.
+
+        Raises:
+            WireError: it does not fit what the session said before.
+        """
+        handler = self._HANDLERS.get(type(frame))
+        if handler is None:
+            raise WireError(f"an agent never sends {frame.KIND.name.lower()}")
+        handler(self, self.hosts[host], frame, now)
+        self.hosts[host].last_frame = now.mono
+        self.version += 1
+
+    def link_changed(self, host: int, status: LinkStatus, now: Instant) -> None:
+        """The link of one host stands elsewhere now."""
+        record = self.hosts[host]
+        if status.state is not record.link.state or not record.link_since:
+            record.link_since = now.wall
+        record.link = status
+        self._refresh(record)
+        self.version += 1
+
+    def set_detail(self, hosts: Iterable[int]) -> None:
+        """These hosts, and no others, deliver all their signals."""
+        self._detail[:] = False
+        self._detail[list(hosts)] = True
+
+    def age(self, now: Instant) -> None:
+        """Once a second: everything is a second older, and the history gets its next slot."""
+        self.now = now
+        self._tell_tables()
+        self.gpus.record()
+        self.version += 1
+
+    def findings(self) -> list[FleetFinding]:
+        """All that are open, or unknown since their evidence cannot be read; worst first, then oldest."""
+        if self._findings[0] != self._judged:
+            found = [FleetFinding(record.number, item) for record in self.hosts for item in record.findings.values()]
+            found.sort(key=lambda item: (-item.finding.severity, item.finding.since, item.host))
+            self._findings = (self._judged, found)
+        return self._findings[1]
+
+    def gpu_row(self, host: int, subject: str) -> int | None:
+        """The row of a subject `gpu:UUID` of this host, if it is one."""
+        kind, _, identity = subject.partition(":")
+        return self.gpus.row(host, identity) if kind == "gpu" else None
+
+    def frozen(self) -> "Fleet":
+        """A fleet that no longer changes with this one: what a paused screen looks at."""
+        gpus, host_table = self.gpus.frozen(), self.host_table.frozen()
+        twin = copy.copy(self)
+        vars(twin).update(
+            gpus=gpus,
+            host_table=host_table,
+            hosts=[record.frozen() for record in self.hosts],
+            _tables={Scope.GPU: gpus, Scope.HOST: host_table},
+            _log=self._log.copy(),
+            _live=self._live.copy(),
+            _detail=self._detail.copy(),
+        )
+        return twin
+
+    def _tell_tables(self) -> None:
+        self.gpus.age_out(self.now, self._live, self._detail)
+        self.host_table.age_out(self.now, self._live, self._detail)
+
+    def _refresh(self, record: HostRecord) -> None:
+        """Roll call and severity of one host, after whatever they rest on has changed."""
+        session = self._sessions[record.number]
+        here = frozenset(session.rows.get(Scope.GPU, ())) if session else frozenset()
+        self._live[record.number] = record.live
+        call_roll(record, self.gpus, here)
+        self.host_table.severity[record.number] = record.severity
+        self.host_table.state[record.number] = _LINK_ORDER[record.link.state]
+        self.host_table.index[record.number] = record.number
+        self._judged += 1
+
+    def _session(self, record: HostRecord) -> _Session:
+        session = self._sessions[record.number]
+        if session is None:
+            raise WireError("the first frame of a session is hello")
+        return session
+
+    def _hello(self, record: HostRecord, frame: Hello, now: Instant) -> None:
+        schema = unpack_schema(frame.schema) if frame.schema else self.schemas.get(frame.schema_id)
+        if schema is None:
+            raise WireError(f"hello names schema {frame.schema_id!r} and does not bring it")
+        if len({(spec.scope, spec.name) for spec in schema.signals}) < len(schema.signals):
+            raise WireError("schema: a signal is named twice")
+        for table in self._tables.values():
+            table.learn(schema.signals)
+        if frame.schema:
+            self.schemas.setdefault(frame.schema_id, schema)
+        if record.boot_id and (record.boot_id, record.host_id) != (frame.boot_id, frame.host_id):
+            self._booted(record, frame, now)
+        record.host_id, record.hostname, record.boot_id = frame.host_id, frame.host, frame.boot_id
+        record.epoch, record.role, record.agent_version = frame.epoch, frame.role, frame.software
+        record.rules = schema.rules
+        record.skew_s = frame.wall - now.wall
+        record.synced = False
+        self._sessions[record.number] = _Session(schema, now.mono - frame.mono)
+        self._refresh(record)
+
+    def _booted(self, record: HostRecord, frame: Hello, now: Instant) -> None:
+        record.boots += 1
+        record.last_seq = 0
+        self.gpus.forget_rates(record.gpu_rows)
+        self.host_table.forget_rates([record.number])
+        text = "the host has booted" if record.host_id == frame.host_id else "another machine answers here now"
+        self._log.add(FleetEvent(record.number, told("boot", now.wall, text), now.wall))
+
+    def _layout(self, record: HostRecord, frame: Layout, now: Instant) -> None:
+        session = self._session(record)
+        gpu_ids, host_ids = frame.tables.get("gpu", ()), frame.tables.get("host", ())
+        if len(host_ids) > 1 or len(set(gpu_ids)) < len(gpu_ids):
+            raise WireError("layout: a row is named twice")
+        if len({*gpu_ids, *(self.gpus.ids[row] for row in record.gpu_rows)}) > GPUS_PER_HOST:
+            raise WireError(f"layout: more than {GPUS_PER_HOST} GPUs on one host")
+        rows = self.gpus.rows(record.number, gpu_ids)
+        session.layout = frame.version
+        session.rows = {Scope.GPU: rows, Scope.HOST: [record.number] * len(host_ids)}
+        session.plans.clear()
+        record.gpu_rows = sorted({*record.gpu_rows, *rows})
+        self._refresh(record)
+
+    def _snapshot(self, record: HostRecord, frame: Snapshot, now: Instant) -> None:
+        self._session(record).early.clear()
+        read = {section: _read_fact(section, data) for section, data in frame.facts.items()}
+        for section, data in frame.facts.items():
+            self._keep_fact(record, section, data, read[section], now)
+        record.findings = {finding.id: finding for finding in frame.findings}
+        self._refresh(record)
+
+    def _facts(self, record: HostRecord, frame: Facts, now: Instant) -> None:
+        self._session(record)
+        if frame.section not in record.facts and len(record.facts) >= limits.BLOCKS:
+            raise WireError(f"more than {limits.BLOCKS} sections of facts")
+        self._keep_fact(record, frame.section, frame.data, _read_fact(frame.section, frame.data), now)
+        self._refresh(record)
+
+    def _keep_fact(self, record: HostRecord, section: str, data: Any, read: Any, now: Instant) -> None:
+        record.facts[section] = data if read is None else fact.normal(section, data, read)
+        if section == "gpus":
+            record.gpu_facts = read
+            self._date_lost(record, now)
+        elif section == "processes":
+            record.processes, record.processes_left_out = read
+        elif section == "reasons":
+            record.reasons = read
+        elif section == "labels":
+            record.labels = {**read, **record.labels_by_file}
+        elif section == "agent":
+            record.agent_version = read.version or record.agent_version
+            record.expected_by_agent = read.gpus_expected or 0
+
+    def _date_lost(self, record: HostRecord, now: Instant) -> None:
+        """A GPU that was gone before we looked: its last values are as old as the agent says it was seen."""
+        for uuid, facts in record.gpu_facts.items():
+            row = self.gpus.row(record.number, uuid)
+            if row is not None and facts.last_seen is not None:
+                self.gpus.set_seen(row, min(now.mono, facts.last_seen - record.skew_s - now.wall + now.mono))
+
+    def _sample(self, record: HostRecord, frame: Sample, now: Instant) -> None:
+        session = self._session(record)
+        if frame.layout != session.layout:
+            raise WireError(f"sample of layout {frame.layout}, the layout is {session.layout}")
+        for block in frame.blocks:
+            scope = block.scope
+            key = (scope, block.cadence, block.level)
+            plan = session.plans.get(key)
+            if plan is None:
+                if scope is Scope.REPLICA:
+                    continue
+                rows = session.rows.get(scope, [])
+                plan = self._tables[scope].plan(session.schema.signals, block.cadence, block.level, rows)
+                session.plans[key] = plan
+            at = block.at_ms / 1000 + session.shift
+            if at > now.mono:  # nothing is captured in the future: the hello was slower than this frame
+                session.shift -= at - now.mono
+                at = now.mono
+            if self._tables[scope].write(plan, block.data, block.exceptions, at):
+                self._mixed(record, session, scope, now)
+
+    def _mixed(self, record: HostRecord, session: _Session, scope: Scope, now: Instant) -> None:
+        """Some cells were not OK: every plan over these cells has to wipe them once."""
+        for key, plan in session.plans.items():
+            plan.marked |= key[0] == scope
+        if scope is Scope.GPU and any(facts.state not in ("present", "") for facts in record.gpu_facts.values()):
+            self._date_lost(record, now)
+
+    def _event(self, record: HostRecord, frame: EventFrame, now: Instant) -> None:
+        self._session(record)
+        event = frame.event
+        if event.seq <= record.last_seq:
+            return
+        finding = unpack(Finding, event.data.get("finding")) if event.kind == "finding" else None
+        record.last_seq = event.seq
+        self._log.add(FleetEvent(record.number, event, event.at - record.skew_s))
+        if finding is not None:
+            self._transition(record, finding)
+
+    def _transition(self, record: HostRecord, finding: Finding) -> None:
+        if not record.synced:
+            # Events before `synced` are history that the snapshot already sums up; only the last word can be newer.
+            self._session(record).early[finding.id] = finding
+            return
+        if finding.state is FindingState.CLEARED:
+            record.findings.pop(finding.id, None)
+        elif finding.id in record.findings or len(record.findings) < limits.ITEMS:
+            record.findings[finding.id] = finding
+        else:
+            raise WireError(f"more than {limits.ITEMS} open findings on one host")
+        self._refresh(record)
+
+    def _gap(self, record: HostRecord, frame: Gap, now: Instant) -> None:
+        self._session(record)
+        count = frame.last - frame.first + 1
+        text = f"{max(1, count)} events of this host will never be known: {frame.why}"
+        self._log.add(FleetEvent(record.number, told("gap", now.wall - record.skew_s, text), now.wall))
+        record.last_seq = max(record.last_seq, frame.last)
+
+    def _synced(self, record: HostRecord, frame: Synced, now: Instant) -> None:
+        session = self._session(record)
+        record.synced = record.ever_synced = True
+        for finding in session.early.values():
+            known = record.findings.get(finding.id)
+            if known is None or finding.updated > known.updated:
+                self._transition(record, finding)
+        session.early.clear()
+        record.expected_by_bus = self._counted(record)
+        self._refresh(record)
+
+    def _counted(self, record: HostRecord) -> int:
+        """GPUs that the host counts on its buses, as far as it told; 0 if it did not."""
+        counts = [float(self.host_table.value(signal)[record.number]) for signal in _BUS_COUNT]
+        return max([0, *(int(count) for count in counts if 0 <= count <= GPUS_PER_HOST)])
+
+    def _ignore(self, record: HostRecord, frame: Frame, now: Instant) -> None:
+        """Frames that are the link's business."""
+
+    _HANDLERS: ClassVar[dict[type[Any], Callable[["Fleet", HostRecord, Any, Instant], None]]] = {
+        Hello: _hello,
+        Layout: _layout,
+        Snapshot: _snapshot,
+        Synced: _synced,
+        Sample: _sample,
+        Facts: _facts,
+        EventFrame: _event,
+        Gap: _gap,
+        Pong: _ignore,
+        Error: _ignore,
+        Bye: _ignore,
+    }
+
+
+def _read_fact(section: str, data: Any) -> Any:
+    reader = fact.READERS.get(section)
+    return reader(data) if reader else None
+
+
+_LINK_ORDER = {state: number for number, state in enumerate(LinkState)}
