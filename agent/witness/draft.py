@@ -23,9 +23,8 @@ _DRIVER = {
     "rm_init": Severity.CRITICAL,
     "loaded": Severity.INFO,
     "imex": Severity.INFO,
-    "slot_limited": Severity.INFO,
 }
-_KERNEL = {"nic_monitor": Severity.INFO, "memory_corrected": Severity.INFO}
+_KERNEL = {"slot_limited": Severity.INFO, "nic_monitor": Severity.INFO, "memory_corrected": Severity.INFO}
 
 
 @dataclass(frozen=True, slots=True)
