@@ -1,0 +1,327 @@
+"""Every fault that can be injected, one entry each: what it takes, and what then happens when.
+
+A fault changes hardware, processes and the kernel log, in the order and with the gaps that real hosts show. Times are
+data time. Everything must follow from the parameters and the machine, so that a resumed fleet repeats it exactly.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agent.errors import UsageError
+from agent.sim import kernel
+from agent.sim.machine import Gpu, Machine, Presence
+from agent.sim.params import ALL, Param, Params, ParamValue, checked, gpu_param, nearest
+
+RESTART_S = 30.0  # how long a service manager and a model loader need until the process is back
+_ACTIONS = {
+    0: "None",
+    1: "GPU Reset Required",
+    2: "Node Reboot Required",
+    3: "Drain P2P",
+    4: "Drain and Reset",
+    5: "Recover IMEX Domain",
+    6: "Bus Reset Required",
+    7: "System Reboot Required",
+}
+_APP_TEXTS = {
+    13: "Graphics SM Warp Exception on (GPC 3, TPC 1, SM 0): Out Of Range Address",
+    31: "Ch 00000008, intr 00000000. MMU Fault: ENGINE GRAPHICS GPC1 GPCCLIENT_T1_3 faulted @ 0x7f2f_cca58000. "
+    "Fault is of type FAULT_PDE ACCESS_TYPE_VIRT_READ",
+    43: "Ch 00000008",
+    45: "Ch 00000008",
+}
+_XID_TEXTS = {
+    **_APP_TEXTS,
+    32: "Channel ID 00000008 intr0 00040000",
+    48: "An uncorrectable double bit error (DBE) has been detected on GPU in the framebuffer at physAddr 0x7fdf0de80 "
+    "partition 5, subpartition 1",
+    62: "2b3f(3f2c) 00000000 00000000",
+    63: "Row Remapper: New row marked for remapping, reset gpu to activate.",
+    64: "Row Remapper: Error writing row remapping information, bank has no spare rows.",
+    74: "NVLink: fatal error detected on link 14(0x0, 0x0, 0x10000, 0x0, 0x0, 0x0, 0x0)",
+    92: "High single-bit ECC error rate",
+    94: "Contained: CE User Channel (0x9). RST: No, D-RST: No",
+    95: "Uncontained: FBHUB. RST: Yes, D-RST: No",
+    109: "Ch 00000008, errorString CTX SWITCH TIMEOUT, Info 0x24",
+    119: "Timeout after 6s of waiting for RPC response from GPU GSP! Expected function 76 (GSP_RM_CONTROL) "
+    "(0x20802068 0x4).",
+    120: "GSP task exception: Unknown (cause:0x7) @ pc:0x1a2b3c",
+    140: "An uncorrectable ECC error detected (possible firmware handling failure) DRAM:1, LTC:0",
+    143: "GPU initialization failure",
+}
+_NO_PROCESS = (0, "")
+_CODES_OF_PROCESS = frozenset(_APP_TEXTS) | {32, 62, 63, 94, 95, 109}
+
+Plan = Callable[[Machine, Params, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSpec:
+    """One fault: its name, one sentence, its parameters, and what it schedules on a machine at a moment."""
+
+    name: str
+    help: str
+    params: tuple[Param, ...]
+    plan: Plan
+
+
+def _chosen(machine: Machine, params: Params) -> list[Gpu]:
+    return machine.gpus if params["gpu"] == ALL else [machine.gpus[int(params["gpu"])]]
+
+
+def _each(effect: Callable[[Machine, Gpu, Params, float], None]) -> Plan:
+    """A fault that happens at once to every chosen GPU."""
+
+    def plan(machine: Machine, params: Params, at: float) -> None:
+        def happen(machine: Machine, at: float) -> None:
+            for gpu in _chosen(machine, params):
+                effect(machine, gpu, params, at)
+
+        machine.at(at, happen)
+
+    return plan
+
+
+def _recovery(machine: Machine, gpu: Gpu, action: int, at: float) -> None:
+    """The driver changes its verdict and says so with XID 154."""
+    before, gpu.recovery_action = gpu.recovery_action, action
+    if before != action:
+        text = f"GPU recovery action changed from {before:#x} ({_ACTIONS[before]}) to {action:#x} ({_ACTIONS[action]})"
+        machine.xid(gpu, 154, text, at)
+
+
+def _replica_dies(machine: Machine, gpu: Gpu, at: float, back_after_s: float | None) -> None:
+    """Companion 45 on the GPUs that shared the process group, then all its processes exit."""
+    for number, sibling in enumerate(machine.siblings(gpu.index)):
+        worker = machine.worker(sibling.index)
+        machine.at(at + 1.2 + 0.3 * number, _companion(sibling, worker))
+    machine.at(at + 6.0, lambda machine, moment: machine.stop_replica(gpu.index, moment, back_after_s))
+
+
+def _companion(gpu: Gpu, worker: tuple[int, str]) -> Callable[[Machine, float], None]:
+    return lambda machine, at: machine.xid(gpu, 45, _APP_TEXTS[45], at, worker)
+
+
+def _off_bus(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
+    if not gpu.powered:
+        return
+    _replica_dies(machine, gpu, at, None)
+    machine.turn(gpu, Presence.LOST, at)
+    machine.kernel.write(at, f"NVRM: GPU at PCI:{gpu.bus_id}: {gpu.uuid}")
+    machine.kernel.write(at, f"NVRM: GPU Board Serial Number: {gpu.serial}")
+    machine.xid(gpu, 79, "GPU has fallen off the bus.", at, _NO_PROCESS)
+    machine.kernel.write(at, f"NVRM: GPU {gpu.bus_id}.0: GPU has fallen off the bus.")
+    machine.at(at + 0.1, lambda machine, moment: _recovery(machine, gpu, 2, moment))
+
+
+def _uncorrectable(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
+    if not gpu.powered:
+        return
+    worker = machine.worker(gpu.index)
+    gpu.uncorrected += 1
+    machine.xid(gpu, 48, _XID_TEXTS[48], at, _NO_PROCESS)
+    machine.at(at + 0.3, lambda machine, moment: _remapped(machine, gpu, worker, moment))
+    code = 94 if params["contained"] == "yes" else 95
+    machine.at(at + 0.5, lambda machine, moment: machine.xid(gpu, code, _XID_TEXTS[code], moment, worker))
+    machine.at(at + 0.8, lambda machine, moment: _recovery(machine, gpu, 1, moment))
+    _replica_dies(machine, gpu, at + 0.5, None)
+
+
+def _remapped(machine: Machine, gpu: Gpu, worker: tuple[int, str], at: float) -> None:
+    gpu.remapped += 1
+    gpu.remap_pending = True
+    machine.xid(gpu, 63, _XID_TEXTS[63], at, worker)
+
+
+def _heat(_machine: Machine, gpu: Gpu, params: Params, _at: float) -> None:
+    gpu.board.heat_target = float(params["degrees"])
+
+
+def _brake(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
+    gpu.board.braked = True
+    machine.at(at + float(params["seconds"]), lambda _machine, _moment: setattr(gpu.board, "braked", False))
+
+
+def _hang(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
+    if not gpu.answers:
+        return
+    machine.turn(gpu, Presence.HUNG, at)
+    pid = 3000 + gpu.index
+    text = f"INFO: task nvidia-smi:{pid} blocked for more than 120 seconds."
+    machine.at(at + 122.0, lambda machine, moment: _still_hung(machine, gpu, text, moment))
+
+
+def _still_hung(machine: Machine, gpu: Gpu, text: str, at: float) -> None:
+    if gpu.presence is Presence.HUNG:
+        machine.kernel.write(at, text)
+
+
+def _vanish(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
+    if not gpu.powered:
+        return
+    _replica_dies(machine, gpu, at, None)
+    machine.turn(gpu, Presence.MISSING, at)
+    gpu.on_bus = params["on_bus"] == "yes"
+
+
+def _plain_xid(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
+    code = int(params["code"])
+    text = _XID_TEXTS.get(code, "00000000 00000000 00000000")
+    worker = machine.worker(gpu.index) if code in _CODES_OF_PROCESS else _NO_PROCESS
+    for number in range(int(params["count"])):
+        machine.at(at + 0.001 * number, lambda machine, moment: machine.xid(gpu, code, text, moment, worker))
+
+
+def _app_xid(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
+    code = int(params["code"])
+    machine.xid(gpu, code, _APP_TEXTS[code], at, machine.worker(gpu.index))
+    if code in (13, 31):
+        _replica_dies(machine, gpu, at, RESTART_S)
+
+
+def _verdict(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
+    _recovery(machine, gpu, int(params["action"]), at)
+
+
+def _asks_reset(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
+    _recovery(machine, gpu, 1, at)
+
+
+def _oom(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
+    pid, name = machine.worker(gpu.index)
+    if not pid:
+        return
+    replica = machine.holder(gpu.index)
+    group = f"/system.slice/{replica.owner()['unit']}" if replica and replica.owner()["unit"] else "/kubepods.slice"
+    constraint = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0-1,"
+    where = f"oom_memcg={group},task_memcg={group},task={name},pid={pid},uid=998"
+    machine.kernel.write(at, constraint + where, kernel.INFO)
+    machine.kernel.write(
+        at,
+        f"Memory cgroup out of memory: Killed process {pid} ({name}) total-vm:218431232kB, anon-rss:98213444kB, "
+        "file-rss:812344kB, shmem-rss:0kB, UID:998 pgtables:212344kB oom_score_adj:0",
+    )
+    machine.stop_replica(gpu.index, at, RESTART_S)
+
+
+def _agent_stop(machine: Machine, params: Params, at: float) -> None:
+    def stop(machine: Machine, at: float) -> None:
+        machine.agent_down_until = max(machine.agent_down_until, at + float(params["seconds"]))
+
+    machine.at(at, stop)
+
+
+def _repair(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
+    if gpu.uncorrected or not gpu.powered:  # it took a reset, and a reset starts the volatile counters again
+        gpu.corrected_before += gpu.corrected(at)
+        gpu.uncorrected_before += gpu.uncorrected
+        gpu.uncorrected, gpu.volatile_since = 0, at
+        gpu.board.switch_on(machine.now)
+    gpu.board.heat_target, gpu.board.braked = 0.0, False
+    gpu.remap_pending = False
+    gpu.on_bus = True
+    machine.turn(gpu, Presence.PRESENT, at)
+    _recovery(machine, gpu, 0, at)
+    replica = machine.assigned(gpu.index)
+    if replica:
+        machine.at(at + 5.0, lambda machine, moment: machine.start_replica(replica, moment))
+
+
+_ONE, _EVERY = gpu_param(), gpu_param(many=True, default=ALL)
+_YES_NO = ("yes", "no")
+
+FAULTS: tuple[FaultSpec, ...] = (
+    FaultSpec(
+        "xid79",
+        "the GPU falls off the bus: XID 79 and 154, NVML lost, 45 on the GPUs of the same process group, which exits",
+        (_ONE,),
+        _each(_off_bus),
+    ),
+    FaultSpec(
+        "ecc-uncorrectable",
+        "an uncorrectable memory error: XID 48, 63, 94 or 95, counters climb, a row awaits reset, the process dies",
+        (_ONE, Param("contained", "whether only the process that hit it dies", "yes", choices=_YES_NO)),
+        _each(_uncorrectable),
+    ),
+    FaultSpec(
+        "thermal",
+        "cooling fails: the air warms by so many degrees; software slows the GPU first, then hardware clamps it",
+        (_EVERY, Param("degrees", "how much warmer the inlet air gets", 50.0, low=1, high=55)),
+        _each(_heat),
+    ),
+    FaultSpec(
+        "power-brake",
+        "the power supply or rack pulls the external brake: clocks halve",
+        (_EVERY, Param("seconds", "for how long", 600.0, low=1, high=86_400)),
+        _each(_brake),
+    ),
+    FaultSpec("nvml-hang", "driver calls on the GPU never return; its work goes on", (_ONE,), _each(_hang)),
+    FaultSpec(
+        "gpu-missing",
+        "the driver has no such GPU, as if it had been dead since boot; no kernel line says so",
+        (_ONE, Param("on_bus", "whether PCI still lists it", "yes", choices=_YES_NO)),
+        _each(_vanish),
+    ),
+    FaultSpec(
+        "app-xid",
+        "an application's fault: the process dies and comes back, the GPU is well",
+        (_ONE, Param("code", "the XID", 31, choices=tuple(_APP_TEXTS))),
+        _each(_app_xid),
+    ),
+    FaultSpec(
+        "xid",
+        "only what the driver says: any XID, without consequences",
+        (
+            _ONE,
+            Param("code", "the XID", None, low=1, high=9999),
+            Param("count", "how many lines, a millisecond apart", 1, low=1, high=10_000),
+        ),
+        _each(_plain_xid),
+    ),
+    FaultSpec(
+        "recovery-action",
+        "the driver changes its verdict (XID 154): " + ", ".join(f"{n} {word}" for n, word in _ACTIONS.items()),
+        (_ONE, Param("action", "the verdict", None, low=0, high=7)),
+        _each(_verdict),
+    ),
+    FaultSpec("reset-required", "the driver asks for a GPU reset (XID 154)", (_ONE,), _each(_asks_reset)),
+    FaultSpec(
+        "oom",
+        "the kernel kills the process on this GPU for want of host memory; its service starts it again",
+        (_ONE,),
+        _each(_oom),
+    ),
+    FaultSpec(
+        "agent-stop",
+        "the host's agent is down for a while; the host itself goes on",
+        (Param("seconds", "for how long", 30.0, low=1, high=86_400),),
+        _agent_stop,
+    ),
+    FaultSpec(
+        "clear",
+        "everything injected into the GPU ends, as after a reset or a service visit; what was logged stays logged",
+        (_EVERY,),
+        _each(_repair),
+    ),
+)
+
+
+def find(name: str) -> FaultSpec:
+    """The fault of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for spec in FAULTS:
+        if spec.name == name:
+            return spec
+    raise UsageError(f"there is no fault {name[:64]!r}{nearest(name, (spec.name for spec in FAULTS))}")
+
+
+def check(spec: FaultSpec, given: Mapping[str, str], gpus: int) -> dict[str, ParamValue]:
+    """Every parameter of the fault on a host of so many GPUs: what was given, else its default.
+
+    Raises:
+        UsageError: one is unknown, missing or out of bounds.
+    """
+    return checked(spec.name, spec.params, given, gpus)

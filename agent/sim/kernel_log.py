@@ -1,0 +1,70 @@
+"""The kernel log of a simulated host, read as the real one is: raw records through the real parsers."""
+
+from collections.abc import AsyncIterator
+
+from agent.clock import Clock, Instant
+from agent.sim.kernel import Record
+from agent.sim.machine import Machine
+from agent.sim.nvml import happenings
+from agent.sources.base import RawEvent, Reading
+from agent.sources.kernel_log.assemble import Assembler
+from agent.sources.kernel_log.record import parse_record
+from agent.sources.kernel_log.repeats import Repeats
+from agent.wire.specs import Cadence, SignalSpec
+
+
+class SimKernelLog:
+    """A source over one machine. `cursor` is (boot id, number) of the last record that was taken in before."""
+
+    name = "kernel_log"
+    signals: tuple[SignalSpec, ...] = ()
+
+    def __init__(self, machine: Machine, clock: Clock, cursor: tuple[str, int] | None = None) -> None:
+        self._machine = machine
+        self._clock = clock
+        self._seq = cursor[1] if cursor and cursor[0] == machine.boot_id else -1
+        self._started = clock.wall()
+        self._assembler = Assembler()
+        self._repeats = Repeats()
+        self._closed = False
+
+    async def read(self, due: frozenset[Cadence]) -> Reading:
+        """What had to wait: messages of several records, and one line for what repeated."""
+        return self.read_now(due)
+
+    def read_now(self, due: frozenset[Cadence]) -> Reading:
+        """`read` without a loop."""
+        now = self._clock.now()
+        held = [self._admitted(event) for event in self._assembler.flush(now.mono)]
+        return Reading(events=tuple(event for group in [*held, self._repeats.due(now)] for event in group))
+
+    async def watch(self) -> AsyncIterator[RawEvent]:
+        """Every event as soon as its line is written, first those that the ring still holds."""
+        async for _ in happenings(self._machine, self._clock, lambda: self._closed):
+            for event in self.events():
+                yield event
+
+    def events(self) -> list[RawEvent]:
+        """The events of every record that is new."""
+        found: list[RawEvent] = []
+        for record in self._machine.kernel.after(self._seq):
+            self._seq = record.seq
+            for event in self._parsed(record):
+                found += self._admitted(event)
+        return found
+
+    async def close(self) -> None:
+        """End `watch`."""
+        self._closed = True
+        self._machine.changed()
+
+    def _parsed(self, record: Record) -> list[RawEvent]:
+        raw = parse_record(record.line().encode())
+        if raw is None:
+            return []
+        now = self._clock.now()
+        at = Instant(record.at, now.mono - (now.wall - record.at))
+        return self._assembler.feed(raw.text, at, cursor=record.seq, replayed=record.at < self._started)
+
+    def _admitted(self, event: RawEvent) -> list[RawEvent]:
+        return self._repeats.admit(event)

@@ -1,0 +1,308 @@
+"""One simulated host: boards, replicas, a kernel log and what is still going to happen to them.
+
+Everything follows from (seed, number, epoch, what was scheduled and injected): two machines told the same are the
+same, whenever and however often they are looked at. `advance(moment)` is the only way time passes here.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from agent.sim import kernel, physics
+from agent.sim.noise import between, identity, mix, unit
+from agent.sim.workload import Replica, host_name, pool_of, rack_of, replicas
+
+UPTIME_S = 30 * 86_400.0
+MAX_GPUS = 16
+DRIVER = "580.95.05"
+GPU_NAME = "NVIDIA H100 80GB HBM3"
+_WARM_S = 180.0
+_EXACT_STEPS = 1800  # a longer gap is jumped over: nobody watched, and 30 days of steps would take minutes
+_BUSES = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF, 0x2A, 0x38, 0x6F, 0x7C, 0xA8, 0xB6, 0xE4, 0xF2)
+_HISTORY_SHARE = 0.03  # boards with an old, healed memory error: aggregate counters that are no fault
+
+
+class Presence(Enum):
+    """How a GPU answers the driver."""
+
+    PRESENT = "present"
+    LOST = "lost"  # it fell off the bus
+    MISSING = "missing"  # the driver never attached it
+    HUNG = "hung"  # calls on it do not return
+
+
+@dataclass(slots=True)
+class Gpu:
+    """One GPU: its identity, its board and what its counters stand at."""
+
+    index: int
+    uuid: str
+    serial: str
+    bus_id: str
+    module_id: int
+    board: physics.Board
+    corrected_per_s: float
+    corrected_before: int
+    presence: Presence = Presence.PRESENT
+    on_bus: bool = True
+    changed_at: float = 0.0
+    uncorrected: int = 0
+    uncorrected_before: int = 0
+    remapped: int = 0
+    remap_pending: bool = False
+    remap_failed: bool = False
+    recovery_action: int = 0
+    volatile_since: float = 0.0
+    last_processes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def answers(self) -> bool:
+        """Whether calls on it bring values."""
+        return self.presence is Presence.PRESENT
+
+    @property
+    def powered(self) -> bool:
+        """Whether the board works, whatever the driver sees of it."""
+        return self.presence in (Presence.PRESENT, Presence.HUNG)
+
+    def corrected(self, moment: float) -> int:
+        """Corrected errors since driver load."""
+        return int(self.corrected_per_s * max(0.0, moment - self.volatile_since))
+
+
+@dataclass(frozen=True, slots=True)
+class DriverEvent:
+    """One event of the driver's event set: an XID on a GPU."""
+
+    number: int
+    at: float
+    uuid: str
+    bus_id: str
+    code: int
+
+
+Effect = Callable[["Machine", float], None]
+
+
+@dataclass(order=True, slots=True)
+class _Step:
+    at: float
+    order: int
+    effect: Effect = field(compare=False)
+
+
+class Machine:
+    """See the module. `grid_s` is the step of the physics in data seconds."""
+
+    def __init__(self, seed: int, number: int, gpus: int, epoch: float, grid_s: float = 1.0) -> None:
+        self.seed, self.number, self.epoch, self.grid_s = seed, number, epoch, grid_s
+        self.name = host_name(number)
+        self.host_id = f"{mix(seed, 'host', number):016x}"
+        self.boot_id = identity(seed, "boot", number)
+        self.booted_at = epoch - UPTIME_S
+        self.labels = {"pool": pool_of(number).name, "rack": f"rack-{rack_of(number)}", "role": pool_of(number).role}
+        self.kernel = kernel.KernelRing(self.booted_at)
+        self.driver_events: deque[DriverEvent] = deque(maxlen=1024)
+        self.agent_down_until = 0.0
+        self.replicas = replicas(seed, number, gpus, self.booted_at + 600.0)
+        start = epoch - _WARM_S
+        self._holder = {gpu: replica for replica in self.replicas for gpu in replica.gpus}
+        self.gpus = [self._gpu(index, start) for index in range(gpus)]
+        self.now = start
+        self._pending: list[_Step] = []
+        self._order = self._generation = self._driver_events = 0
+        self._listeners: list[Callable[[], None]] = []
+        self._boot_messages()
+        self.advance(epoch)
+
+    def advance(self, moment: float) -> None:
+        """Let time pass up to `moment`; what falls due happens at its own time. Going back does nothing."""
+        self.happen(moment)
+        self._physics_to(moment)
+
+    def happen(self, moment: float) -> None:
+        """Only what falls due by `moment`, without the physics behind it: cheap, for those who wait for events."""
+        while self._pending and self._pending[0].at <= moment:
+            step = heapq.heappop(self._pending)
+            self._physics_to(step.at)
+            step.effect(self, step.at)
+
+    def at(self, moment: float, effect: Effect) -> None:
+        """`effect` happens at `moment`."""
+        self._order += 1
+        heapq.heappush(self._pending, _Step(moment, self._order, effect))
+
+    def next_due(self) -> float | None:
+        """When something is going to happen next."""
+        return self._pending[0].at if self._pending else None
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever something was scheduled from outside: those who wait look again."""
+        self._listeners.append(listener)
+
+    def off_change(self, listener: Callable[[], None]) -> None:
+        """Stop calling `listener`."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def changed(self) -> None:
+        """Wake all listeners."""
+        for listener in tuple(self._listeners):
+            listener()
+
+    def holder(self, gpu: int) -> Replica | None:
+        """The replica that runs on this GPU, if one does."""
+        replica = self._holder.get(gpu)
+        return replica if replica and replica.workers else None
+
+    def assigned(self, gpu: int) -> Replica | None:
+        """The replica that belongs on this GPU, whether it runs or not."""
+        return self._holder.get(gpu)
+
+    def siblings(self, gpu: int) -> list[Gpu]:
+        """The other GPUs of the replica on this GPU that still answer."""
+        replica = self.holder(gpu)
+        held = replica.gpus if replica else ()
+        return [self.gpus[index] for index in held if index != gpu and self.gpus[index].presence is Presence.PRESENT]
+
+    def worker(self, gpu: int) -> tuple[int, str]:
+        """(pid, name) of the process on this GPU; (0, "") without one."""
+        replica = self.holder(gpu)
+        for worker in replica.workers if replica else ():
+            if worker.gpu == gpu:
+                return worker.pid, worker.name
+        return 0, ""
+
+    def held_by(self, gpu: Gpu) -> list[dict[str, Any]]:
+        """The processes on a GPU, as the facts of a dead one keep them."""
+        replica = self.holder(gpu.index)
+        if replica is None:
+            return []
+        held, owner = int(replica.memory(self.now)), replica.owner()
+        return [
+            {"pid": worker.pid, "user": replica.pool.user, "command": worker.command, "gpu_memory": held, **owner}
+            for worker in replica.workers
+            if worker.gpu == gpu.index
+        ]
+
+    def turn(self, gpu: Gpu, presence: Presence, at: float) -> None:
+        """From now on the GPU answers like this; what ran on it when it went silent is kept."""
+        if gpu.answers and presence is not Presence.PRESENT:
+            gpu.last_processes = self.held_by(gpu)
+        gpu.presence, gpu.changed_at = presence, at
+        if presence is Presence.PRESENT:
+            gpu.last_processes = []
+        if presence in (Presence.LOST, Presence.MISSING):
+            gpu.board.switch_off()
+
+    def stop_replica(self, gpu: int, at: float, back_after_s: float | None) -> None:
+        """The replica on this GPU ends; its service starts it again unless `back_after_s` is None or a GPU is gone."""
+        replica = self._holder.get(gpu)
+        if replica is None or not replica.workers:
+            return
+        replica.stop()
+        if back_after_s is not None:
+            self.at(at + back_after_s, lambda machine, moment: machine.start_replica(replica, moment))
+
+    def start_replica(self, replica: Replica, at: float, ready_after_s: float = 45.0) -> None:
+        """The replica starts again, if all its GPUs are well."""
+        if replica.workers or not all(self.gpus[index].answers for index in replica.gpus):
+            return
+        self._generation += 1
+        replica.start(at, at + ready_after_s, self._generation)
+
+    def xid(self, gpu: Gpu, code: int, text: str, at: float, worker: tuple[int, str] | None = None) -> None:
+        """The driver reports an XID: a line in the kernel log, and an event if the GPU still answers.
+
+        `worker`: (pid, name) if the driver knows the process; pid 0 prints as unknown, None leaves both out.
+        """
+        who = ""
+        if worker is not None:
+            pid, name = worker
+            who = f"pid={pid}, name={name}, " if pid else "pid='<unknown>', name=<unknown>, "
+        self.kernel.write(at, f"NVRM: Xid (PCI:{gpu.bus_id}): {code}, {who}{text}")
+        if gpu.answers:
+            self._driver_events += 1
+            self.driver_events.append(DriverEvent(self._driver_events, at, gpu.uuid, gpu.bus_id, code))
+
+    def saved(self) -> dict[str, Any]:
+        """The state of the physics, to go on from after a restart."""
+        return {"now": self.now, "boards": [gpu.board.saved() for gpu in self.gpus]}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from `saved()`, after everything that had been injected was scheduled again."""
+        now, boards = float(saved["now"]), saved["boards"]
+        if now <= self.now or len(boards) != len(self.gpus):
+            return
+        while self._pending and self._pending[0].at <= now:
+            step = heapq.heappop(self._pending)
+            step.effect(self, step.at)
+        for gpu, board in zip(self.gpus, boards, strict=True):
+            gpu.board.restore(board)
+        self.now = now
+
+    def _gpu(self, index: int, start: float) -> Gpu:
+        key = mix(self.seed, "gpu", self.number, index)
+        inlet = (
+            23.0 + 1.1 * (index % 4) + between(-1.0, 1.5, key, "inlet")
+        )  # rear slots breathe what front slots warmed
+        board = physics.Board(start, inlet, self._demand(index, start), between(0.96, 1.04, key, "silicon"))
+        board.energy = board.power * UPTIME_S * between(0.92, 1.0, key, "energy")
+        history = unit(key, "history") < _HISTORY_SHARE
+        return Gpu(
+            index,
+            f"GPU-{identity(key, 'uuid')}",
+            f"16{mix(key, 'serial') % 10**11:011d}",
+            f"0000:{_BUSES[index]:02x}:00",
+            index + 1,
+            board,
+            corrected_per_s=between(0.0, 6.0, key, "corrected") / 86_400.0 if unit(key, "noisy") < 0.15 else 0.0,
+            corrected_before=mix(key, "before") % 40,
+            uncorrected_before=1 if history else 0,
+            remapped=1 if history else 0,
+            volatile_since=self.booted_at,
+        )
+
+    def _boot_messages(self) -> None:
+        at = self.booted_at + 9.0
+        self.kernel.write(self.booted_at, "Linux version 6.8.0-79-generic (buildd@lcy02-amd64-076)", kernel.NOTICE)
+        self.kernel.write(at, f"NVRM: loading NVIDIA UNIX x86_64 Kernel Module  {DRIVER}", kernel.NOTICE)
+        for gpu in self.gpus:
+            at += 0.4
+            self.kernel.write(at, f"NVRM: GPU at PCI:{gpu.bus_id}: {gpu.uuid}", kernel.ERROR)
+
+    def _demand(self, gpu: int, moment: float) -> float:
+        replica = self._holder.get(gpu)
+        return replica.demand(moment) if replica else 0.0
+
+    def _physics_to(self, moment: float) -> None:
+        steps = int((moment - self.now) / self.grid_s)
+        if steps <= 0:
+            return
+        if steps > _EXACT_STEPS:
+            self._jump(steps - _EXACT_STEPS // 3)
+            steps = _EXACT_STEPS // 3
+        for _ in range(steps):
+            self.now += self.grid_s
+            self._step()
+
+    def _step(self) -> None:
+        now, grid_s = self.now, self.grid_s
+        holder, demand = None, 0.0
+        for gpu in self.gpus:
+            found = self._holder.get(gpu.index)
+            if found is not holder:
+                holder, demand = found, found.demand(now) if found is not None else 0.0
+            if gpu.powered:
+                gpu.board.advance(grid_s, demand)
+
+    def _jump(self, steps: int) -> None:
+        span = steps * self.grid_s
+        moments = [self.now + span * part / 24.0 for part in range(1, 25)]
+        for gpu in self.gpus:
+            if gpu.powered:
+                gpu.board.skip(span, [self._demand(gpu.index, moment) for moment in moments])
+        self.now += span

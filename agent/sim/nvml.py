@@ -1,0 +1,249 @@
+"""The driver's view of a simulated host: the signals, facts and events of the real NVML source, and its silences.
+
+A GPU that is lost, missing or hung keeps its row, its identity and its last values; only their quality changes. Like
+the real source it never makes the seven others wait for the eighth.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from agent.clock import Clock, Instant
+from agent.sim import physics
+from agent.sim.machine import DRIVER, GPU_NAME, DriverEvent, Gpu, Machine, Presence
+from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Reading, Value
+from agent.sources.nvml.signals import FAST_SIGNALS, HOST_SIGNALS, MEDIUM_SIGNALS, SIGNALS, SLOW_SIGNALS
+from agent.wire.specs import Cadence, Quality, Scope
+
+READ_DEADLINE_S = 2.0  # what the real source waits for a GPU that does not answer
+_EVENT_DELAY_S = 0.05  # the driver's event set speaks a little after the log line
+_UNSUPPORTED = ("gpu.pages.retired.sbe", "gpu.pages.retired.dbe", "gpu.pages.pending", "gpu.fan")  # as on an H100 SXM
+_QUALITY = {Presence.LOST: Quality.LOST, Presence.MISSING: Quality.LOST, Presence.HUNG: Quality.TIMEOUT}
+_STATE = {
+    Presence.PRESENT: "present",
+    Presence.LOST: "lost",
+    Presence.MISSING: "missing",
+    Presence.HUNG: "unresponsive",
+}
+_UNTHROTTLED_LATENCY_S = 0.0009
+
+Values = list[Value | None]
+
+
+class SimNvml:
+    """A source over one machine."""
+
+    name = "nvml"
+    signals = SIGNALS
+
+    def __init__(self, machine: Machine, clock: Clock) -> None:
+        self._machine = machine
+        self._clock = clock
+        self._rows = tuple(gpu.uuid for gpu in machine.gpus)
+        self._last: dict[Cadence, list[Values]] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._events_seen = 0
+        self._closed = False
+
+    async def read(self, due: frozenset[Cadence]) -> Reading:
+        """What is due now; it never waits, because what does not answer is simply not asked twice."""
+        return self.read_now(due)
+
+    def read_now(self, due: frozenset[Cadence]) -> Reading:
+        """`read` without a loop."""
+        now = self._clock.now()
+        machine = self._machine
+        machine.advance(now.wall)
+        batches = [self._gpu_batch(cadence, now) for cadence in _READERS if cadence in due]
+        if Cadence.MEDIUM in due:
+            batches.append(self._host_batch(now))
+        return Reading(tuple(batches), self._changed_facts())
+
+    async def watch(self) -> AsyncIterator[RawEvent]:
+        """XIDs as the driver's event set gives them: a bare number, once, only while somebody listens."""
+        self._events_seen = self._machine.driver_events[-1].number if self._machine.driver_events else 0
+        async for moment in happenings(self._machine, self._clock, lambda: self._closed, _EVENT_DELAY_S):
+            for event in self.events_until(moment):
+                yield event
+
+    def events_until(self, moment: float) -> list[RawEvent]:
+        """The driver's events since the last call that had been delivered by `moment`."""
+        found = []
+        for event in self._machine.driver_events:
+            if event.number > self._events_seen and event.at + _EVENT_DELAY_S <= moment:
+                self._events_seen = event.number
+                found.append(self._raw(event))
+        return found
+
+    async def close(self) -> None:
+        """End `watch`."""
+        self._closed = True
+        self._machine.changed()
+
+    def _gpu_batch(self, cadence: Cadence, now: Instant) -> Batch:
+        names, reader = _READERS[cadence]
+        last = self._last.setdefault(cadence, [[None] * len(names) for _ in self._rows])
+        exceptions: dict[tuple[str, str], Quality] = {}
+        for position, gpu in enumerate(self._machine.gpus):
+            if gpu.answers:
+                last[position] = reader(self._machine, gpu, now.wall)
+                for signal in _UNSUPPORTED if cadence is Cadence.MEDIUM else ():
+                    exceptions[(signal, gpu.uuid)] = Quality.UNSUPPORTED
+            else:
+                exceptions[(ALL_SIGNALS, gpu.uuid)] = _QUALITY[gpu.presence]
+        columns = {name: [values[column] for values in last] for column, name in enumerate(names)}
+        return Batch(Scope.GPU, cadence, now, self._rows, columns, exceptions)
+
+    def _host_batch(self, now: Instant) -> Batch:
+        gpus = self._machine.gpus
+        counts = (
+            sum(gpu.presence is not Presence.MISSING for gpu in gpus),
+            sum(gpu.on_bus for gpu in gpus),
+            len(gpus),
+        )
+        columns: dict[str, Values] = {spec.name: [count] for spec, count in zip(HOST_SIGNALS, counts, strict=True)}
+        return Batch(Scope.HOST, Cadence.MEDIUM, now, (self._machine.host_id,), columns)
+
+    def _raw(self, event: DriverEvent) -> RawEvent:
+        return RawEvent(
+            "nvml", "xid", self._instant(event.at), f"XID {event.code}", event.bus_id, event.uuid, event.code
+        )
+
+    def _instant(self, at: float) -> Instant:
+        now = self._clock.now()
+        return Instant(at, now.mono - (now.wall - at))
+
+    def _changed_facts(self) -> dict[str, Any]:
+        facts = {gpu.uuid: self._identity(gpu) for gpu in self._machine.gpus}
+        if facts == self._facts:
+            return {}
+        self._facts = facts
+        return {"gpus": facts}
+
+    def _identity(self, gpu: Gpu) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "index": gpu.index,
+            "name": GPU_NAME,
+            "serial": gpu.serial,
+            "bus_id": gpu.bus_id,
+            "vbios": "96.00.A5.00.01",
+            "driver": DRIVER,
+            "module_id": gpu.module_id,
+            "state": _STATE[gpu.presence],
+        }
+        if not gpu.answers:
+            facts["last_seen"] = gpu.changed_at
+            facts["last_processes"] = gpu.last_processes
+        return facts
+
+
+async def happenings(
+    machine: Machine, clock: Clock, closed: Callable[[], bool], delay_s: float = 0.0
+) -> AsyncIterator[float]:
+    """Yields the moment (data time) whenever something may have happened on the machine; ends once `closed()`."""
+    woken = asyncio.Event()
+    machine.on_change(woken.set)
+    try:
+        while not closed():
+            woken.clear()
+            moment = clock.wall()
+            machine.happen(moment)
+            yield moment
+            due = machine.next_due()
+            pause = 1.0 if due is None else min(1.0, max(0.0, due - clock.wall()) / clock.speed)
+            try:
+                async with asyncio.timeout(pause + (delay_s + 0.002) / clock.speed):
+                    await woken.wait()
+            except TimeoutError:
+                pass
+    finally:
+        machine.off_change(woken.set)
+
+
+def _fast(machine: Machine, gpu: Gpu, moment: float) -> Values:
+    board = gpu.board
+    replica = machine.holder(gpu.index)
+    activity = board.activity
+    clock = round(board.ratio * physics.CLOCK_MAX_HZ / 15e6) * 15e6  # clocks move in steps of 15 MHz
+    share = 1.0 - (1.0 - activity) ** 3  # a kernel runs more of the time than cores are busy
+    memory = replica.memory(moment) if replica else 0.0
+    return [
+        round(share, 2),
+        round(activity * (replica.pool.memory_bound if replica else 0.0), 2),
+        round(memory),
+        round(board.temperature),
+        round(board.power, 3),
+        clock,
+        physics.CLOCK_MEMORY_HZ,
+        clock,
+        min(clock, physics.CLOCK_VIDEO_HZ),
+        0,
+        board.reasons,
+        _UNTHROTTLED_LATENCY_S * (1.0 + 0.4 * share),
+    ]
+
+
+def _medium(machine: Machine, gpu: Gpu, moment: float) -> Values:
+    board = gpu.board
+    corrected = gpu.corrected(moment)
+    values: dict[str, Value] = {
+        "temperature.memory": round(board.temperature_memory),
+        "temperature.margin": round(physics.GPU_MAX_C) - round(board.temperature),
+        "power.average": round(board.power_average, 3),
+        "energy": board.energy_at(moment),
+        "slowdown.sw_power": board.held(board.sw_power_s, physics.REASON_SW_POWER_CAP, moment),
+        "slowdown.sync_boost": 0.0,
+        "slowdown.sw_thermal": board.held(board.sw_thermal_s, physics.REASON_SW_THERMAL, moment),
+        "slowdown.hw_thermal": board.held(board.hw_thermal_s, physics.REASON_HW_THERMAL, moment),
+        "slowdown.power_brake": board.held(board.power_brake_s, physics.REASON_POWER_BRAKE, moment),
+        "ecc.corrected.volatile": corrected,
+        "ecc.uncorrected.volatile": gpu.uncorrected,
+        "ecc.corrected.aggregate": gpu.corrected_before + corrected,
+        "ecc.uncorrected.aggregate": gpu.uncorrected_before + gpu.uncorrected,
+        "remap.corrected": 0,
+        "remap.uncorrected": gpu.remapped,
+        "remap.pending": int(gpu.remap_pending),
+        "remap.failure": int(gpu.remap_failed),
+        "recovery_action": gpu.recovery_action,
+        "pcie.replay": gpu.index % 3,
+        "encoder.utilization": 0.0,
+        "decoder.utilization": 0.0,
+        "processes": len(machine.held_by(gpu)),
+    }
+    return [values.get(name) for name in _MEDIUM_KEYS]
+
+
+def _slow(machine: Machine, gpu: Gpu, moment: float) -> Values:
+    awake = gpu.board.activity > 0.0
+    replica = machine.holder(gpu.index)
+    values: dict[str, Value] = {
+        "pcie.gen": 5 if awake else 1,
+        "pcie.width": 16,
+        "pcie.gen.max": 5,
+        "pcie.width.max": 16,
+        "power.limit": physics.POWER_LIMIT_W,
+        "power.limit.default": physics.POWER_LIMIT_W,
+        "clock.sm.max": physics.CLOCK_MAX_HZ,
+        "memory.total": physics.MEMORY_BYTES,
+        "memory.reserved": physics.RESERVED_BYTES,
+        "bar1.used": 2_097_152 * (4 if replica else 1),
+        "persistence": 1,
+        "compute_mode": 0,
+        "ecc.mode": 1,
+        "mig.mode": 0,
+        "temperature.slowdown": physics.SLOWDOWN_C,
+        "temperature.shutdown": physics.SHUTDOWN_C,
+    }
+    return [values[name] for name in _SLOW_KEYS]
+
+
+_FAST_NAMES = tuple(spec.name for spec in FAST_SIGNALS)
+_MEDIUM_NAMES = tuple(spec.name for spec in MEDIUM_SIGNALS)
+_SLOW_NAMES = tuple(spec.name for spec in SLOW_SIGNALS)
+_MEDIUM_KEYS = tuple(name.removeprefix("gpu.") for name in _MEDIUM_NAMES)
+_SLOW_KEYS = tuple(name.removeprefix("gpu.") for name in _SLOW_NAMES)
+_READERS: dict[Cadence, tuple[tuple[str, ...], Callable[[Machine, Gpu, float], Values]]] = {
+    Cadence.FAST: (_FAST_NAMES, _fast),
+    Cadence.MEDIUM: (_MEDIUM_NAMES, _medium),
+    Cadence.SLOW: (_SLOW_NAMES, _slow),
+}
