@@ -114,6 +114,6 @@ def unpack_schema(data: bytes) -> Schema:
     """
     try:
         tree = msgpack.unpackb(data, max_str_len=limits.TEXT, max_array_len=limits.ITEMS, max_map_len=limits.ITEMS)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise WireError(f"schema: {error}") from None
     return unpack(Schema, tree)

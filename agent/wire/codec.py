@@ -5,14 +5,16 @@ anything is buffered. Kinds and keys that a newer minor added are skipped and co
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
 
 from agent.wire import limits, version
-from agent.wire.errors import WireError
+from agent.wire.errors import VersionError, WireError
 from agent.wire.frames import (
     Ack,
+    Block,
     Bye,
     Error,
     EventFrame,
@@ -28,6 +30,7 @@ from agent.wire.frames import (
     Snapshot,
     Subscribe,
     Synced,
+    block_body,
     sample_body,
     sample_from,
 )
@@ -53,12 +56,42 @@ def encode(frame: Frame, limit: int = limits.FROM_AGENT_BYTES) -> bytes:
     return _LENGTH.pack(len(data)) + bytes(data)
 
 
+def pack_block(block: Block) -> bytes:
+    """One block as it stands in a sample: packed once, sent to many."""
+    return bytes(msgpack.packb(block_body(block)))
+
+
+def encode_sample(seq: int, layout: int, blocks: Sequence[bytes], limit: int = limits.FROM_AGENT_BYTES) -> bytes:
+    """The bytes of a `Sample` frame of blocks that `pack_block` made.
+
+    Raises:
+        WireError: it would be larger than the peer accepts.
+    """
+    packer = msgpack.Packer()
+    parts = [
+        packer.pack_array_header(2),
+        packer.pack(int(FrameKind.SAMPLE)),
+        packer.pack_array_header(3),
+        packer.pack(seq),
+        packer.pack(layout),
+        packer.pack_array_header(len(blocks)),
+        *blocks,
+    ]
+    data = b"".join(parts)
+    if len(data) > limit or len(blocks) > limits.BLOCKS:
+        raise WireError(f"a sample of {len(blocks)} blocks and {len(data)} bytes exceeds what a peer accepts")
+    return _LENGTH.pack(len(data)) + data
+
+
 class Decoder:
     """One direction of one session. After a `WireError` it must be thrown away with its session."""
 
-    def __init__(self, limit: int, *, preamble: bool = True) -> None:
+    def __init__(self, limit: int, *, preamble: bool = True, noise: int = limits.BANNER_BYTES) -> None:
+        """`limit`: the largest frame this peer may send. `noise`: bytes that may come before its preamble."""
         self.limit = limit
+        self.noise = noise
         self.skipped = 0
+        self.frames = 0
         self._buffer = bytearray()
         self._waiting = preamble
 
@@ -87,6 +120,7 @@ class Decoder:
             start += _LENGTH.size
             frame = self._decode(bytes(self._buffer[start : start + length]))
             start += length
+            self.frames += 1
             if frame is not None:
                 frames.append(frame)
         if start:
@@ -99,18 +133,23 @@ class Decoder:
 
     def _find_preamble(self) -> bool:
         at = self._buffer.find(version.MAGIC)
+        if at > self.noise or (at < 0 and self._all_noise()):
+            raise WireError(f"this is no gpu-cockpit peer; it said: {self.banner()!r}")
         if at < 0 or len(self._buffer) < at + len(version.PREAMBLE):
-            if len(self._buffer) > limits.BANNER_BYTES + len(version.PREAMBLE):
-                raise WireError(f"this is no gpu-cockpit agent; it said: {self.banner()!r}")
             return False
-        if at > limits.BANNER_BYTES:
-            raise WireError(f"this is no gpu-cockpit agent; it said: {self.banner()!r}")
         major = self._buffer[at + len(version.MAGIC)]
         if major != version.MAJOR:
-            raise WireError(f"the peer speaks protocol {major}, this one speaks {version.MAJOR}")
+            raise VersionError(f"the peer speaks protocol {major}, this one speaks {version.MAJOR}", major)
         del self._buffer[: at + len(version.PREAMBLE)]
         self._waiting = False
         return True
+
+    def _all_noise(self) -> bool:
+        """Whether what came so far can no longer be, or end in, the start of a preamble that comes in time."""
+        first = max(0, len(self._buffer) - len(version.MAGIC) + 1)
+        return not any(version.MAGIC.startswith(self._buffer[at:]) for at in range(first, self.noise + 1)) and (
+            len(self._buffer) > self.noise
+        )
 
     def _decode(self, data: bytes) -> Frame | None:
         try:
@@ -130,7 +169,9 @@ class Decoder:
             raise WireError("a frame is an array of kind and body")
         kind, body = message[0], message[1]
         if kind == FrameKind.SAMPLE:
-            return sample_from(body)
+            sample = sample_from(body)
+            self.skipped += len(body[2]) - len(sample.blocks)
+            return sample
         known = _BY_KIND.get(kind)
         if known is None:
             self.skipped += 1

@@ -219,40 +219,52 @@ Frame = (
     Hello | Subscribe | Layout | Snapshot | Synced | Sample | Facts | EventFrame | Gap | Ack | Ping | Pong | Error | Bye
 )
 
+_HEADER_FIELDS = 3
 _BLOCK_FIELDS = 3
+_BLOCK_CODES = {
+    scope << 4 | cadence << 1 | level: (scope, cadence, level)
+    for scope in Scope
+    for cadence in Cadence
+    for level in Level
+}
 
 
 def sample_body(sample: Sample) -> list[Any]:
-    """A sample as the array that travels: [seq, layout, [[code, at_ms, data, exceptions?]...]]."""
-    return [
-        sample.seq,
-        sample.layout,
-        [
-            [block.scope << 4 | block.cadence << 1 | block.level, block.at_ms, block.data]
-            + ([block.exceptions] if block.exceptions else [])
-            for block in sample.blocks
-        ],
-    ]
+    """A sample as the array that travels: [seq, layout, [block...]]."""
+    return [sample.seq, sample.layout, [block_body(block) for block in sample.blocks]]
+
+
+def block_body(block: Block) -> list[Any]:
+    """A block as the array that travels: [code, at_ms, data, exceptions?]."""
+    body = [block.scope << 4 | block.cadence << 1 | block.level, block.at_ms, block.data]
+    return [*body, block.exceptions] if block.exceptions else body
 
 
 def sample_from(body: list[Any]) -> Sample:
-    """The sample of such an array. Elements behind those it knows are skipped.
+    """The sample of such an array. Elements behind those it knows, and blocks of tables or cadence classes that a
+    newer minor added, are skipped.
 
     Raises:
         WireError: it is not one.
     """
-    try:
-        seq, layout, blocks = body[0], body[1], body[2]
-        if type(seq) is not int or type(layout) is not int or len(blocks) > limits.BLOCKS:
-            raise WireError("sample: wrong header")
-        return Sample(seq, layout, tuple([_block(item) for item in blocks]))
-    except (IndexError, TypeError, ValueError) as error:
-        raise WireError(f"sample: {error}") from None
+    if type(body) is not list or len(body) < _HEADER_FIELDS:
+        raise WireError("sample: expected seq, layout and blocks")
+    seq, layout, blocks = body[:_HEADER_FIELDS]
+    if not _counts(seq) or not _counts(layout) or type(blocks) is not list or len(blocks) > limits.BLOCKS:
+        raise WireError("sample: wrong header")
+    return Sample(seq, layout, tuple([block for item in blocks if (block := _block(item)) is not None]))
 
 
-def _block(item: list[Any]) -> Block:
+def _counts(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _block(item: object) -> Block | None:
+    if type(item) is not list or len(item) < _BLOCK_FIELDS:
+        raise WireError("sample: wrong block")
     code, at_ms, data = item[:_BLOCK_FIELDS]
     exceptions = item[_BLOCK_FIELDS] if len(item) > _BLOCK_FIELDS else b""
-    if type(at_ms) is not int or type(data) is not bytes or type(exceptions) is not bytes or type(code) is not int:
+    if not _counts(code) or not _counts(at_ms) or type(data) is not bytes or type(exceptions) is not bytes:
         raise WireError("sample: wrong block")
-    return Block(Scope(code >> 4), Cadence(code >> 1 & 7), Level(code & 1), at_ms, data, exceptions)
+    names = _BLOCK_CODES.get(code)
+    return Block(*names, at_ms, data, exceptions) if names else None

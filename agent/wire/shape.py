@@ -113,12 +113,13 @@ def choice(kind: type[E], otherwise: E | None = None) -> Shape[E]:
     """A member of an enum by value; what a newer peer invented becomes `otherwise`."""
 
     def check(value: object) -> E:
-        try:
-            return kind(value)
-        except ValueError:
-            if otherwise is None:
-                raise WireError(f"unknown {kind.__name__} {str(value)[:40]!r}") from None
-            return otherwise
+        if type(value) is int or type(value) is str:
+            try:
+                return kind(value)
+            except ValueError:
+                if otherwise is not None:
+                    return otherwise
+        raise WireError(f"unknown {kind.__name__} {str(value)[:40]!r}")
 
     return check
 
@@ -201,7 +202,7 @@ def unpack(kind: type[T], value: object, unknown: list[str] | None = None) -> T:
     if not isinstance(value, dict):
         raise WireError(f"{kind.__name__}: expected a map")
     known: dict[str, Any] = {}
-    for name, shape, required in _fields(kind):
+    for name, shape, required in _fields(cast("Any", kind)):
         if name in value:
             try:
                 known[name] = shape(value[name])
