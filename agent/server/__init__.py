@@ -1,0 +1,8 @@
+"""Cockpits on the unix socket: `listener` owns the socket, `connection` one client's transport, `session` one
+client's protocol, `feed` what all of them read. One bad client costs nobody else anything but its slot.
+"""
+
+from agent.server.feed import Feed
+from agent.server.listener import Server
+
+__all__ = ["Feed", "Server"]
