@@ -1,0 +1,11 @@
+"""One supervised link per host. Frames go in one direction, to the sink; nothing here judges what they say.
+
+`link` supervises, `session` speaks the wire (sans-I/O), `way` is what a link asks of a transport, `unix` and `ssh` are
+the transports. asyncssh is imported when the first SSH link runs, never before.
+"""
+
+from cockpit.link.factory import links_for
+from cockpit.link.link import Link, LinkSink
+from cockpit.link.timing import Timing
+
+__all__ = ["Link", "LinkSink", "Timing", "links_for"]

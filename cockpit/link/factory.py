@@ -1,0 +1,52 @@
+"""From an inventory to its links: one schema cache and one set of bastions for all of them."""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from cockpit.clock import Clock
+from cockpit.inventory import HostEntry, Inventory, SshTarget, UnixTarget
+from cockpit.link.link import Link, LinkSink
+from cockpit.link.session import Schemas
+from cockpit.link.timing import Timing
+from cockpit.link.unix import UnixWay
+from cockpit.link.way import Way
+
+
+def links_for(inventory: Inventory, sink: LinkSink, clock: Clock, timing: Timing | None = None) -> list[Link]:
+    """One link per host, in inventory order, none of them running yet. Opens and imports nothing."""
+    chosen = timing or Timing()
+    ways = _Ways(clock, chosen)
+    schemas = Schemas()
+    return [
+        Link(number, entry, sink, clock, ways.of(entry), timing=chosen, schemas=schemas)
+        for number, entry in enumerate(inventory.hosts)
+    ]
+
+
+class _Ways:
+    """Makes ways when links start to run, so that asyncssh (100 ms) is loaded beside the first paint, not before."""
+
+    def __init__(self, clock: Clock, timing: Timing) -> None:
+        self._clock = clock
+        self._timing = timing
+        self._loading = asyncio.Lock()
+        self._network: Any = None
+
+    def of(self, entry: HostEntry) -> Callable[[Link], Awaitable[Way]]:
+        async def way(link: Link) -> Way:
+            target = entry.target
+            if isinstance(target, UnixTarget):
+                return UnixWay(entry.name, target.path)
+            return await self._ssh(entry, target, link)
+
+        return way
+
+    async def _ssh(self, entry: HostEntry, target: SshTarget, link: Link) -> Way:
+        async with self._loading:
+            if self._network is None:
+                module = await asyncio.to_thread(importlib.import_module, "cockpit.link.ssh")
+                self._network = module.Network(self._clock, self._timing)
+        way: Way = self._network.way(entry.name, target, link.hop_back)
+        return way

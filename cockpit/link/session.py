@@ -1,0 +1,283 @@
+"""The cockpit's side of one wire session, sans-I/O: bytes in, frames out; the caller owns socket and clock.
+
+Greets, subscribes, keeps the lease, measures the clock offset and remembers where the events stopped. What the agent
+says is checked by `agent.wire`; whatever it breaks ends this session with one sentence and nothing else.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+
+from agent.wire import version
+from agent.wire.block import unpack_schema
+from agent.wire.codec import Decoder, encode
+from agent.wire.errors import WireError
+from agent.wire.frames import (
+    Ack,
+    Bye,
+    Error,
+    EventFrame,
+    Frame,
+    Gap,
+    Hello,
+    Ping,
+    Pong,
+    Position,
+    Subscribe,
+    Synced,
+)
+from agent.wire.limits import BANNER_BYTES, FROM_AGENT_BYTES, FROM_COCKPIT_BYTES
+from agent.wire.specs import Level
+from cockpit.clock import Instant
+from cockpit.errors import LinkError
+from cockpit.fleet.link_state import LinkState
+from cockpit.link.timing import Timing
+
+SOFTWARE = "gpu-cockpit"
+_FIRST_PINGS = 4  # so many at ack rate, the best of them counts; then one per `ping_s`
+_KEPT_SCHEMAS = 64
+
+
+class Schemas:
+    """Schemas that agents sent, by id: a fleet of equal agents sends its schema once.
+
+    Only a schema whose id is the SHA-256 of its bytes is kept, so that no agent can speak for another.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What `Hello.have` says."""
+        return tuple(self._kept)
+
+    def fill(self, hello: Hello) -> Hello:
+        """The hello with its schema.
+
+        Raises:
+            WireError: it came without one and we have none of that id, or it is not a schema.
+        """
+        if not hello.schema:
+            if hello.schema_id not in self._kept:
+                raise WireError(f"schema {hello.schema_id!r} was neither sent nor kept")
+            return dataclasses.replace(hello, schema=self._kept[hello.schema_id])
+        unpack_schema(hello.schema)
+        full = len(self._kept) >= _KEPT_SCHEMAS
+        if (
+            not full
+            and len(hello.schema_id) >= 16
+            and hashlib.sha256(hello.schema).hexdigest().startswith(hello.schema_id)
+        ):
+            self._kept[hello.schema_id] = hello.schema
+        return hello
+
+
+@dataclass(slots=True)
+class Offset:
+    """The agent's data clock minus ours, from the ping with the shortest way; `rtt_s` is real."""
+
+    seconds: float
+    rtt_s: float
+
+
+class Session:
+    """One session from preamble to end. After a `LinkError`, or once `ended` is set, it must be thrown away."""
+
+    def __init__(
+        self,
+        host: str,
+        schemas: Schemas,
+        subscribe: Subscribe,
+        timing: Timing,
+        *,
+        operator: str = "",
+    ) -> None:
+        self.hello: Hello | None = None
+        self.ended: LinkError | None = None
+        self.position: Position | None = subscribe.since
+        self.offset: Offset | None = None
+        self._host = host
+        self._schemas = schemas
+        self._timing = timing
+        self._operator = operator
+        self._subscribe = subscribe
+        self._decoder = Decoder(FROM_AGENT_BYTES)
+        self._head = b""
+        self._out = bytearray()
+        self._ack_due = self._ping_due = 0.0
+        self._pings: dict[int, tuple[float, float]] = {}
+        self._pinged = 0
+
+    def start(self, now: Instant, real: float) -> None:
+        """Queue preamble, hello and the subscription: one way to the agent and the stream begins."""
+        self._ack_due = real + self._timing.ack_s
+        self._ping_due = real
+        self._out += version.PREAMBLE
+        self._send(Hello(SOFTWARE, wall=now.wall, mono=now.mono, have=self._schemas.ids, operator=self._operator))
+        self._send(self._subscribe)
+
+    def subscribe(self, level: Level, interval_s: float) -> None:
+        """Queue a change of level or interval."""
+        self._send(Subscribe(level, interval_s, snapshot=False))
+
+    def take(self) -> bytes:
+        """What is to be sent now; the queue is empty afterwards."""
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def feed(self, data: bytes, now: Instant, real: float) -> list[Frame]:
+        """The frames for the fleet that `data` completes; the session's own are dealt with here.
+
+        Raises:
+            LinkError: this is no agent of ours, or it broke the contract.
+        """
+        if not self._decoder.started:
+            self._head = (self._head + data)[: BANNER_BYTES + len(version.PREAMBLE)]
+        try:
+            taken = [self._take_in(frame, now, real) for frame in self._decoder.feed(data)]
+        except WireError as error:
+            raise self._broken(error) from None
+        return [frame for frame in taken if frame is not None]
+
+    def tick(self, now: Instant, real: float) -> float:
+        """Queue what is due, the lease and pings; returns seconds until the next call."""
+        if self.hello is None:
+            return self._timing.ack_s
+        if real >= self._ack_due:
+            self._ack_due = real + self._timing.ack_s
+            self._send(Ack(self.position.seq if self.position else 0))
+        if real >= self._ping_due:
+            self._pinged += 1
+            self._ping_due = real + (self._timing.ack_s if self._pinged < _FIRST_PINGS else self._timing.ping_s)
+            self._pings = {self._pinged: (now.wall, real)}
+            self._send(Ping(self._pinged))
+        return max(0.0, min(self._ack_due, self._ping_due) - real)
+
+    def silent(self) -> LinkError:
+        """What it means that no hello came in time: whatever came instead is shown."""
+        banner = "" if self._decoder.started else self._decoder.banner()
+        if banner:
+            return self._stranger(banner)
+        return LinkError(
+            LinkState.AGENT_DOWN,
+            f"{self._host}: the agent's socket is open but it says no hello within {self._timing.hello_s:g} s",
+            "the agent may hang; look at its log: journalctl -u gpu-cockpit-agent",
+            self._host,
+        )
+
+    def _take_in(self, frame: Frame, now: Instant, real: float) -> Frame | None:
+        """The frame as the fleet should see it, None if it is not for the fleet."""
+        if self.ended is not None:
+            return None
+        if isinstance(frame, Hello):
+            return self._greeted(frame)
+        if self.hello is None and not isinstance(frame, (Error, Bye)):
+            raise WireError(f"a {frame.KIND.name.lower()} before hello")
+        return frame if self._wanted(frame, now, real) else None
+
+    def _wanted(self, frame: Frame, now: Instant, real: float) -> bool:
+        match frame:
+            case EventFrame(event):
+                return self._reached(event.seq)
+            case Gap(last=last) | Synced(seq=last):
+                self._reached(last)
+            case Ping(id=number):
+                self._send(Pong(number, now.wall, now.mono))
+                return False
+            case Pong():
+                self._measure(frame, now, real)
+                return False
+            case Error(code=code, says=says):
+                self.ended = self._refusal(code, says)
+                return False
+            case Bye(why=why):
+                self.ended = LinkError(
+                    LinkState.AGENT_DOWN,
+                    f"{self._host}: the agent said goodbye: {why}",
+                    "it may be restarting",
+                    self._host,
+                )
+                return False
+            case Subscribe() | Ack():
+                raise WireError(f"an agent does not send {frame.KIND.name.lower()}")
+        return True
+
+    def _greeted(self, hello: Hello) -> Hello:
+        if self.hello is not None:
+            raise WireError("a second hello")
+        if hello.major != version.MAJOR:
+            raise _OtherMajor(hello.major)
+        self.hello = self._schemas.fill(hello)
+        if self.position is None or self.position.boot_id != hello.boot_id:
+            self.position = Position(hello.boot_id, 0)
+        return self.hello
+
+    def _reached(self, seq: int) -> bool:
+        """Move the position; False for an event that was already handed on."""
+        assert self.position is not None
+        if seq <= self.position.seq:
+            return False
+        self.position = Position(self.position.boot_id, seq)
+        return True
+
+    def _measure(self, pong: Pong, now: Instant, real: float) -> None:
+        sent = self._pings.pop(pong.id, None)
+        if sent is None:
+            return
+        wall, at = sent
+        if self.offset is None or real - at <= self.offset.rtt_s:
+            self.offset = Offset(pong.wall - (wall + now.wall) / 2, real - at)
+
+    def _send(self, frame: Frame) -> None:
+        self._out += encode(frame, FROM_COCKPIT_BYTES)
+
+    def _refusal(self, code: str, says: str) -> LinkError:
+        if code == "version":
+            return LinkError(LinkState.INCOMPATIBLE, f"{self._host}: the agent refuses us: {says}", _UPDATE, self._host)
+        hint = "close other cockpits" if code == "too_many" else "look at its log: journalctl -u gpu-cockpit-agent"
+        return LinkError(
+            LinkState.AGENT_DOWN, f"{self._host}: the agent ended the session ({code}): {says}", hint, self._host
+        )
+
+    def _broken(self, error: WireError) -> LinkError:
+        at = self._head.find(version.MAGIC)
+        if isinstance(error, _OtherMajor):
+            return self._other_major(error.major)
+        if self._decoder.started:
+            return LinkError(
+                LinkState.INCOMPATIBLE, f"{self._host}: the agent breaks the protocol: {error}", _UPDATE, self._host
+            )
+        if 0 <= at < len(self._head) - len(version.MAGIC):
+            return self._other_major(self._head[at + len(version.MAGIC)])
+        return self._stranger(self._decoder.banner())
+
+    def _other_major(self, major: int) -> LinkError:
+        old = major < version.MAJOR
+        return LinkError(
+            LinkState.INCOMPATIBLE,
+            f"{self._host}: the agent is too {'old' if old else 'new'}: it speaks protocol {major}, "
+            f"this cockpit {version.MAJOR}",
+            f"update gpu-cockpit{f'-agent on {self._host}' if old else ' on this machine'}",
+            self._host,
+        )
+
+    def _stranger(self, said: str) -> LinkError:
+        return LinkError(
+            LinkState.INCOMPATIBLE,
+            f"{self._host}: no gpu-cockpit agent answers there; it said: {said[:200]!r}",
+            "check the address and the socket's path",
+            self._host,
+        )
+
+
+_UPDATE = "bring agent and cockpit to the same release"
+
+
+class _OtherMajor(WireError):
+    """The hello names a protocol that its preamble did not."""
+
+    def __init__(self, major: int) -> None:
+        super().__init__(f"protocol {major}")
+        self.major = major

@@ -1,0 +1,42 @@
+"""What a link asks of the way to an agent, whatever it is made of: one byte stream, and one sentence when it fails."""
+
+from typing import Protocol
+
+from cockpit.errors import LinkError
+
+
+class Receiver(Protocol):
+    """Who gets what arrives; both methods are called in the loop and must not block or raise."""
+
+    def data(self, data: bytes) -> None:
+        """Bytes of the stream, in order."""
+
+    def lost(self, error: LinkError) -> None:
+        """The stream has ended; the error says which hop and why. Called once."""
+
+
+class Channel(Protocol):
+    """The sending side of an open stream."""
+
+    def write(self, data: bytes) -> None:
+        """Send; on a stream that has ended this does nothing, `Receiver.lost` tells."""
+
+    def close(self) -> None:
+        """Give the stream up; nothing is awaited."""
+
+
+class Way(Protocol):
+    """How to reach one agent."""
+
+    async def open(self, receiver: Receiver, deadline_s: float) -> Channel:
+        """A new stream to the agent.
+
+        Raises:
+            LinkError: it cannot be had; `state`, `hop` and `hint` say what that means.
+        """
+
+    def retry(self) -> None:
+        """The operator asks for another attempt: forget refusals that were remembered."""
+
+    async def close(self) -> None:
+        """Let go of everything, within a second."""
