@@ -36,14 +36,6 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
-def _rows(value: object) -> tuple[dict[str, Any], ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, (list, tuple)):
-        raise WireError("expected a list of maps")
-    return tuple(pack(unpack(Process, item)) for item in value)
-
-
 @dataclass(frozen=True, slots=True)
 class Process:
     """One process that holds GPUs. `gpus` are UUIDs, `gpu_memory` bytes or None where nobody may know, `started` wall
@@ -68,10 +60,18 @@ class Process:
         return words[0].rsplit("/", 1)[-1] if words else "?"
 
 
+def _processes(value: object) -> tuple[Process, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)):
+        raise WireError("expected a list of processes")
+    return tuple(unpack(Process, item) for item in value)
+
+
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
     """Identity of one GPU. `state`: present, lost, missing, unresponsive; `last_seen` wall seconds on the host's
-    clock, None if never; `last_processes` who held it when it was last seen, each a `Process` as a map."""
+    clock, None if never; `last_processes` who held it when it was last seen."""
 
     index: int = wired(_or(whole(-1, 1 << 16), -1), default=-1)
     name: str = wired(_text, default="")
@@ -82,7 +82,7 @@ class GpuFacts:
     module_id: int = wired(_or(whole(-1, 1 << 16), -1), default=-1)
     state: str = wired(_text, default="present")
     last_seen: float | None = wired(_or(real(), None), default=None)
-    last_processes: tuple[dict[str, Any], ...] = wired(_rows, default=())
+    last_processes: tuple[Process, ...] = wired(_processes, default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +113,14 @@ def gpus(data: object) -> dict[str, GpuFacts]:
     return {_text(uuid): unpack(GpuFacts, item) for uuid, item in data.items()}
 
 
-def processes(data: object) -> tuple[tuple[Process, ...], int]:
-    """Section `processes`: a list of maps, or {rows, left_out} when it was cut; rows and how many were left out."""
-    left_out = 0
-    if isinstance(data, dict):
-        left_out = _or(whole(), 0)(data.get("left_out"))
-        data = data.get("rows")
-    if not isinstance(data, (list, tuple)):
-        raise WireError("facts processes: expected a list")
-    return tuple(unpack(Process, item) for item in data), left_out
+def processes(data: object) -> tuple[Process, ...]:
+    """Section `processes`: a list of maps."""
+    return _processes(data)
+
+
+def left_out(data: object) -> int:
+    """Section `processes_left_out`: how many processes the list does not name."""
+    return whole()(data)
 
 
 def labels(data: object) -> dict[str, str]:
@@ -153,6 +152,7 @@ def host(data: object) -> dict[str, Any]:
 READERS: dict[str, Callable[[object], Any]] = {
     "gpus": gpus,
     "processes": processes,
+    "processes_left_out": left_out,
     "labels": labels,
     "reasons": reasons,
     "agent": agent,
@@ -164,10 +164,6 @@ def normal(section: str, data: object, read: object) -> Any:
     """The section as it is kept for screens: what was sent, with the known fields as they were read."""
     if section == "gpus" and isinstance(data, dict) and isinstance(read, dict):
         return {uuid: {**plain(data.get(uuid, {})), **pack(facts)} for uuid, facts in read.items()}
-    if section == "processes" and isinstance(read, tuple):
-        return [pack(row) for row in read[0]]
-    if section in ("labels", "host"):
-        return read
-    if section == "reasons" and isinstance(read, tuple):
-        return [pack(row) for row in read]
+    if section in ("processes", "reasons") and isinstance(read, tuple):
+        return [{**plain(sent), **pack(row)} for sent, row in zip(data, read, strict=True)]  # type: ignore[call-overload]
     return pack(read)

@@ -229,13 +229,10 @@ class Fleet:
 
     def _keep_fact(self, record: HostRecord, section: str, data: Any, read: Any, now: Instant) -> None:
         record.facts[section] = data if read is None else fact.normal(section, data, read)
+        if section in _KEPT_TYPED:
+            setattr(record, _KEPT_TYPED[section], read)
         if section == "gpus":
-            record.gpu_facts = read
             self._date_lost(record, now)
-        elif section == "processes":
-            record.processes, record.processes_left_out = read
-        elif section == "reasons":
-            record.reasons = read
         elif section == "labels":
             record.labels = {**read, **record.labels_by_file}
         elif section == "agent":
@@ -347,4 +344,10 @@ def _read_fact(section: str, data: Any) -> Any:
     return reader(data) if reader else None
 
 
+_KEPT_TYPED = {
+    "gpus": "gpu_facts",
+    "processes": "processes",
+    "processes_left_out": "processes_left_out",
+    "reasons": "reasons",
+}
 _LINK_ORDER = {state: number for number, state in enumerate(LinkState)}

@@ -1,0 +1,245 @@
+"""PURE. What a human should read, worst first, in the words an on-call engineer would use.
+
+One fault of one subject is one problem, however many findings are about it; one cause that hides many hosts is one
+problem, not one per host. Nothing healthy is ever named here.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from agent.wire.specs import Finding, Severity, gpu_subject
+from cockpit.clock import Instant
+from cockpit.fleet.facts import GpuFacts, Process
+from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord, Problem
+from cockpit.fleet.state import Fleet
+
+# Hosts that fail alike without a common hop are told one by one up to here, then together.
+TOLD_ALONE = 3
+_NAMED = 3
+_QUIET = frozenset({LinkState.LIVE, LinkState.CONNECTING})
+_LINK_WORDS = {
+    LinkState.STALE: "sends nothing any more",
+    LinkState.UNREACHABLE: "unreachable",
+    LinkState.AGENT_DOWN: "agent down",
+    LinkState.HOST_DOWN: "host down",
+    LinkState.DENIED: "access denied",
+    LinkState.KEY_CHANGED: "host key changed",
+    LinkState.BASTION_LOST: "lost with its bastion",
+    LinkState.INCOMPATIBLE: "agent incompatible",
+}
+
+
+def problems(fleet: Fleet, now: Instant) -> list[Problem]:
+    """All problems of the fleet: worst first, then those that touch most GPUs, then the oldest."""
+    found: list[Problem] = []
+    for record in fleet.hosts:
+        found += _of_host(fleet, record, now)
+    found += _of_links(fleet)
+    found.sort(key=lambda problem: (-problem.severity, -problem.count, problem.since, problem.title))
+    return found
+
+
+def clock_text(wall: float) -> str:
+    """Time of day, UTC."""
+    try:
+        return datetime.fromtimestamp(wall, UTC).strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "--:--:--"
+
+
+def gpu_name(fleet: Fleet, row: int) -> str:
+    """How people call a GPU: `gpu-a03 GPU 5`."""
+    host = fleet.hosts[int(fleet.gpus.host[row])].name
+    index = int(fleet.gpus.index[row])
+    return f"{host} GPU {index}" if index >= 0 else f"{host} {fleet.gpus.ids[row][:12]}"
+
+
+def holders(fleet: Fleet, row: int) -> tuple[Process, ...]:
+    """Who holds a GPU; of one that is gone, who held it last."""
+    record = fleet.hosts[int(fleet.gpus.host[row])]
+    uuid = fleet.gpus.ids[row]
+    facts = record.gpu_facts.get(uuid)
+    if facts is not None and facts.last_processes and fleet.gpus.state[row] >= GpuState.MISSING:
+        return facts.last_processes
+    return tuple(process for process in record.processes if uuid in process.gpus)
+
+
+def who(processes: Sequence[Process]) -> str:
+    """`pid 812 vllm (alice) and 2 more`, empty for none."""
+    if not processes:
+        return ""
+    first = processes[0]
+    user = f" ({first.user})" if first.user else ""
+    rest = f" and {len(processes) - 1} more" if len(processes) > 1 else ""
+    return f"pid {first.pid} {first.program}{user}{rest}"
+
+
+def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem]:
+    by_subject: dict[str, list[Finding]] = defaultdict(list)
+    for finding in record.findings.values():
+        if finding.severity > Severity.INFO:
+            by_subject[finding.subject].append(finding)
+    for row in record.gpu_rows:
+        judged = by_subject.pop(gpu_subject(fleet.gpus.ids[row]), [])
+        state = GpuState(int(fleet.gpus.state[row]))
+        if judged or state >= GpuState.MISSING or (state is GpuState.UNKNOWN and record.live):
+            yield _gpu_problem(fleet, record, row, state, judged)
+    for findings in by_subject.values():
+        lead = _lead(findings)
+        more = f" (+{len(findings) - 1} more findings)" if len(findings) > 1 else ""
+        yield Problem(
+            lead.severity,
+            f"{record.name}: {lead.text}{more}",
+            f"since {clock_text(lead.since - record.skew_s)}{_as_of(record)}",
+            lead.since - record.skew_s,
+            record.number,
+            findings=tuple(finding.id for finding in findings),
+            hosts=(record.number,),
+        )
+    if record.gpus_missing and record.live:
+        yield _short_of_gpus(record, now)
+
+
+def _gpu_problem(fleet: Fleet, record: HostRecord, row: int, state: GpuState, judged: list[Finding]) -> Problem:
+    facts = record.gpu_facts.get(fleet.gpus.ids[row])
+    since = _since(record, facts, judged)
+    name, lead = gpu_name(fleet, row), _lead(judged) if judged else None
+    at = f" since {clock_text(since)}" if since else ""
+    why = f": {_without(name, lead.text)}" if lead else ""
+    if state >= GpuState.MISSING:
+        was = who(holders(fleet, row))
+        title = f"{name} {state.word}{at}{why}" + (f"; was running {was}" if was else "")
+    elif lead is not None:
+        title = f"{name}{why} (since {clock_text(since)})"
+    else:
+        title = f"{name} does not answer{at}"
+    more = [f"also: {finding.text}" for finding in judged if finding is not lead]
+    held = who(holders(fleet, row)) if state < GpuState.MISSING else ""
+    return Problem(
+        lead.severity if lead else Severity(int(fleet.gpus.severity[row])),
+        title,
+        "; ".join(
+            part for part in (_identity(facts), _last_values(fleet, row), f"runs {held}" if held else "", *more) if part
+        )
+        + _as_of(record),
+        since,
+        record.number,
+        row,
+        tuple(finding.id for finding in judged),
+        (record.number,),
+    )
+
+
+def _short_of_gpus(record: HostRecord, now: Instant) -> Problem:
+    missing, expected = record.gpus_missing, record.gpus_expected
+    why = "; ".join(f"{reason.says}{f' ({reason.hint})' if reason.hint else ''}" for reason in record.reasons)
+    return Problem(
+        max(Severity.WARNING, record.severity if not record.gpu_rows else Severity.WARNING),
+        f"{record.name}: {missing} of {expected} expected GPUs were never seen",
+        why or "its agent sees fewer GPUs than the fleet file, its configuration or the PCI bus promise",
+        record.link_since or now.wall,
+        record.number,
+        hosts=(record.number,),
+        count=missing,
+    )
+
+
+def _of_links(fleet: Fleet) -> Iterable[Problem]:
+    alike: dict[tuple[LinkState, str], list[HostRecord]] = defaultdict(list)
+    for record in fleet.hosts:
+        if record.link.state not in _QUIET:
+            # A link names its own host as the hop where no shared one is to blame.
+            hop = "" if record.link.hop == record.name else record.link.hop
+            alike[record.link.state, hop].append(record)
+    for (state, hop), records in alike.items():
+        # A hop that only one host names is no common cause.
+        if len(records) > 1 and (hop or len(records) > TOLD_ALONE):
+            yield _folded(state, hop, records)
+        else:
+            for record in records:
+                yield _link_problem(record)
+
+
+def _link_problem(record: HostRecord) -> Problem:
+    status = record.link
+    blind = f"; its {record.gpus_expected} GPUs are unknown" if record.gpus_expected else ""
+    says = f": {status.says.removeprefix(f'{record.name}: ')}" if status.says else ""
+    return Problem(
+        LINK_SEVERITY[status.state],
+        f"{record.name} {_LINK_WORDS[status.state]} since {clock_text(record.link_since)}{says}{blind}",
+        status.hint,
+        record.link_since,
+        record.number,
+        hosts=(record.number,),
+        count=max(1, record.gpus_expected),
+    )
+
+
+def _folded(state: LinkState, hop: str, records: list[HostRecord]) -> Problem:
+    since = min(record.link_since for record in records)
+    gpus = sum(record.gpus_expected for record in records)
+    blind = f"; {gpus} GPUs are unknown" if gpus else ""
+    names = ", ".join(record.name for record in records[:_NAMED])
+    more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
+    if state is LinkState.BASTION_LOST:
+        title = f"bastion {hop} lost since {clock_text(since)}: {len(records)} hosts are out of sight{blind}"
+    else:
+        through = f" at {hop}" if hop else ""
+        title = f"{len(records)} hosts {_LINK_WORDS[state]}{through} since {clock_text(since)}{blind}"
+    says = records[0].link.says
+    return Problem(
+        LINK_SEVERITY[state],
+        title,
+        f"{names}{more}"
+        + (f": {says}" if says else "")
+        + (f"; {records[0].link.hint}" if records[0].link.hint else ""),
+        since,
+        hosts=tuple(record.number for record in records),
+        count=max(len(records), gpus),
+    )
+
+
+def _lead(findings: list[Finding]) -> Finding:
+    """The finding that names the fault: the worst; among equals a cause that was witnessed before what it led to."""
+    return min(findings, key=lambda finding: (-finding.severity, not finding.rule.startswith("xid."), finding.since))
+
+
+def _since(record: HostRecord, facts: GpuFacts | None, judged: list[Finding]) -> float:
+    if judged:
+        return min(finding.since for finding in judged) - record.skew_s
+    if facts is not None and facts.last_seen is not None and facts.state != "present":
+        return facts.last_seen - record.skew_s
+    return 0.0
+
+
+def _identity(facts: GpuFacts | None) -> str:
+    if facts is None:
+        return ""
+    serial = f"serial {facts.serial}" if facts.serial else ""
+    return ", ".join(part for part in (facts.name, serial, facts.bus_id) if part)
+
+
+def _last_values(fleet: Fleet, row: int) -> str:
+    shown = []
+    for signal, scale, unit in (("gpu.temperature", 1, "C"), ("gpu.power", 1, "W"), ("gpu.utilization", 100, "%")):
+        if signal in fleet.gpus.fields:
+            cell = fleet.gpus.cell(signal, row)
+            if cell.value is not None:
+                shown.append(f"{cell.value * scale:.0f} {unit}")
+    return f"last values {', '.join(shown)}" if shown else ""
+
+
+def _without(name: str, text: str) -> str:
+    """A finding's sentence without the subject that the title has already named."""
+    label = name.rsplit(" ", 2)
+    prefix = " ".join(label[-2:])
+    for start in (f"{prefix}: ", f"{prefix} "):
+        if text.startswith(start):
+            return text[len(start) :]
+    return text
+
+
+def _as_of(record: HostRecord) -> str:
+    return "" if record.live else f"; as it was when the link was lost at {clock_text(record.link_since)}"

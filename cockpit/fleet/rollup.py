@@ -1,0 +1,87 @@
+"""PURE. The fleet in numbers: the object that `status` prints and the counts that screens show per pool."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.wire.specs import Severity
+from cockpit.clock import Instant
+from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.problems import problems
+from cockpit.fleet.records import GpuState
+from cockpit.fleet.state import Fleet
+
+SCHEMA = 1
+
+
+@dataclass(slots=True)
+class PoolCount:
+    """One pool: how many hosts and GPUs, in which state, and how much it needs a human."""
+
+    name: str
+    hosts: int = 0
+    live: int = 0
+    gpus_expected: int = 0
+    gpus_present: int = 0
+    states: Counter[GpuState] = field(default_factory=Counter)
+    severity: Severity = Severity.OK
+
+
+def iso(wall: float) -> str:
+    """ISO-8601, UTC, milliseconds."""
+    try:
+        return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def severity(fleet: Fleet) -> Severity:
+    """The worst of all hosts; UNKNOWN for a fleet without any."""
+    return max((record.severity for record in fleet.hosts), default=Severity.UNKNOWN)
+
+
+def gpu_counts(fleet: Fleet) -> dict[str, int]:
+    """GPUs expected, present, and a count per state; the missing ones include those that no row stands for."""
+    counts = Counter(fleet.gpus.state.tolist())
+    states = {state.word: counts[state] for state in GpuState}
+    for record in fleet.hosts:
+        states["missing" if record.live else "unknown"] += record.gpus_missing
+    return {
+        "expected": sum(record.gpus_expected for record in fleet.hosts),
+        "present": sum(record.gpus_present for record in fleet.hosts),
+        **states,
+    }
+
+
+def pools(fleet: Fleet) -> list[PoolCount]:
+    """Every pool in the order of the inventory; hosts without one stand under the empty name."""
+    found: dict[str, PoolCount] = {}
+    for record in fleet.hosts:
+        name = record.labels.get("pool", "")
+        pool = found.setdefault(name, PoolCount(name))
+        pool.hosts += 1
+        pool.live += record.live
+        pool.gpus_expected += record.gpus_expected
+        pool.gpus_present += record.gpus_present
+        pool.states.update(GpuState(int(fleet.gpus.state[row])) for row in record.gpu_rows)
+        pool.states[GpuState.MISSING if record.live else GpuState.UNKNOWN] += record.gpus_missing
+        pool.severity = max(pool.severity, record.severity)
+    return list(found.values())
+
+
+def status(fleet: Fleet, now: Instant) -> dict[str, Any]:
+    """The object of `gpu-cockpit status --json`. `replicas` and `incidents` are null: this version does not know."""
+    links = Counter(record.link.state for record in fleet.hosts)
+    judged = Counter(item.finding.severity for item in fleet.findings())
+    return {
+        "schema": SCHEMA,
+        "as_of": iso(now.wall),
+        "severity": severity(fleet).word,
+        "hosts": {"total": len(fleet.hosts), **{state.value: links[state] for state in LinkState}},
+        "gpus": gpu_counts(fleet),
+        "replicas": None,
+        "findings": {word.word: judged[word] for word in Severity if word is not Severity.OK},
+        "incidents": None,
+        "problems": [problem.title for problem in problems(fleet, now)],
+    }
