@@ -1,0 +1,164 @@
+"""The only mutable owner of the console's state: links -> fleet -> version += 1; views poll the version and draw.
+
+A view asks here (`focus`, `retry`) and never calls a link. One task per link; what a link may meet ends in that host's
+link state, and a host that misbehaves never disturbs another. Nothing here blocks: frames are applied as they come.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Protocol
+
+from agent.wire.errors import WireError
+from agent.wire.frames import Frame
+from agent.wire.specs import Level
+from cockpit.clock import Clock
+from cockpit.errors import CockpitError, LinkError
+from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.state import Fleet
+from cockpit.inventory import Inventory
+
+TICK_S = 1.0
+RESTART_S = (1.0, 30.0)  # first and longest pause before a link that ended by itself is run again
+_UNDECIDED = frozenset({LinkState.CONNECTING, LinkState.LIVE, LinkState.STALE})
+
+
+class LinkSink(Protocol):
+    """Where links put what they hear; both are called in the loop and return at once."""
+
+    def frames(self, host: int, frames: list[Frame]) -> None:
+        """Frames of one host in order, each session from its hello on. Raises WireError: end that session."""
+
+    def changed(self, host: int, status: LinkStatus) -> None:
+        """The link of one host stands elsewhere now."""
+
+
+class RunningLink(Protocol):
+    """What the runtime needs of a link."""
+
+    async def run(self) -> None:
+        """Keep the host's frames flowing until cancelled."""
+
+    def subscribe(self, level: Level, interval_s: float) -> None:
+        """Ask for this level from now on; holds across reconnects."""
+
+    def retry(self) -> None:
+        """Try again now, also what is never retried by itself."""
+
+
+LinkFactory = Callable[[Inventory, LinkSink, Clock], Sequence[RunningLink]]
+
+
+def _real_links(inventory: Inventory, sink: LinkSink, clock: Clock) -> Sequence[RunningLink]:
+    from cockpit.link import links_for  # the SSH stack is loaded when links run, after the first paint
+
+    return links_for(inventory, sink, clock)
+
+
+class Runtime:
+    """Links and the fleet they feed. Everything happens in the loop that awaits `run`."""
+
+    def __init__(
+        self, inventory: Inventory, clock: Clock, links: LinkFactory = _real_links, *, interval_s: float = 1.0
+    ) -> None:
+        self.inventory = inventory
+        self.clock = clock
+        self.interval_s = interval_s
+        self.fleet = Fleet(inventory.hosts, speed=clock.speed, interval_s=interval_s)
+        self._factory = links
+        self._links: Sequence[RunningLink] = ()
+        self._focus: frozenset[int] = frozenset()
+        self._moved = asyncio.Event()
+
+    @property
+    def version(self) -> int:
+        """Grows whenever anything changed."""
+        return self.fleet.version
+
+    async def run(self) -> None:
+        """Keep all links alive and the state aging until cancelled."""
+        self.fleet.age(self.clock.now())
+        self._links = self._factory(self.inventory, self, self.clock)
+        for host, link in enumerate(self._links):
+            link.subscribe(self._level(host), self.interval_s)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tick(), name="tick")
+                for host, link in enumerate(self._links):
+                    group.create_task(self._supervise(host, link), name=f"link:{self.fleet.hosts[host].name}")
+        finally:
+            self._links = ()
+
+    def focus(self, hosts: Collection[int]) -> None:
+        """These hosts are on screen and deliver everything, all others their summary."""
+        wanted = frozenset(hosts)
+        changed = wanted ^ self._focus
+        if not changed:
+            return
+        self._focus = wanted
+        self.fleet.set_detail(wanted)
+        for host in changed:
+            if host < len(self._links):
+                self._links[host].subscribe(self._level(host), self.interval_s)
+
+    def retry(self, hosts: Iterable[int]) -> None:
+        """Try these hosts again now, whatever their link waits for."""
+        for host in hosts:
+            if host < len(self._links):
+                self._links[host].retry()
+
+    async def synced(self, timeout_s: float) -> list[int]:
+        """Wait until every host has told all it knows or its link has failed, `timeout_s` real seconds at most; the
+        hosts that have not told."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while any(self._is_open(host) for host in range(len(self.fleet.hosts))):
+                    self._moved.clear()
+                    await self._moved.wait()
+        except TimeoutError:
+            pass
+        return [record.number for record in self.fleet.hosts if not record.live]
+
+    def frames(self, host: int, frames: list[Frame]) -> None:
+        """Part of `LinkSink`."""
+        now = self.clock.now()
+        was_live = self.fleet.hosts[host].live
+        for frame in frames:
+            self.fleet.apply(host, frame, now)
+        if self.fleet.hosts[host].live is not was_live:
+            self._moved.set()
+
+    def changed(self, host: int, status: LinkStatus) -> None:
+        """Part of `LinkSink`."""
+        self.fleet.link_changed(host, status, self.clock.now())
+        self._moved.set()
+
+    def _level(self, host: int) -> Level:
+        return Level.DETAIL if host in self._focus else Level.SUMMARY
+
+    def _is_open(self, host: int) -> bool:
+        record = self.fleet.hosts[host]
+        return not record.live and record.link.state in _UNDECIDED
+
+    async def _tick(self) -> None:
+        while True:
+            await self.clock.sleep(TICK_S)
+            self.fleet.age(self.clock.now())
+
+    async def _supervise(self, host: int, link: RunningLink) -> None:
+        """Run one link again whenever it ends; a link tells its own troubles, this is for those it did not foresee."""
+        pause, longest = RESTART_S
+        while True:
+            try:
+                await link.run()
+                status = self._status(LinkState.UNREACHABLE, "the link ended by itself")
+            except LinkError as error:
+                status = self._status(LinkState(error.state), str(error), error.hint, error.hop)
+            except (OSError, TimeoutError, WireError, CockpitError) as error:
+                status = self._status(LinkState.UNREACHABLE, str(error) or type(error).__name__)
+            self.changed(host, status)
+            await self.clock.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(longest, pause * 2)
+
+    def _status(self, state: LinkState, says: str, hint: str = "", hop: str = "") -> LinkStatus:
+        return LinkStatus(state, says, hint, hop, since=self.clock.real())
