@@ -11,58 +11,25 @@ from agent.errors import UsageError
 from agent.sim import kernel
 from agent.sim.machine import Gpu, Machine, Presence
 from agent.sim.params import ALL, Param, Params, ParamValue, checked, gpu_param, nearest
+from agent.sim.xids import APP_TEXTS, OF_A_PROCESS, RECOVERY_ACTIONS, TEXTS
 
 RESTART_S = 30.0  # how long a service manager and a model loader need until the process is back
-_ACTIONS = {
-    0: "None",
-    1: "GPU Reset Required",
-    2: "Node Reboot Required",
-    3: "Drain P2P",
-    4: "Drain and Reset",
-    5: "Recover IMEX Domain",
-    6: "Bus Reset Required",
-    7: "System Reboot Required",
-}
-_APP_TEXTS = {
-    13: "Graphics SM Warp Exception on (GPC 3, TPC 1, SM 0): Out Of Range Address",
-    31: "Ch 00000008, intr 00000000. MMU Fault: ENGINE GRAPHICS GPC1 GPCCLIENT_T1_3 faulted @ 0x7f2f_cca58000. "
-    "Fault is of type FAULT_PDE ACCESS_TYPE_VIRT_READ",
-    43: "Ch 00000008",
-    45: "Ch 00000008",
-}
-_XID_TEXTS = {
-    **_APP_TEXTS,
-    32: "Channel ID 00000008 intr0 00040000",
-    48: "An uncorrectable double bit error (DBE) has been detected on GPU in the framebuffer at physAddr 0x7fdf0de80 "
-    "partition 5, subpartition 1",
-    62: "2b3f(3f2c) 00000000 00000000",
-    63: "Row Remapper: New row marked for remapping, reset gpu to activate.",
-    64: "Row Remapper: Error writing row remapping information, bank has no spare rows.",
-    74: "NVLink: fatal error detected on link 14(0x0, 0x0, 0x10000, 0x0, 0x0, 0x0, 0x0)",
-    92: "High single-bit ECC error rate",
-    94: "Contained: CE User Channel (0x9). RST: No, D-RST: No",
-    95: "Uncontained: FBHUB. RST: Yes, D-RST: No",
-    109: "Ch 00000008, errorString CTX SWITCH TIMEOUT, Info 0x24",
-    119: "Timeout after 6s of waiting for RPC response from GPU GSP! Expected function 76 (GSP_RM_CONTROL) "
-    "(0x20802068 0x4).",
-    120: "GSP task exception: Unknown (cause:0x7) @ pc:0x1a2b3c",
-    140: "An uncorrectable ECC error detected (possible firmware handling failure) DRAM:1, LTC:0",
-    143: "GPU initialization failure",
-}
 _NO_PROCESS = (0, "")
-_CODES_OF_PROCESS = frozenset(_APP_TEXTS) | {32, 62, 63, 94, 95, 109}
-
 Plan = Callable[[Machine, Params, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """One fault: its name, one sentence, its parameters, and what it schedules on a machine at a moment."""
+    """One fault: its name, one sentence, its parameters, and what it schedules on a machine at a moment.
+
+    `needs_gpu`: nothing would come of it on a GPU that no longer answers.
+    """
 
     name: str
     help: str
     params: tuple[Param, ...]
     plan: Plan
+    needs_gpu: bool = True
 
 
 def _chosen(machine: Machine, params: Params) -> list[Gpu]:
@@ -86,8 +53,8 @@ def _recovery(machine: Machine, gpu: Gpu, action: int, at: float) -> None:
     """The driver changes its verdict and says so with XID 154."""
     before, gpu.recovery_action = gpu.recovery_action, action
     if before != action:
-        text = f"GPU recovery action changed from {before:#x} ({_ACTIONS[before]}) to {action:#x} ({_ACTIONS[action]})"
-        machine.xid(gpu, 154, text, at)
+        old, new = RECOVERY_ACTIONS[before], RECOVERY_ACTIONS[action]
+        machine.xid(gpu, 154, f"GPU recovery action changed from {before:#x} ({old}) to {action:#x} ({new})", at)
 
 
 def _replica_dies(machine: Machine, gpu: Gpu, at: float, back_after_s: float | None) -> None:
@@ -99,7 +66,7 @@ def _replica_dies(machine: Machine, gpu: Gpu, at: float, back_after_s: float | N
 
 
 def _companion(gpu: Gpu, worker: tuple[int, str]) -> Callable[[Machine, float], None]:
-    return lambda machine, at: machine.xid(gpu, 45, _APP_TEXTS[45], at, worker)
+    return lambda machine, at: machine.xid(gpu, 45, APP_TEXTS[45], at, worker)
 
 
 def _off_bus(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
@@ -119,10 +86,10 @@ def _uncorrectable(machine: Machine, gpu: Gpu, params: Params, at: float) -> Non
         return
     worker = machine.worker(gpu.index)
     gpu.uncorrected += 1
-    machine.xid(gpu, 48, _XID_TEXTS[48], at, _NO_PROCESS)
+    machine.xid(gpu, 48, TEXTS[48], at, _NO_PROCESS)
     machine.at(at + 0.3, lambda machine, moment: _remapped(machine, gpu, worker, moment))
     code = 94 if params["contained"] == "yes" else 95
-    machine.at(at + 0.5, lambda machine, moment: machine.xid(gpu, code, _XID_TEXTS[code], moment, worker))
+    machine.at(at + 0.5, lambda machine, moment: machine.xid(gpu, code, TEXTS[code], moment, worker))
     machine.at(at + 0.8, lambda machine, moment: _recovery(machine, gpu, 1, moment))
     _replica_dies(machine, gpu, at + 0.5, None)
 
@@ -130,7 +97,7 @@ def _uncorrectable(machine: Machine, gpu: Gpu, params: Params, at: float) -> Non
 def _remapped(machine: Machine, gpu: Gpu, worker: tuple[int, str], at: float) -> None:
     gpu.remapped += 1
     gpu.remap_pending = True
-    machine.xid(gpu, 63, _XID_TEXTS[63], at, worker)
+    machine.xid(gpu, 63, TEXTS[63], at, worker)
 
 
 def _heat(_machine: Machine, gpu: Gpu, params: Params, _at: float) -> None:
@@ -166,15 +133,15 @@ def _vanish(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
 
 def _plain_xid(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
     code = int(params["code"])
-    text = _XID_TEXTS.get(code, "00000000 00000000 00000000")
-    worker = machine.worker(gpu.index) if code in _CODES_OF_PROCESS else _NO_PROCESS
+    text = TEXTS.get(code, "00000000 00000000 00000000")
+    worker = machine.worker(gpu.index) if code in OF_A_PROCESS else _NO_PROCESS
     for number in range(int(params["count"])):
         machine.at(at + 0.001 * number, lambda machine, moment: machine.xid(gpu, code, text, moment, worker))
 
 
 def _app_xid(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
     code = int(params["code"])
-    machine.xid(gpu, code, _APP_TEXTS[code], at, machine.worker(gpu.index))
+    machine.xid(gpu, code, APP_TEXTS[code], at, machine.worker(gpu.index))
     if code in (13, 31):
         _replica_dies(machine, gpu, at, RESTART_S)
 
@@ -265,7 +232,7 @@ FAULTS: tuple[FaultSpec, ...] = (
     FaultSpec(
         "app-xid",
         "an application's fault: the process dies and comes back, the GPU is well",
-        (_ONE, Param("code", "the XID", 31, choices=tuple(_APP_TEXTS))),
+        (_ONE, Param("code", "the XID", 31, choices=tuple(APP_TEXTS))),
         _each(_app_xid),
     ),
     FaultSpec(
@@ -277,12 +244,14 @@ FAULTS: tuple[FaultSpec, ...] = (
             Param("count", "how many lines, a millisecond apart", 1, low=1, high=10_000),
         ),
         _each(_plain_xid),
+        needs_gpu=False,
     ),
     FaultSpec(
         "recovery-action",
-        "the driver changes its verdict (XID 154): " + ", ".join(f"{n} {word}" for n, word in _ACTIONS.items()),
+        "the driver changes its verdict (XID 154): " + ", ".join(f"{n} {word}" for n, word in RECOVERY_ACTIONS.items()),
         (_ONE, Param("action", "the verdict", None, low=0, high=7)),
         _each(_verdict),
+        needs_gpu=False,
     ),
     FaultSpec("reset-required", "the driver asks for a GPU reset (XID 154)", (_ONE,), _each(_asks_reset)),
     FaultSpec(
@@ -302,6 +271,7 @@ FAULTS: tuple[FaultSpec, ...] = (
         "everything injected into the GPU ends, as after a reset or a service visit; what was logged stays logged",
         (_EVERY,),
         _each(_repair),
+        needs_gpu=False,
     ),
 )
 

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 from agent.clock import Clock, Instant
+from agent.sim.happen import happenings
 from agent.sim.kernel import Record
 from agent.sim.machine import Machine
-from agent.sim.nvml import happenings
 from agent.sources.base import RawEvent, Reading
 from agent.sources.kernel_log.assemble import Assembler
 from agent.sources.kernel_log.record import parse_record
@@ -22,11 +22,16 @@ class SimKernelLog:
     def __init__(self, machine: Machine, clock: Clock, cursor: tuple[str, int] | None = None) -> None:
         self._machine = machine
         self._clock = clock
-        self._seq = cursor[1] if cursor and cursor[0] == machine.boot_id else -1
+        self._seq = self._handed_out = cursor[1] if cursor and cursor[0] == machine.boot_id else -1
         self._started = clock.wall()
         self._assembler = Assembler()
         self._repeats = Repeats()
         self._closed = False
+
+    @property
+    def cursor(self) -> tuple[str, int] | None:
+        """(boot id, number) up to which everything was handed out."""
+        return (self._machine.boot_id, self._handed_out) if self._handed_out >= 0 else None
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """What had to wait: messages of several records, and one line for what repeated."""
@@ -43,6 +48,7 @@ class SimKernelLog:
         async for _ in happenings(self._machine, self._clock, lambda: self._closed):
             for event in self.events():
                 yield event
+            self._settle()
 
     def events(self) -> list[RawEvent]:
         """The events of every record that is new."""
@@ -52,6 +58,10 @@ class SimKernelLog:
             for event in self._parsed(record):
                 found += self._admitted(event)
         return found
+
+    def _settle(self) -> None:
+        oldest = self._assembler.oldest
+        self._handed_out = self._seq if oldest is None else min(self._seq, oldest - 1)
 
     async def close(self) -> None:
         """End `watch`."""

@@ -4,12 +4,12 @@ A GPU that is lost, missing or hung keeps its row, its identity and its last val
 the real source it never makes the seven others wait for the eighth.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from agent.clock import Clock, Instant
 from agent.sim import physics
+from agent.sim.happen import happenings
 from agent.sim.machine import DRIVER, GPU_NAME, DriverEvent, Gpu, Machine, Presence
 from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Reading, Value
 from agent.sources.nvml.signals import FAST_SIGNALS, HOST_SIGNALS, MEDIUM_SIGNALS, SIGNALS, SLOW_SIGNALS
@@ -135,29 +135,6 @@ class SimNvml:
             facts["last_seen"] = gpu.changed_at
             facts["last_processes"] = gpu.last_processes
         return facts
-
-
-async def happenings(
-    machine: Machine, clock: Clock, closed: Callable[[], bool], delay_s: float = 0.0
-) -> AsyncIterator[float]:
-    """Yields the moment (data time) whenever something may have happened on the machine; ends once `closed()`."""
-    woken = asyncio.Event()
-    machine.on_change(woken.set)
-    try:
-        while not closed():
-            woken.clear()
-            moment = clock.wall()
-            machine.happen(moment)
-            yield moment
-            due = machine.next_due()
-            pause = 1.0 if due is None else min(1.0, max(0.0, due - clock.wall()) / clock.speed)
-            try:
-                async with asyncio.timeout(pause + (delay_s + 0.002) / clock.speed):
-                    await woken.wait()
-            except TimeoutError:
-                pass
-    finally:
-        machine.off_change(woken.set)
 
 
 def _fast(machine: Machine, gpu: Gpu, moment: float) -> Values:

@@ -7,13 +7,14 @@ A directory belongs to one plan for good: asking for another one there is refuse
 import fcntl
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from agent.errors import StateError, UsageError
+from agent.sim.plan import Injected, Plan
 
 PLAN = "sim.json"
 PHYSICS = "physics.json"
@@ -22,28 +23,6 @@ FLEET = "fleet.toml"
 CONTROL = "sim.sock"
 SOCKET_PATH_BYTES = 107  # what a unix socket's name may have on Linux
 _FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a fleet is made of. `epoch` is where data time starts, in seconds; `speed` is data seconds per second."""
-
-    hosts: int
-    gpus: int
-    scenario: str
-    seed: int
-    speed: float
-    epoch: float
-
-
-@dataclass(frozen=True, slots=True)
-class Injected:
-    """One fault that somebody injected, at a moment of data time."""
-
-    at: float
-    host: str
-    fault: str
-    params: Mapping[str, str]
 
 
 class Store:
@@ -107,7 +86,7 @@ class Store:
         """Keep where the physics stands."""
         self._write(PHYSICS, saved)
 
-    def write_fleet(self, plan: Plan, hosts: list[tuple[str, Mapping[str, str]]]) -> Path:
+    def write_fleet(self, plan: Plan, hosts: Sequence[tuple[str, Mapping[str, str]]]) -> Path:
         """fleet.toml for cockpits; returns its path. `hosts`: (name, labels)."""
         lines = ["# Written by `gpu-cockpit sim up`: simulated hosts.", "[clock]"]
         lines += [f"epoch = {plan.epoch!r}", f"speed = {plan.speed!r}"]

@@ -1,0 +1,271 @@
+"""A fleet of simulated hosts in one process: a real agent each, on a socket of its own.
+
+Only the sources are invented. The directory is the fleet: started again there, it goes on where data time has got to,
+with the same hosts, boots, faults and event numbers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+
+from agent.app import HostAgent
+from agent.clock import Clock, ScaledClock, SystemClock
+from agent.config import AgentConfig, HostIdentity
+from agent.errors import ServeError, StateError, UsageError
+from agent.recorder import State
+from agent.sim import control, faults, scenario
+from agent.sim.happen import happenings
+from agent.sim.host import SimHost
+from agent.sim.kernel_log import SimKernelLog
+from agent.sim.machine import Machine
+from agent.sim.nvml import SimNvml
+from agent.sim.params import ALL, nearest
+from agent.sim.plan import Injected, Plan, Wanted
+from agent.sim.processes import SimProcesses
+from agent.sim.store import Store
+from agent.sources.base import Source
+
+log = logging.getLogger(__name__)
+
+READY_S = 30.0  # a thousand hosts on a small machine
+SAVE_EVERY_S = 30.0
+
+
+def sources_of(machine: Machine, clock: Clock, state: State) -> tuple[Source, ...]:
+    """What the agent of a simulated host reads."""
+    known = state.kernel_log
+    cursor = (known.boot_id, known.seq) if known else None
+    return (
+        SimNvml(machine, clock),
+        SimKernelLog(machine, clock, cursor),
+        SimHost(machine, clock),
+        SimProcesses(machine, clock),
+    )
+
+
+class SimFleet:
+    """`async with SimFleet(directory, hosts=4) as fleet:` every agent answers inside. What is left out comes from the
+    directory if a fleet lives there, else from the scenario.
+
+    Raises (on entering):
+        UsageError: the directory, a number or the scenario cannot be used.
+        StateError: the directory holds something else.
+        ServeError: an agent's socket cannot be opened in time.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        hosts: int | None = None,
+        gpus: int | None = None,
+        scenario: str | None = None,
+        seed: int | None = None,
+        speed: float | None = None,
+    ) -> None:
+        self._directory = directory
+        self._wanted = Wanted(hosts, gpus, scenario, seed, speed)
+        self._stack = AsyncExitStack()
+        self._injected: list[Injected] = []
+        self._hosts: list[_Host] = []
+        self._stopping = asyncio.Event()
+        self.machines: list[Machine] = []
+        self.resumed = False
+
+    async def __aenter__(self) -> "SimFleet":
+        async with AsyncExitStack() as stack:
+            self._store = Store(self._directory)
+            stack.callback(self._store.close)
+            self._prepare()
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            stack.callback(self._stop)
+            server = await control.serve(self._store.directory, self.inject)
+            stack.callback(server.close)
+            for host in self._hosts:
+                group.create_task(host.run(), name=host.machine.name)
+            await self._all_ready()
+            group.create_task(self._keep(), name="keep")
+            labels = [(machine.name, machine.labels) for machine in self.machines]
+            self.file = self._store.write_fleet(self.plan, labels)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    def inject(self, host: str, fault: str, given: Mapping[str, str]) -> str:
+        """A fault happens on a host now; returns a sentence that says so.
+
+        Raises:
+            UsageError: unknown host, fault or parameter, or a GPU that is already gone.
+        """
+        machine = self.machine(host)
+        spec = faults.find(fault)
+        params = faults.check(spec, given, self.plan.gpus)
+        at = self.clock.wall()
+        machine.happen(at)
+        gpu = params.get("gpu", ALL)
+        if spec.needs_gpu and gpu != ALL and not machine.gpus[int(gpu)].answers:
+            state = machine.gpus[int(gpu)].presence.value
+            raise UsageError(f"GPU {gpu} of {host} is {state} already; inject clear gpu={gpu} first")
+        self._injected.append(Injected(at, host, fault, dict(given)))
+        self._store.save(self.plan, self._injected)
+        spec.plan(machine, params, at)
+        machine.changed()
+        where = f"GPU {gpu} of {host}" if isinstance(gpu, int) else host
+        return f"{fault}: injected into {where}"
+
+    def machine(self, host: str) -> Machine:
+        """The machine of this name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for machine in self.machines:
+            if machine.name == host:
+                return machine
+        names = [machine.name for machine in self.machines]
+        shown = names if len(names) <= 16 else [*names[:16], "..."]
+        raise UsageError(f"there is no host {host[:64]!r}{nearest(host, shown)}")
+
+    def socket(self, host: str) -> Path:
+        """Where the agent of this host listens."""
+        return self._store.socket(host)
+
+    def _prepare(self) -> None:
+        found = self._store.load()
+        self.resumed = found is not None
+        if found:
+            self.plan, self._injected = found
+            self._wanted.same(self.plan, self._directory)
+        else:
+            self.plan = self._wanted.plan(SystemClock())
+        self.clock = ScaledClock(self.plan.epoch, self.plan.speed)
+        story = scenario.load(self.plan.scenario)
+        physics = self._store.load_physics() if found else {}
+        for number in range(self.plan.hosts):
+            machine = Machine(self.plan.seed, number, self.plan.gpus, self.plan.epoch, self.plan.grid_s)
+            schedule(machine, story, self.plan.hosts)
+            for item in self._injected:
+                if item.host == machine.name:
+                    spec = faults.find(item.fault)
+                    spec.plan(machine, faults.check(spec, item.params, self.plan.gpus), item.at)
+            if machine.name in physics:
+                machine.restore(physics[machine.name])
+            self.machines.append(machine)
+            self._hosts.append(_Host(machine, self.clock, self._store, self.plan))
+        self._store.save(self.plan, self._injected)
+
+    async def _all_ready(self) -> None:
+        try:
+            async with asyncio.timeout(READY_S):
+                for host in self._hosts:
+                    await host.up.wait()
+        except TimeoutError:
+            waiting = [host.machine.name for host in self._hosts if not host.up.is_set()]
+            raise ServeError(
+                f"{waiting[0]} and {len(waiting) - 1} more agents did not start within {READY_S:g} s; try fewer --hosts"
+            ) from None
+
+    async def _keep(self) -> None:
+        """Save where the physics stands, now and then and at the end."""
+        while not self._stopping.is_set():
+            try:
+                async with asyncio.timeout(SAVE_EVERY_S):
+                    await self._stopping.wait()
+            except TimeoutError:
+                pass
+            try:
+                self._store.save_physics({machine.name: machine.saved() for machine in self.machines})
+            except StateError as error:
+                log.warning("%s", error)  # counters will then be recomputed: no reason to stop
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for host in self._hosts:
+            host.close()
+
+
+class _Host:
+    """One machine and its agent, which a fault may take down for a while."""
+
+    def __init__(self, machine: Machine, clock: Clock, store: Store, plan: Plan) -> None:
+        self.machine = machine
+        self.up = asyncio.Event()
+        self._clock = clock
+        self._companions = plan.hosts
+        self._identity = HostIdentity(machine.host_id, machine.name, machine.boot_id)
+        self._config = AgentConfig(
+            socket=store.socket(machine.name),
+            state_dir=store.directory / machine.name,
+            host_id=machine.host_id,
+            host_name=machine.name,
+            gpus_expected=plan.gpus,
+            labels=machine.labels,
+        )
+        self._agent: HostAgent | None = None
+        self._stop = asyncio.Event()
+
+    def close(self) -> None:
+        """End soon."""
+        self._stop.set()
+        if self._agent:
+            self._agent.close()
+
+    async def run(self) -> None:
+        """Serve until closed."""
+        while not self._stop.is_set():
+            down_s = (self.machine.agent_down_until - self._clock.wall()) / self._clock.speed
+            if down_s > 0:
+                self.up.set()  # down on purpose is as ready as it gets
+                await self._pause(down_s)
+                continue
+            state = State(self._config.state_dir, self._clock)
+            sources = sources_of(self.machine, self._clock, state)
+            agent = HostAgent(self._config, self._identity, self._clock, sources, state, companions=self._companions)
+            await self._serve(agent)
+
+    async def _serve(self, agent: HostAgent) -> None:
+        self._agent, ended = agent, asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._announce(agent), name="ready")
+                group.create_task(self._until_down(agent, ended), name="faults")
+                if self._stop.is_set():
+                    agent.close()
+                await agent.run()
+                ended.set()
+                self.machine.changed()
+        finally:
+            self._agent = None
+
+    async def _announce(self, agent: HostAgent) -> None:
+        await agent.ready()
+        self.up.set()
+
+    async def _until_down(self, agent: HostAgent, ended: asyncio.Event) -> None:
+        async for moment in happenings(self.machine, self._clock, ended.is_set):
+            if self.machine.agent_down_until > moment:
+                agent.close()
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+
+
+def schedule(machine: Machine, story: scenario.Scenario, hosts: int) -> None:
+    """Everything that the scenario has in store for this machine."""
+    for planned in story.faults:
+        if planned.host % hosts == machine.number:
+            spec = faults.find(planned.fault)
+            given = planned.fitted(len(machine.gpus))
+            spec.plan(machine, faults.check(spec, given, len(machine.gpus)), machine.epoch + planned.at)

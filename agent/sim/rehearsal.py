@@ -1,0 +1,157 @@
+"""One simulated host through the whole pipeline on a hand-turned clock: hours in seconds, the same every time.
+
+Everything behind the sources is the real agent; only its loop, its socket and its disk are left out.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from agent.app import HostAgent
+from agent.clock import Clock, Instant
+from agent.config import AgentConfig, HostIdentity
+from agent.recorder import State
+from agent.sampler.cadence import Plan
+from agent.sim import scenario
+from agent.sim.fleet import schedule
+from agent.sim.host import SimHost
+from agent.sim.kernel_log import SimKernelLog
+from agent.sim.machine import Machine
+from agent.sim.nvml import SimNvml
+from agent.sim.processes import SimProcesses
+from agent.sources.base import Reading
+from agent.wire.specs import Cadence, Event
+
+EPOCH = 1_764_547_200.0  # 2025-12-01 00:00 UTC
+_PUSH_EVERY_S = 0.1  # how finely the moments between two ticks are looked at for what pushes
+
+
+class HandClock:
+    """Data time that moves when it is told to."""
+
+    speed = 1.0
+
+    def __init__(self, wall: float) -> None:
+        self._wall = wall
+
+    def turn_to(self, wall: float) -> None:
+        """It is now `wall`."""
+        self._wall = wall
+
+    def wall(self) -> float:
+        return self._wall
+
+    def monotonic(self) -> float:
+        return self._wall
+
+    def now(self) -> Instant:
+        return Instant(self._wall, self._wall)
+
+    def real(self) -> float:
+        return self._wall
+
+    async def sleep(self, seconds: float) -> None:
+        self._wall += seconds
+
+
+class _Stepped(Protocol):
+    name: str
+
+    def read_now(self, due: frozenset[Cadence]) -> Reading: ...
+
+
+class Rehearsal:
+    """One host's agent, stepped. To be used inside a running loop, which need not turn."""
+
+    def __init__(self, machine: Machine, tick_s: float = 1.0) -> None:
+        self.machine = machine
+        self.clock = HandClock(machine.epoch)
+        self._tick_s = tick_s
+        clock: Clock = self.clock
+        self._nvml = SimNvml(machine, clock)
+        self._kernel_log = SimKernelLog(machine, clock)
+        host, processes = SimHost(machine, clock), SimProcesses(machine, clock)
+        self._sources: tuple[_Stepped, ...] = (self._nvml, self._kernel_log, host, processes)
+        self._plans = [Plan(machine.host_id, source.name, tick_s) for source in self._sources]
+        config = AgentConfig(
+            socket=Path("/nonexistent/never-bound.sock"),
+            interval_s=tick_s,
+            host_id=machine.host_id,
+            host_name=machine.name,
+            gpus_expected=len(machine.gpus),
+            labels=machine.labels,
+        )
+        identity = HostIdentity(machine.host_id, machine.name, machine.boot_id)
+        self.agent = HostAgent(
+            config, identity, clock, (self._nvml, self._kernel_log, host, processes), State.ephemeral()
+        )
+
+    def run(self, seconds: float) -> None:
+        """Let `seconds` of data time pass."""
+        end = self.clock.wall() + seconds
+        while self.clock.wall() < end - 1e-6:
+            self._tick()
+            for moment in self._moments(min(end, self.clock.wall() + self._tick_s)):
+                self.clock.turn_to(moment)
+                self._push()
+
+    def events(self) -> list[Event]:
+        """Every event so far, oldest first."""
+        return list(self.agent.events.newest(10_000))
+
+    def _tick(self) -> None:
+        mono = self.clock.monotonic()
+        for source, plan in zip(self._sources, self._plans, strict=True):
+            self.agent.reading(source.name, source.read_now(plan.due(mono)))
+        self.agent.ticked()
+
+    def _moments(self, end: float) -> Iterator[float]:
+        """The moments until `end` at which something happens, and `end` itself."""
+        at = self.clock.wall()
+        while (due := self.machine.next_due()) is not None and due <= end:
+            at = max(at, due)
+            yield at
+            at = min(end, at + _PUSH_EVERY_S)  # the driver's own event follows its log line
+            yield at
+        yield end
+
+    def _push(self) -> None:
+        now = self.clock.wall()
+        self.machine.happen(now)
+        for event in self._kernel_log.events():
+            self.agent.pushed(self._kernel_log.name, event)
+        for event in self._nvml.events_until(now):
+            self.agent.pushed(self._nvml.name, event)
+
+
+def rehearse(name: str, host: int, seconds: float, *, seed: int = 1, tick_s: float = 1.0, hosts: int = 8) -> Rehearsal:
+    """Host number `host` of the scenario, after so many seconds. Must not be called while a loop runs."""
+
+    async def inside() -> Rehearsal:
+        story = scenario.load(name)
+        machine = Machine(seed, host, story.gpus, EPOCH)
+        schedule(machine, story, hosts)
+        rehearsal = Rehearsal(machine, tick_s)
+        rehearsal.run(seconds)
+        return rehearsal
+
+    return asyncio.run(inside())
+
+
+def timeline(rehearsal: Rehearsal) -> list[str]:
+    """Every event since the epoch as one line: `00:40 xid critical gpu-a03/GPU5 text`; findings say what changed."""
+    machine = rehearsal.machine
+    names = {f"gpu:{gpu.uuid}": f"{machine.name}/GPU{gpu.index}" for gpu in machine.gpus}
+    lines = []
+    for event in rehearsal.events():
+        since = event.at - machine.epoch
+        if since < 0:
+            continue
+        minutes, second = divmod(int(since), 60)
+        subject = names.get(event.subject, machine.name)
+        what = event.kind
+        if event.kind == "finding":
+            what = f"{str(event.data['change']).upper()} {event.data['finding'][1]}"
+        lines.append(f"{minutes:02d}:{second:02d} {event.severity.word} {what} {subject} {event.text}")
+    return lines
