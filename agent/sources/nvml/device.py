@@ -1,0 +1,286 @@
+"""One GPU as the worker reads it: its handle, its identity and which way each signal is asked.
+
+What a GPU cannot say is remembered per (UUID, driver, MIG mode) and asked again rarely, never every tick: an exception
+costs more than the call. Imported by the worker alone; the binding is handed in.
+"""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+from agent.sources.nvml import codes, readers
+from agent.sources.nvml.readers import Call, Field, Number, Way
+
+RETRY_S = 3600.0  # a driver update in place is a new driver version; this only catches what else may change
+
+Column = tuple[list[Number | None], dict[int, int]]
+
+
+class GpuLost(Exception):
+    """The driver says that this GPU is gone."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class DriverGone(Exception):
+    """The session with the driver is over."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def judge(error: Exception) -> int:
+    """The code of an NVMLError that concerns one value. Raises GpuLost or DriverGone for those that concern more."""
+    code = int(getattr(error, "value", 999))
+    if code in codes.GPU_GONE:
+        raise GpuLost(code, str(error)) from error
+    if code in codes.DRIVER_GONE:
+        raise DriverGone(code, str(error)) from error
+    return code
+
+
+class Answers:
+    """Which way answered each signal of one GPU in one driver and MIG mode: position in `WAYS`, or past its end."""
+
+    def __init__(self) -> None:
+        self.way: dict[str, int] = {}
+        self.retry_at = 0.0
+
+    def refresh(self, now: float) -> bool:
+        """Forget all answers when it is time to ask again. True if so."""
+        if now < self.retry_at:
+            return False
+        self.retry_at = now + RETRY_S
+        self.way.clear()
+        return True
+
+
+class Plan:
+    """The calls of one cadence class, bound to one handle: made once, run every period."""
+
+    def __init__(self, nvml: ModuleType, handle: object, names: Sequence[str], answers: Answers, has_ecc: bool) -> None:
+        self.names = names
+        self._nvml = nvml
+        self._handle = handle
+        self._answers = answers
+        self._has_ecc = has_ecc
+        self._fields: list[tuple[int, Field]] = []
+        self._field_ids: list[int] = []
+        self._calls: list[tuple[object, tuple[object, ...], list[tuple[int, Call]]]] = []
+        self._computed: list[tuple[int, readers.Compute]] = []
+        self._silent: dict[int, int] = {}
+        self.bind()
+
+    def bind(self) -> None:
+        """Work out the calls anew from the answers so far."""
+        self._fields, self._calls, self._computed = [], [], []
+        self._silent = {}
+        shared: dict[tuple[str, tuple[str | int, ...]], list[tuple[int, Call]]] = {}
+        for position, name in enumerate(self.names):
+            way = self._way(name)
+            if way is None:
+                if name in readers.WAYS:
+                    self._silent[position] = codes.QUALITY_UNSUPPORTED
+            elif isinstance(way, Field):
+                self._fields.append((position, way))
+            elif isinstance(way, Call):
+                shared.setdefault((way.name, way.args), []).append((position, way))
+            else:
+                self._computed.append((position, way))
+        self._field_ids = [field.id for _, field in self._fields]
+        for (name, args), wanted in shared.items():
+            self._bind_call(name, args, wanted)
+
+    def _way(self, name: str) -> Way | None:
+        """How to ask for this signal now; None if nobody answers it."""
+        ways = readers.WAYS.get(name, ())
+        if name in readers.NEEDS_ECC and not self._has_ecc:
+            return None
+        at = self._answers.way.get(name, 0)
+        return ways[at] if at < len(ways) else None
+
+    def _bind_call(self, name: str, args: tuple[str | int, ...], wanted: list[tuple[int, Call]]) -> None:
+        """Resolve names to functions and constants; a binding too old for them counts as a driver that cannot say."""
+        nvml = self._nvml
+        try:
+            function = getattr(nvml, name)
+            constants = tuple(getattr(nvml, arg) if isinstance(arg, str) else arg for arg in args)
+        except AttributeError:
+            for position, _ in wanted:
+                self._next_way(position)
+            for position, _ in wanted:
+                self._silent.setdefault(position, codes.QUALITY_UNSUPPORTED)
+            return
+        self._calls.append((function, (self._handle, *constants), wanted))
+
+    def _next_way(self, position: int) -> None:
+        """This way does not answer: use the next one from now on."""
+        name = self.names[position]
+        self._answers.way[name] = self._answers.way.get(name, 0) + 1
+
+    def read(self) -> Column:
+        """Values by position, and the quality of each that is not ok. Raises GpuLost, DriverGone."""
+        rounds = max(len(ways) for ways in readers.WAYS.values())
+        values: list[Number | None] = []
+        bad: dict[int, int] = {}
+        for _ in range(rounds):
+            values = [None] * len(self.names)
+            bad = dict(self._silent)
+            refused = self._read_fields(values, bad) + self._read_calls(values, bad) + self._read_computed(values, bad)
+            if not refused:
+                break
+            for position in refused:
+                self._next_way(position)
+            self.bind()
+        return values, bad
+
+    def _read_fields(self, values: list[Number | None], bad: dict[int, int]) -> list[int]:
+        """The batch. Returns the positions that this driver cannot say this way."""
+        if not self._fields:
+            return []
+        try:
+            answers = readers.field_values(self._nvml.nvmlDeviceGetFieldValues(self._handle, self._field_ids))
+        except self._nvml.NVMLError as error:
+            return self._failed([position for position, _ in self._fields], judge(error), bad)
+        refused: list[int] = []
+        for (position, field), (code, value) in zip(self._fields, answers, strict=True):
+            if code:
+                refused += self._failed([position], judge(self._nvml.NVMLError(code)), bad)
+            elif value is None or value == field.absent:
+                refused.append(position)
+            else:
+                values[position] = value if field.scale is None else value * field.scale
+        for position in refused:
+            bad[position] = codes.QUALITY_UNSUPPORTED
+        return refused
+
+    def _read_calls(self, values: list[Number | None], bad: dict[int, int]) -> list[int]:
+        """The getters, each asked once for all its signals."""
+        refused: list[int] = []
+        nvml_error = self._nvml.NVMLError
+        for function, args, wanted in self._calls:
+            try:
+                answer = function(*args)  # type: ignore[operator]
+            except nvml_error as error:
+                refused += self._failed([position for position, _ in wanted], judge(error), bad)
+                continue
+            for position, call in wanted:
+                value = readers.picked(answer, call.pick)
+                values[position] = value if call.scale is None else value * call.scale
+        return refused
+
+    def _read_computed(self, values: list[Number | None], bad: dict[int, int]) -> list[int]:
+        """What takes more than one call."""
+        refused: list[int] = []
+        for position, compute in self._computed:
+            try:
+                values[position] = compute(self._nvml, self._handle)
+            except self._nvml.NVMLError as error:
+                refused += self._failed([position], judge(error), bad)
+        return refused
+
+    @staticmethod
+    def _failed(positions: list[int], code: int, bad: dict[int, int]) -> list[int]:
+        """Note why; return the positions to ask another way."""
+        for position in positions:
+            bad[position] = codes.quality_of(code)
+        return positions if code in codes.CANNOT_SAY else []
+
+
+class Device:
+    """An open GPU. Every method raises GpuLost or DriverGone when the driver says so."""
+
+    def __init__(
+        self, nvml: ModuleType, index: int, names: Sequence[Sequence[str]], driver: str, memory: dict[object, Answers]
+    ) -> None:
+        self.index = index
+        self._nvml = nvml
+        self._names = names
+        self._driver = driver
+        self._memory = memory
+        try:
+            self.handle: object = nvml.nvmlDeviceGetHandleByIndex(index)
+        except nvml.NVMLError as error:
+            raise GpuLost(judge(error), str(error)) from error
+        self.identity = self._identify()
+        self._has_ecc = self._supports_ecc()
+        self._mig = -1
+        self._answers = self._recall()
+        self._plans: dict[int, Plan] = {}
+        self.pids: dict[int, int | None] | None = None
+
+    def _identify(self) -> dict[str, str | int]:
+        """All that names this GPU. What cannot be read is left out."""
+        identity: dict[str, str | int] = {"index": self.index}
+        for key, name in readers.IDENTITY:
+            value = self._ask(name)
+            if value is not None:
+                identity[key] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        pci = self._ask("nvmlDeviceGetPciInfo")
+        if pci is not None:
+            identity["bus_id"] = readers.bus_id(pci.busId)
+        if "uuid" not in identity:
+            raise GpuLost(codes.GPU_NOT_FOUND, "the driver names no UUID")
+        return identity
+
+    def _ask(self, name: str):  # type: ignore[no-untyped-def]  # whatever the binding returns
+        """One answer, None if there is none."""
+        try:
+            return getattr(self._nvml, name)(self.handle)
+        except self._nvml.NVMLError as error:
+            judge(error)
+        except AttributeError:  # a binding older than this call
+            pass
+        return None
+
+    def _supports_ecc(self) -> bool:
+        """False only if the driver says that there is none."""
+        try:
+            self._nvml.nvmlDeviceGetEccMode(self.handle)
+        except self._nvml.NVMLError as error:
+            return judge(error) not in codes.CANNOT_SAY
+        return True
+
+    def _recall(self) -> Answers:
+        """What this GPU is known to answer in this driver and MIG mode."""
+        return self._memory.setdefault((self.identity["uuid"], self._driver, self._mig), Answers())
+
+    def read(self, cadences: Sequence[int], now: float) -> list[tuple[int, list[Number | None], dict[int, int]]]:
+        """(cadence, values, quality by position) of each class asked for; sets `pids` if the process table was read."""
+        if self._answers.refresh(now):
+            self._plans.clear()
+        self.pids = None
+        columns = []
+        for cadence in cadences:
+            plan = self._plans.get(cadence)
+            if plan is None:
+                plan = Plan(self._nvml, self.handle, self._names[cadence], self._answers, self._has_ecc)
+                self._plans[cadence] = plan
+            values, bad = plan.read()
+            if readers.PROCESSES in plan.names:
+                self._count_processes(plan.names.index(readers.PROCESSES), values, bad)
+            columns.append((cadence, values, bad))
+            self._follow_mig(plan.names, values)
+        return columns
+
+    def _count_processes(self, position: int, values: list[Number | None], bad: dict[int, int]) -> None:
+        """The process table, and its length as a signal."""
+        try:
+            self.pids = readers.process_table(self._nvml, self.handle)
+        except self._nvml.NVMLError as error:
+            bad[position] = codes.quality_of(judge(error))
+        else:
+            values[position] = len(self.pids)
+
+    def _follow_mig(self, names: Sequence[str], values: list[Number | None]) -> None:
+        """MIG on or off changes what a GPU can say: recall what is known of that mode."""
+        if "gpu.mig.mode" not in names:
+            return
+        mode = values[names.index("gpu.mig.mode")]
+        mig = -1 if mode is None else int(mode)
+        if mig != self._mig:
+            self._mig = mig
+            self._answers = self._recall()
+            self._plans.clear()

@@ -1,0 +1,108 @@
+"""One reading of all GPUs without an event loop: `gpu-cockpit-agent once` pays for no import that it does not use.
+
+The same worker, deadlines and records as the daemon's, so a driver that hangs costs an answer in seconds here too.
+"""
+
+import select
+from pathlib import Path
+
+from agent.clock import Clock, SystemClock
+from agent.sources.base import Reading
+from agent.sources.nvml import pci, reasons, roster
+from agent.sources.nvml.reader import NvmlReader, Spawn, spawn_worker
+from agent.sources.nvml.roster import CADENCES
+from agent.wire.specs import Cadence
+
+DEADLINE_S = 2.6
+_END_S = 0.1
+_ALL: frozenset[Cadence] = frozenset(CADENCES)
+
+
+class OnceNvml:
+    """One reading under way: the worker starts while the caller does something else."""
+
+    def __init__(
+        self,
+        host_id: str,
+        *,
+        expected: int | None = None,
+        pci_devices: Path = pci.SYS_BUS_PCI,
+        clock: Clock | None = None,
+        spawn: Spawn = spawn_worker,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        gpus = roster.Roster(self._clock, {})
+        self._reader = NvmlReader(self._clock, host_id, gpus, expected=expected, pci_devices=pci_devices, spawn=spawn)
+        self._began = self._clock.real()
+        self._reader.pool.request([int(cadence) for cadence in CADENCES], self._began)
+        self.gpu_pids: dict[int, dict[str, int | None]] = {}
+        self.answered = False
+
+    def finish(self, deadline_s: float = DEADLINE_S) -> Reading:
+        """The answer, at the latest `deadline_s` after the beginning. GPUs without one are in it, as unresponsive.
+
+        `answered` says whether the driver answered for itself (a driver that says "not loaded" did).
+        """
+        end = self._began + deadline_s
+        while not self._complete() and self._clock.real() < end:
+            self._wait(end)
+            self._reader.pool.step(self._clock.real())
+        self._settle_silence()
+        sick = [gpu for gpu in self._reader.roster.in_order() if gpu.state != "present"]
+        reading = self._reader.reading(_ALL)
+        said = self._reader.reasons() + tuple(
+            reasons.of_gpu(roster.label(gpu), gpu.state, roster.sentence(gpu)) for gpu in sick
+        )
+        self.gpu_pids = self._reader.roster.gpu_pids()
+        self._end()
+        return Reading(reading.batches, reading.facts, (), said)
+
+    def _complete(self) -> bool:
+        """Every GPU has answered or failed, or the driver has."""
+        gpus, pool = self._reader.roster, self._reader.pool
+        if gpus.failure is not None:
+            return True
+        return gpus.swept_once and pool.settled and not pool.probing
+
+    def _wait(self, end: float) -> None:
+        """Until a bell, the next deadline of the pool or the end."""
+        now = self._clock.real()
+        wake = self._reader.pool.wake_at(now)
+        until = end if wake is None else min(end, wake)
+        bells = select.poll()
+        for fd in self._reader.pool.bells():
+            bells.register(fd, select.POLLIN)
+        bells.poll(max(0.0, until - now) * 1000)
+
+    def _settle_silence(self) -> None:
+        """At the end of patience, what has not answered has timed out."""
+        gpus, pool = self._reader.roster, self._reader.pool
+        complete = self._complete()
+        if not complete and not gpus.swept_once and gpus.failure is None:
+            gpus.silent()
+        if not complete:
+            for index in pool.suspects:
+                gpus.timed_out(index)
+        self.answered = complete
+
+    def _end(self) -> None:
+        """No worker outlives the answer, as far as the kernel lets it end."""
+        pool = self._reader.pool
+        now = self._clock.real()
+        pool.close(now)
+        end = now + _END_S
+        while pool.workers and now < end:
+            select.poll().poll(2)
+            now = self._clock.real()
+            pool.step(now)
+        pool.abandon()
+
+
+def begin(host_id: str, *, expected: int | None = None, pci_devices: Path = pci.SYS_BUS_PCI) -> OnceNvml:
+    """Start reading; call this first, then do everything else, then `finish`."""
+    return OnceNvml(host_id, expected=expected, pci_devices=pci_devices)
+
+
+def sample_once(deadline_s: float = DEADLINE_S, host_id: str = "") -> Reading:
+    """Both at once."""
+    return begin(host_id).finish(deadline_s)

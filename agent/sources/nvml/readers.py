@@ -1,0 +1,268 @@
+"""How NVML answers each signal, as data: signal -> the ways to ask, newest first.
+
+The first way that the driver understands is kept. To add a signal: one spec in `signals.py`, one line here. Imported by
+the worker alone; the binding is handed in, never imported, so that this table can be driven by tests without a driver.
+"""
+
+import struct
+from collections.abc import Callable, Iterable
+from types import ModuleType
+
+from agent.sources.nvml import codes
+
+Handle = object
+Number = int | float
+Compute = Callable[[ModuleType, Handle], Number]
+
+_PERCENT = 0.01
+_MILLI = 1e-3
+_MEGA = 1e6
+_NANO = 1e-9
+
+
+class Field:
+    """A field value: `id` for nvmlDeviceGetFieldValues, batched with all others of the request."""
+
+    __slots__ = ("absent", "id", "scale")
+
+    def __init__(self, id: int, scale: float | None = None, absent: Number | None = None) -> None:
+        self.id = id
+        self.scale = scale
+        self.absent = absent  # the value by which some drivers say "no such sensor" with success
+
+
+class Call:
+    """A getter: `name(handle, *args)`; strings in `args` name constants of the binding.
+
+    `pick` is the attribute or position of the answer that is meant. Signals with the same name and args share a call.
+    """
+
+    __slots__ = ("args", "name", "pick", "scale")
+
+    def __init__(self, name: str, *args: str | int, pick: str | int | None = None, scale: float | None = None) -> None:
+        self.name = name
+        self.args = args
+        self.pick = pick
+        self.scale = scale
+
+
+Way = Field | Call | Compute
+
+
+def fastest_fan(nvml: ModuleType, handle: Handle) -> float:
+    """Commanded speed of the fastest fan, 0..1."""
+    fans = int(nvml.nvmlDeviceGetNumFans(handle))
+    if not fans:
+        raise nvml.NVMLError(codes.NOT_SUPPORTED)
+    speeds = [int(nvml.nvmlDeviceGetFanSpeed_v2(handle, fan)) for fan in range(fans)]
+    return max(speeds) * _PERCENT
+
+
+_MEMORY = "nvmlDeviceGetMemoryInfo"
+_THRESHOLD = "nvmlDeviceGetTemperatureThreshold"
+
+
+def _clock(domain: str) -> tuple[Way, ...]:
+    return (Call("nvmlDeviceGetClockInfo", domain, scale=_MEGA),)
+
+
+def _ecc(field: int, error: str, counter: str) -> tuple[Way, ...]:
+    """Totals: corrected = single-bit, uncorrected = double-bit."""
+    return (
+        Field(field),
+        Call("nvmlDeviceGetTotalEccErrors", f"NVML_MEMORY_ERROR_TYPE_{error}", f"NVML_{counter}_ECC"),
+    )
+
+
+def _remap(field: int, position: int) -> tuple[Way, ...]:
+    """nvmlDeviceGetRemappedRows answers (corrected, uncorrected, pending, failure)."""
+    return (Field(field), Call("nvmlDeviceGetRemappedRows", pick=position))
+
+
+WAYS: dict[str, tuple[Way, ...]] = {
+    # every second
+    "gpu.utilization": (Call("nvmlDeviceGetUtilizationRates", pick="gpu", scale=_PERCENT),),
+    "gpu.memory.utilization": (Call("nvmlDeviceGetUtilizationRates", pick="memory", scale=_PERCENT),),
+    "gpu.memory.used": (Call(_MEMORY, "nvmlMemory_v2", pick="used"), Call(_MEMORY, pick="used")),
+    "gpu.temperature": (
+        Call("nvmlDeviceGetTemperatureV", "NVML_TEMPERATURE_GPU"),
+        Call("nvmlDeviceGetTemperature", "NVML_TEMPERATURE_GPU"),
+    ),
+    "gpu.power": (Field(186, _MILLI), Call("nvmlDeviceGetPowerUsage", scale=_MILLI)),
+    "gpu.clock.sm": _clock("NVML_CLOCK_SM"),
+    "gpu.clock.memory": _clock("NVML_CLOCK_MEM"),
+    "gpu.clock.graphics": _clock("NVML_CLOCK_GRAPHICS"),
+    "gpu.clock.video": _clock("NVML_CLOCK_VIDEO"),
+    "gpu.pstate": (Call("nvmlDeviceGetPerformanceState"),),
+    "gpu.clock.reasons": (
+        Call("nvmlDeviceGetCurrentClocksEventReasons"),
+        Call("nvmlDeviceGetCurrentClocksThrottleReasons"),
+    ),
+    # every ten seconds
+    "gpu.temperature.memory": (Field(82, absent=0),),
+    "gpu.temperature.margin": (Call("nvmlDeviceGetMarginTemperature"),),
+    "gpu.power.average": (Field(185, _MILLI),),
+    "gpu.energy": (Field(83, _MILLI), Call("nvmlDeviceGetTotalEnergyConsumption", scale=_MILLI)),
+    "gpu.slowdown.sw_power": (Field(74, _NANO),),
+    "gpu.slowdown.sync_boost": (Field(76, _NANO),),
+    "gpu.slowdown.sw_thermal": (Field(269, _NANO),),
+    "gpu.slowdown.hw_thermal": (Field(270, _NANO),),
+    "gpu.slowdown.power_brake": (Field(271, _NANO),),
+    "gpu.ecc.corrected.volatile": _ecc(3, "CORRECTED", "VOLATILE"),
+    "gpu.ecc.uncorrected.volatile": _ecc(4, "UNCORRECTED", "VOLATILE"),
+    "gpu.ecc.corrected.aggregate": _ecc(5, "CORRECTED", "AGGREGATE"),
+    "gpu.ecc.uncorrected.aggregate": _ecc(6, "UNCORRECTED", "AGGREGATE"),
+    "gpu.pages.retired.sbe": (Field(29),),
+    "gpu.pages.retired.dbe": (Field(30),),
+    "gpu.pages.pending": (Field(31),),
+    "gpu.remap.corrected": _remap(142, 0),
+    "gpu.remap.uncorrected": _remap(143, 1),
+    "gpu.remap.pending": _remap(144, 2),
+    "gpu.remap.failure": _remap(145, 3),
+    "gpu.recovery_action": (Field(230),),
+    "gpu.pcie.replay": (Field(94), Call("nvmlDeviceGetPcieReplayCounter")),
+    "gpu.encoder.utilization": (Call("nvmlDeviceGetEncoderUtilization", pick=0, scale=_PERCENT),),
+    "gpu.decoder.utilization": (Call("nvmlDeviceGetDecoderUtilization", pick=0, scale=_PERCENT),),
+    "gpu.fan": (fastest_fan,),
+    # every minute
+    "gpu.pcie.gen": (Call("nvmlDeviceGetCurrPcieLinkGeneration"),),
+    "gpu.pcie.width": (Call("nvmlDeviceGetCurrPcieLinkWidth"),),
+    "gpu.pcie.gen.max": (Call("nvmlDeviceGetMaxPcieLinkGeneration"),),
+    "gpu.pcie.width.max": (Call("nvmlDeviceGetMaxPcieLinkWidth"),),
+    "gpu.power.limit": (Field(190, _MILLI), Call("nvmlDeviceGetEnforcedPowerLimit", scale=_MILLI)),
+    "gpu.power.limit.default": (
+        Field(189, _MILLI),
+        Call("nvmlDeviceGetPowerManagementDefaultLimit", scale=_MILLI),
+    ),
+    "gpu.clock.sm.max": (Call("nvmlDeviceGetMaxClockInfo", "NVML_CLOCK_SM", scale=_MEGA),),
+    "gpu.memory.total": (Call(_MEMORY, "nvmlMemory_v2", pick="total"), Call(_MEMORY, pick="total")),
+    "gpu.memory.reserved": (Call(_MEMORY, "nvmlMemory_v2", pick="reserved"),),
+    "gpu.bar1.used": (Call("nvmlDeviceGetBAR1MemoryInfo", pick="bar1Used"),),
+    "gpu.persistence": (Call("nvmlDeviceGetPersistenceMode"),),
+    "gpu.compute_mode": (Call("nvmlDeviceGetComputeMode"),),
+    "gpu.ecc.mode": (Call("nvmlDeviceGetEccMode", pick=0),),
+    "gpu.mig.mode": (Call("nvmlDeviceGetMigMode", pick=0),),
+    "gpu.temperature.slowdown": (Call(_THRESHOLD, "NVML_TEMPERATURE_THRESHOLD_SLOWDOWN"),),
+    "gpu.temperature.shutdown": (Call(_THRESHOLD, "NVML_TEMPERATURE_THRESHOLD_SHUTDOWN"),),
+}
+
+# Boards without ECC answer these with success and zeros, although they remap nothing.
+NEEDS_ECC = frozenset(name for name in WAYS if name.startswith("gpu.remap."))
+
+LATENCY = "gpu.nvml.latency"  # measured around all the others
+PROCESSES = "gpu.processes"  # counted from the process table
+
+# What names a GPU for good. Each is asked for itself: consumer boards have no serial, old drivers no module id.
+IDENTITY: tuple[tuple[str, str], ...] = (
+    ("uuid", "nvmlDeviceGetUUID"),
+    ("name", "nvmlDeviceGetName"),
+    ("serial", "nvmlDeviceGetSerial"),
+    ("board_part", "nvmlDeviceGetBoardPartNumber"),
+    ("vbios", "nvmlDeviceGetVbiosVersion"),
+    ("module_id", "nvmlDeviceGetModuleId"),
+    ("minor", "nvmlDeviceGetMinorNumber"),
+    ("architecture", "nvmlDeviceGetArchitecture"),
+)
+
+_RAW = struct.Struct("=IIqqIiQ")  # nvmlFieldValue_t: id, scope, timestamp, latency, type, return, value
+_DOUBLE, _UINT, _SIGNED_LONG, _SIGNED_INT, _USHORT = 0, 1, 4, 5, 6
+_ALL_32 = 0xFFFF_FFFF
+_ALL_64 = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def field_values(array: object) -> Iterable[tuple[int, Number | None]]:
+    """(nvmlReturn, value) of each element of the array that nvmlDeviceGetFieldValues returns.
+
+    Read through the buffer: ctypes would cost a Python object per struct field. None is an all-ones value, which is how
+    some drivers say "not available" with success.
+    """
+    for _id, _scope, _at, _latency, kind, returned, raw in _RAW.iter_unpack(memoryview(array).cast("B")):  # type: ignore[arg-type]
+        yield returned, (field_value(kind, raw) if returned == 0 else None)
+
+
+def field_value(kind: int, raw: int) -> Number | None:
+    """One value by its nvmlValueType, from the union's eight bytes."""
+    if kind == _DOUBLE:
+        return float(struct.unpack("=d", raw.to_bytes(8, "little"))[0])
+    if kind == _UINT:
+        value = raw & _ALL_32
+        return None if value == _ALL_32 else value
+    if kind == _SIGNED_LONG:
+        return raw - (1 << 64) if raw >> 63 else raw
+    if kind == _SIGNED_INT:
+        low = raw & _ALL_32
+        return low - (1 << 32) if low >> 31 else low
+    if kind == _USHORT:
+        return raw & 0xFFFF
+    return None if raw == _ALL_64 else raw
+
+
+def picked(answer: object, pick: str | int | None) -> Number:
+    """The part of a getter's answer that a signal means."""
+    if pick is None:
+        part = answer
+    elif isinstance(pick, int):
+        part = answer[pick]  # type: ignore[index]
+    else:
+        part = getattr(answer, pick)
+    return part if isinstance(part, float) else int(part)  # type: ignore[call-overload]
+
+
+_PROCESS_LISTS = (
+    ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
+    ("nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2"),
+    ("nvmlDeviceGetMPSComputeRunningProcesses_v3", "nvmlDeviceGetMPSComputeRunningProcesses_v2"),
+)
+
+
+def process_table(nvml: ModuleType, handle: Handle) -> dict[int, int | None]:
+    """pid -> device memory in bytes, None where the driver cannot tell.
+
+    One process can be in several lists: the largest figure counts. Raises the last NVMLError if no list could be read.
+    """
+    table: dict[int, int | None] = {}
+    answered = False
+    failure: Exception | None = None
+    for names in _PROCESS_LISTS:
+        try:
+            entries = _process_list(nvml, handle, names)
+        except nvml.NVMLError as error:
+            if error.value not in codes.CANNOT_SAY:
+                raise
+            failure = error
+            continue
+        answered = True
+        for entry in entries:
+            pid, memory = int(entry.pid), entry.usedGpuMemory
+            known = table.get(pid)
+            table[pid] = memory if known is None else max(known, memory or 0)
+    if not answered and failure is not None:
+        raise failure
+    return table
+
+
+def _process_list(nvml: ModuleType, handle: Handle, names: tuple[str, str]) -> list:  # type: ignore[type-arg]
+    """One list, by the newest call that this driver has."""
+    newest, older = names
+    try:
+        return list(getattr(nvml, newest)(handle))
+    except nvml.NVMLError as error:
+        if error.value != codes.FUNCTION_NOT_FOUND or not hasattr(nvml, older):
+            raise
+    return list(getattr(nvml, older)(handle))
+
+
+def bus_id(text: str | bytes) -> str:
+    """`dddd:bb:dd` in lower case, from any of the spellings of NVML, the kernel and nvidia-smi.
+
+    `00000000:91:00.0`, `0000:91:00.0`, `0000:91:00`, `91:00.0`; empty for what is no PCI address.
+    """
+    word = text.decode("ascii", "replace") if isinstance(text, bytes) else text
+    parts = word.strip().strip("\0").lower().split(".")[0].split(":")
+    if len(parts) == 2:
+        parts.insert(0, "0")
+    try:
+        domain, bus, device = (int(part, 16) for part in parts)
+    except ValueError:
+        return ""
+    return f"{domain:04x}:{bus:02x}:{device:02x}"

@@ -1,0 +1,360 @@
+"""Every GPU that this host has or ever had: identity, state, last values, and why a value is not fresh.
+
+A GPU is never dropped for not answering: its row stays, its last values stay, its quality says why. This module reads
+nothing and waits for nothing; the pool tells it what the workers said.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.clock import Clock, Instant
+from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Value
+from agent.sources.nvml import codes
+from agent.sources.nvml.signals import GPU_SIGNALS
+from agent.wire.specs import Cadence, Quality, Scope
+
+CADENCES = (Cadence.FAST, Cadence.MEDIUM, Cadence.SLOW)
+NAMES: tuple[tuple[str, ...], ...] = tuple(
+    tuple(spec.name for spec in GPU_SIGNALS if spec.cadence is cadence) for cadence in CADENCES
+)
+UNIDENTIFIED = "unidentified-gpu"
+IDENTITY_KEYS = (
+    "index",
+    "name",
+    "serial",
+    "bus_id",
+    "vbios",
+    "module_id",
+    "board_part",
+    "minor",
+    "architecture",
+    "driver",
+)
+STALE_PERIODS = 2
+
+Pids = dict[int, int | None]
+Describe = Callable[[int], Mapping[str, Any] | None]
+
+_LATENCY_AT = NAMES[Cadence.FAST].index("gpu.nvml.latency")
+_STATE_WORDS = {
+    "present": "answers again",
+    "lost": "is lost: the driver cannot reach it",
+    "missing": "is missing: the driver does not report it",
+    "unresponsive": "does not answer: its read failed by deadline",
+    "unknown": "cannot be asked",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Gpu:
+    """One row."""
+
+    uuid: str
+    identity: dict[str, Any]
+    state: str = "unknown"
+    why: Quality | None = Quality.PENDING  # of the whole row, None if its signals speak for themselves
+    last_seen: float = 0.0
+    values: list[list[Value | None]] = field(default_factory=lambda: [[None] * len(names) for names in NAMES])
+    bad: list[dict[int, int]] = field(default_factory=lambda: [{} for _ in NAMES])
+    read_at: list[float] = field(default_factory=lambda: [float("-inf") for _ in NAMES])  # real time
+    pids: Pids = field(default_factory=dict)
+    last_processes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def index(self) -> int:
+        """NVML's index, a label only; -1 if never known."""
+        return int(self.identity.get("index", -1))
+
+    def facts(self) -> dict[str, Any]:
+        """As the `gpus` section carries it."""
+        return {
+            **self.identity,
+            "state": self.state,
+            "last_seen": self.last_seen,
+            "last_processes": self.last_processes,
+        }
+
+
+class Roster:
+    """All GPUs. Implements the pool's `Sink`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        known: Mapping[str, Mapping[str, Any]],
+        describe: Describe | None = None,
+        on_event: Callable[[RawEvent], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._describe = describe
+        self._on_event = on_event
+        self.gpus: dict[str, Gpu] = {}
+        for uuid, facts in known.items():
+            self._remember(uuid, facts)
+        self._by_index: dict[int, str] = {}
+        self._driver = ""
+        self.count: int | None = None
+        self.failure: tuple[int, str] | None = None
+        self.is_silent = False
+        self.swept_once = False
+        self._asked_at: list[Instant] = [clock.now()] * len(CADENCES)
+        self._spacing = [0.0] * len(CADENCES)
+        self._asked_real = [float("-inf")] * len(CADENCES)
+        self._fresh: set[Cadence] = set(CADENCES)
+        self._facts_changed = True
+        self._events: list[RawEvent] = []
+
+    def _remember(self, uuid: str, facts: Mapping[str, Any]) -> None:
+        """A GPU of earlier days."""
+        identity = {key: facts[key] for key in IDENTITY_KEYS if key in facts}
+        gpu = Gpu(uuid, identity)
+        gpu.last_seen = float(facts.get("last_seen") or 0.0)
+        gpu.last_processes = [dict(row) for row in facts.get("last_processes") or ()]
+        self.gpus[uuid] = gpu
+
+    # -- what the pool tells
+
+    def asked(self, cadences: frozenset[int]) -> None:
+        now, real = self._clock.now(), self._clock.real()
+        for cadence in cadences:
+            self._asked_at[cadence] = now
+            self._spacing[cadence] = real - self._asked_real[cadence]
+            self._asked_real[cadence] = real
+
+    def hello(self, driver: str, library: str, count: int) -> None:
+        self._driver = driver
+        self.count = count
+        self.failure = None
+        self.is_silent = False
+
+    def failed(self, code: int, text: str) -> None:
+        self.failure = (code, text)
+        self.is_silent = False
+        self.count = None
+        self._nobody("unknown", Quality.ERROR)
+
+    def silent(self) -> None:
+        self.is_silent = True
+        self.count = None
+        self._nobody("unresponsive", Quality.TIMEOUT)
+
+    def let_go(self) -> None:
+        """Nobody asks any more, on purpose."""
+        self.count = None
+        self.failure = None
+        self._nobody("unknown", Quality.STALE)
+
+    def _nobody(self, state: str, why: Quality) -> None:
+        """No GPU can be read. What was lost or missing before stays so."""
+        for gpu in self.gpus.values():
+            if gpu.state not in ("lost", "missing"):
+                self._turn(gpu, state, why)
+
+    def opened(self, index: int, identity: dict[str, Any]) -> None:
+        uuid = str(identity.pop("uuid"))
+        self._drop_placeholder(index)
+        for other, owner in list(self._by_index.items()):
+            if owner == uuid:
+                del self._by_index[other]
+        self._by_index[index] = uuid
+        identity = {**identity, "index": index, "driver": self._driver}
+        gpu = self.gpus.get(uuid)
+        if gpu is None:
+            gpu = self.gpus[uuid] = Gpu(uuid, identity)
+        elif gpu.identity != identity:
+            gpu.identity = {**gpu.identity, **identity}
+        self._facts_changed = True
+
+    def values(self, index: int, at: float, latency: float, columns: list[Any], pids: list[Any] | None) -> None:
+        gpu = self._at(index)
+        if gpu is None:
+            return
+        for cadence, values, bad in columns:
+            self._fresh.add(CADENCES[cadence])
+            gpu.read_at[cadence] = at
+            gpu.bad[cadence] = bad
+            old = gpu.values[cadence]
+            if len(values) != len(old):
+                raise ValueError("columns of another version")
+            gpu.values[cadence] = [old[i] if i in bad else value for i, value in enumerate(values)] if bad else values
+            if cadence == Cadence.FAST:
+                gpu.values[cadence][_LATENCY_AT] = latency
+        if pids is not None:
+            gpu.pids = {int(pid): None if memory is None else int(memory) for pid, memory in pids}
+        gpu.last_seen = self._clock.wall()
+        self._turn(gpu, "present", None)
+
+    def lost(self, index: int, code: int, text: str) -> None:
+        gpu = self._at(index) or self._guess(index)
+        if code in codes.GPU_GONE:
+            self._turn(gpu, "lost", Quality.LOST)
+        else:
+            self._turn(gpu, "unknown", Quality(codes.quality_of(code)))
+
+    def timed_out(self, index: int) -> None:
+        self._turn(self._at(index) or self._guess(index), "unresponsive", Quality.TIMEOUT)
+
+    def swept(self, count: int, suspects: frozenset[int]) -> None:
+        self.count = count
+        self.is_silent = False
+        self.swept_once = True
+        for index in [index for index in self._by_index if index >= count]:
+            del self._by_index[index]
+        owned = set(self._by_index.values())
+        for gpu in self.gpus.values():
+            if gpu.uuid not in owned and gpu.state != "lost" and gpu.index not in suspects:
+                self._turn(gpu, "missing", Quality.LOST)
+
+    def event(self, index: int, kind: int, data: int, instance: tuple[int, int]) -> None:
+        gpu = self._at(index)
+        if gpu is not None and self._on_event is not None:
+            self._on_event(pushed(gpu, kind, data, instance, self._clock.now()))
+
+    def _at(self, index: int) -> Gpu | None:
+        uuid = self._by_index.get(index)
+        return None if uuid is None else self.gpus[uuid]
+
+    def _guess(self, index: int) -> Gpu:
+        """A GPU that cannot say who it is: the known one with this index, or the only one that is not accounted for."""
+        owned = set(self._by_index.values())
+        absent = [gpu for gpu in self.gpus.values() if gpu.uuid not in owned]
+        same = [gpu for gpu in absent if gpu.index == index]
+        candidates = same or (absent if len(absent) == 1 else [])
+        if candidates:
+            gpu = candidates[0]
+        else:
+            uuid = f"{UNIDENTIFIED}{index}"
+            gpu = self.gpus[uuid] = Gpu(uuid, {"index": index, "name": "", "bus_id": ""})
+        self._by_index[index] = gpu.uuid
+        return gpu
+
+    def _drop_placeholder(self, index: int) -> None:
+        """The GPU at this index has a name after all."""
+        if self.gpus.pop(f"{UNIDENTIFIED}{index}", None) is not None:
+            self._by_index.pop(index, None)
+
+    def _turn(self, gpu: Gpu, state: str, why: Quality | None) -> None:
+        """This row's state and quality, and all that follows when they change."""
+        if gpu.why is not why:
+            gpu.why = why
+            self._fresh.update(CADENCES)
+        if gpu.state == state:
+            return
+        was, gpu.state = gpu.state, state
+        self._facts_changed = True
+        if state in ("lost", "missing", "unresponsive"):
+            self._note_processes(gpu)
+        if state != "unknown" and not (was == "unknown" and state == "present"):
+            self._events.append(turned(gpu, was, self._clock.now()))
+
+    def _note_processes(self, gpu: Gpu) -> None:
+        """What ran on it, while it can still be told."""
+        if not gpu.pids:
+            return
+        rows = []
+        for pid, memory in gpu.pids.items():
+            row = (self._describe(pid) if self._describe is not None else None) or {}
+            rows.append({**row, "pid": pid, "gpu_memory": memory})
+        gpu.last_processes = rows
+
+    # -- what the source asks
+
+    @property
+    def known(self) -> int:
+        """GPUs ever identified."""
+        return sum(not uuid.startswith(UNIDENTIFIED) for uuid in self.gpus)
+
+    def in_order(self) -> list[Gpu]:
+        """By index; those without one last."""
+        return sorted(self.gpus.values(), key=lambda gpu: (gpu.index < 0, gpu.index, gpu.uuid))
+
+    def batches(self, due: frozenset[Cadence]) -> tuple[Batch, ...]:
+        """One batch for each class that is due or has changed since the last call."""
+        if not self.gpus:
+            return ()
+        ordered = self.in_order()
+        rows = tuple(gpu.uuid for gpu in ordered)
+        wanted = sorted(self._fresh | (due & set(CADENCES)))
+        self._fresh.clear()
+        return tuple(self._batch(cadence, ordered, rows) for cadence in wanted)
+
+    def _batch(self, cadence: Cadence, ordered: Sequence[Gpu], rows: tuple[str, ...]) -> Batch:
+        names = NAMES[cadence]
+        columns = dict(zip(names, map(list, zip(*(gpu.values[cadence] for gpu in ordered), strict=True)), strict=True))
+        exceptions: dict[tuple[str, str], Quality] = {}
+        oldest = self._clock.real() - STALE_PERIODS * max(cadence.period_s, self._spacing[cadence])
+        answered = False
+        for gpu in ordered:
+            if gpu.why is not None:
+                exceptions[ALL_SIGNALS, gpu.uuid] = gpu.why
+            elif gpu.read_at[cadence] < oldest:
+                never = gpu.read_at[cadence] == float("-inf")
+                exceptions[ALL_SIGNALS, gpu.uuid] = Quality.PENDING if never else Quality.STALE
+            else:
+                answered = True
+                for position, quality in gpu.bad[cadence].items():
+                    exceptions[names[position], gpu.uuid] = Quality(quality)
+        at = self._asked_at[cadence] if answered else self._clock.now()
+        return Batch(Scope.GPU, cadence, at, rows, columns, exceptions)
+
+    def changed_facts(self) -> dict[str, dict[str, Any]] | None:
+        """The whole `gpus` section if anything in it changed since the last call."""
+        if not self._facts_changed:
+            return None
+        self._facts_changed = False
+        return {gpu.uuid: gpu.facts() for gpu in self.in_order()}
+
+    def take_events(self) -> tuple[RawEvent, ...]:
+        """State changes since the last call."""
+        events, self._events = tuple(self._events), []
+        return events
+
+    def gpu_pids(self) -> dict[int, dict[str, int | None]]:
+        """pid -> {GPU's UUID: device memory}. Of a GPU that does not answer, the last that was known."""
+        table: dict[int, dict[str, int | None]] = {}
+        for gpu in self.gpus.values():
+            for pid, memory in gpu.pids.items():
+                table.setdefault(pid, {})[gpu.uuid] = memory
+        return table
+
+
+def label(gpu: Gpu) -> str:
+    """How a human finds this GPU: index and slot."""
+    bus = gpu.identity.get("bus_id")
+    number = f"GPU {gpu.index}" if gpu.index >= 0 else "A GPU"
+    return f"{number} ({bus})" if bus else number
+
+
+def sentence(gpu: Gpu) -> str:
+    """Its state in words."""
+    return f"{label(gpu)} {_STATE_WORDS[gpu.state]}"
+
+
+def turned(gpu: Gpu, was: str, now: Instant) -> RawEvent:
+    """A change of state as an event."""
+    bus = str(gpu.identity.get("bus_id", ""))
+    data = {"state": gpu.state, "was": was}
+    return RawEvent("nvml", "gpu", now, sentence(gpu), bus_id=bus, uuid=gpu.uuid, data=data)
+
+
+_XID = 0x8
+_EVENT_WORDS = {
+    0x2: "reports a double-bit memory error",
+    0x4000: "reports itself unavailable",
+    0x8000: "has a new recovery action: {data}",
+}
+_NO_INSTANCE = 0xFFFF_FFFF
+
+
+def pushed(gpu: Gpu, kind: int, data: int, instance: tuple[int, int], now: Instant) -> RawEvent:
+    """What NVML pushed, as an event. XID 999 is NVML's word for an XID that it has no number for."""
+    extra: dict[str, Any] = {"nvml_event": kind, "value": data}
+    names = ("gpu_instance", "compute_instance")
+    extra.update({key: value for key, value in zip(names, instance, strict=True) if value != _NO_INSTANCE})
+    bus = str(gpu.identity.get("bus_id", ""))
+    if kind == _XID:
+        text = f"XID {data} on {label(gpu)}, told by NVML"
+        return RawEvent("nvml", "xid", now, text, bus_id=bus, uuid=gpu.uuid, code=data, data={"xid": data, **extra})
+    words = _EVENT_WORDS.get(kind, "sent NVML event {kind:#x}").format(kind=kind, data=data)
+    return RawEvent("nvml", "gpu", now, f"{label(gpu)} {words}", bus_id=bus, uuid=gpu.uuid, data=extra)
