@@ -1,0 +1,308 @@
+"""The composition root of one host's agent: it is given its sources and wires everything else.
+
+Data flows one way: sources -> sampler -> board, facts, witness -> detect -> event log -> sessions. What a source
+pushes is judged at once, not at the next tick. Several agents may live in one process; nothing here is global.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from typing import Any
+
+import agent
+from agent.clock import Clock, Instant
+from agent.config import AgentConfig, HostIdentity
+from agent.detect import RULES, Engine
+from agent.detect.catalogue import severity
+from agent.errors import SourceError
+from agent.recorder import EventLog, State
+from agent.recorder.state import Cursor
+from agent.sampler import Board, FactBook, Sampler, SelfMetrics, self_metrics
+from agent.sampler.cadence import Plan
+from agent.sampler.facts import fit
+from agent.server import Feed, Server
+from agent.sources.base import RawEvent, Reading, Reason, Source, Value
+from agent.wire.shape import pack
+from agent.wire.specs import Cadence, Finding, Schema, Scope
+from agent.witness import EventDraft, Witness
+
+log = logging.getLogger(__name__)
+
+AGENT = "agent"
+SAVE_EVERY_S = 5.0
+SAVE_SOON_S = 0.2  # changes of one fault come together: they are saved together
+FIRST_TICK_S = 2.0
+LET_GO_DEADLINE_S = 5.0
+CLOSE_DEADLINE_S = 2.5
+SETTLE_S = 0.3  # a little longer than the witness holds a word back for the second witness
+GONE = frozenset({"lost", "missing"})
+
+
+class HostAgent:
+    """One host's agent. `companions` agents share this process; `signals` says that SIGUSR1 and SIGUSR2 to it mean
+    let go and resume."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        identity: HostIdentity,
+        clock: Clock,
+        sources: tuple[Source, ...],
+        state: State,
+        *,
+        companions: int = 1,
+        signals: bool = False,
+    ) -> None:
+        tick_s = config.interval_s * clock.speed
+        host_id = identity.host_id
+        self.facts = FactBook()
+        self._clock = clock
+        self._sources = sources
+        self._state = state
+        self._board = Board(
+            {**{source.name: source.signals for source in sources}, AGENT: self_metrics.SIGNALS}, host_id, tick_s
+        )
+        self._witness = Witness(severity)
+        self._engine = Engine(host_id, identity.boot_id, rules=RULES, tick_s=tick_s)
+        self._engine.restore(state.findings)
+        self._events = EventLog(state, identity.boot_id)
+        schema = Schema(self._board.signals, tuple(rule.spec for rule in RULES))
+        self._feed = Feed(
+            identity, clock, self._board, self.facts, self._events, self._engine.open, schema, secrets.randbits(48)
+        )
+        self._server = Server(self._feed, config.socket, clock, mode=config.socket_mode, group=config.socket_group)
+        self._sampler = Sampler(sources, self, clock, host_id, config.interval_s)
+        self._metrics = SelfMetrics(host_id, clock, self._gauges, companions)
+        self._metrics_plan = Plan(host_id, AGENT, tick_s)
+        self._reasons: dict[str, tuple[Reason, ...]] = {}
+        self._failures: dict[str, Reason] = {}
+        self._stop = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._ticked = asyncio.Event()
+        self._save_soon = asyncio.Event()
+        self._let_go = False
+        self._let_go_changed = asyncio.Event()
+        self._settling: asyncio.TimerHandle | None = None
+        self._introduce(config, signals)
+
+    async def run(self) -> None:
+        """Serve until `close` or cancellation.
+
+        Raises:
+            ServeError: the socket cannot be had.
+        """
+        self._server.bind()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._sampler.run(), name="sampler"),
+                    group.create_task(self._save_for_ever(), name="save"),
+                    group.create_task(self._obey_for_ever(), name="let-go"),
+                    group.create_task(self._listen(), name="listen"),
+                ]
+                await self._stop.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self._shut_down()
+
+    async def ready(self) -> None:
+        """Wait until the socket answers and the first tick is in."""
+        await self._ready.wait()
+
+    def close(self) -> None:
+        """End soon: `run` returns within 3 s."""
+        self._stop.set()
+
+    def let_go(self, released: bool) -> None:
+        """Release what sources hold of the devices, or take it up again; the facts' reasons say when it is done."""
+        self._let_go = released
+        self._let_go_changed.set()
+
+    # What the sampler tells us (see `Sink`).
+
+    def reading(self, source: str, reading: Reading) -> None:
+        """A source answered."""
+        for batch in reading.batches:
+            self._board.apply(batch)
+            self._engine.observe(batch)
+        for section, data in reading.facts.items():
+            self._fact(section, data)
+        if reading.reasons is not None:
+            self._reasons[source] = reading.reasons
+        if reading.events:
+            self._judge(reading.events)
+
+    def pushed(self, source: str, event: RawEvent) -> None:
+        """A source pushed something."""
+        del source
+        self._judge((event,))
+
+    def failed(self, source: str, reason: Reason | None) -> None:
+        """A source could not be read, or can be again."""
+        if reason is None:
+            self._failures.pop(source, None)
+        else:
+            self._failures[source] = reason
+
+    def ticked(self) -> None:
+        """A tick has ended."""
+        now = self._clock.now()
+        if Cadence.MEDIUM in self._metrics_plan.due(now.mono):
+            metrics = self._metrics.read()
+            self._board.apply(metrics)
+            self._engine.observe(metrics)
+        self._append(self._witness.tick(now))
+        self._evaluate(now)
+        self._set_reasons()
+        self._board.publish(now.mono)
+        self._server.tick()
+        self._ticked.set()
+
+    # Judging.
+
+    def _judge(self, raws: Iterable[RawEvent]) -> None:
+        """Events go all the way to the sessions now; what the witness holds back is looked at again in a moment."""
+        now = self._clock.now()
+        for raw in raws:
+            self._append(self._witness.observe(raw, now))
+        self._evaluate(now)
+        self._server.wake()
+        if self._settling is None:
+            self._settling = asyncio.get_running_loop().call_later(SETTLE_S, self._settle)
+
+    def _settle(self) -> None:
+        self._settling = None
+        now = self._clock.now()
+        self._append(self._witness.tick(now))
+        self._evaluate(now)
+        self._server.wake()
+
+    def _append(self, drafts: Iterable[EventDraft]) -> None:
+        for draft in drafts:
+            self._engine.event(self._events.append(replace(draft, data=fit(draft.data))))
+
+    def _evaluate(self, now: Instant) -> None:
+        for transition in self._engine.evaluate(now):
+            finding = _sane(transition.finding)
+            data = {"finding": pack(finding), "change": transition.change.value}
+            self._events.append(
+                EventDraft(now.wall, now.mono, "finding", finding.subject, finding.severity, finding.text, data, False)
+            )
+            self._save_soon.set()
+
+    # Facts.
+
+    def _fact(self, section: str, data: Any) -> None:
+        if not self.facts.set(section, data) or section != "gpus":
+            return
+        gpus = self.facts.get("gpus")
+        rows = sorted(gpus, key=lambda uuid: (_index(gpus[uuid]), uuid))
+        self._board.know(Scope.GPU, rows, [uuid for uuid in rows if gpus[uuid].get("state") in GONE])
+        self._witness.gpus({facts["bus_id"]: uuid for uuid, facts in gpus.items() if facts.get("bus_id")})
+        self._engine.roster(gpus, self._clock.now())
+        self._state.remember(gpus=gpus)
+
+    def _introduce(self, config: AgentConfig, signals: bool) -> None:
+        self.facts.set("labels", dict(config.labels))
+        self.facts.set(
+            AGENT,
+            {
+                "version": agent.__version__,
+                "pid": os.getpid(),
+                "started": self._clock.wall(),
+                "interval_s": config.interval_s,
+                "gpus_expected": config.gpus_expected,
+                "signals": signals,
+            },
+        )
+        self._set_reasons()
+
+    def _set_reasons(self) -> None:
+        reasons = [reason for said in self._reasons.values() for reason in said]
+        reasons += self._failures.values()
+        reasons += self._state.reasons
+        reasons += [Reason("rule", "rule_broken", note, "the other rules go on; please report it") for note in
+                    self._engine.notes()]  # fmt: skip
+        self.facts.set("reasons", [asdict(reason) for reason in reasons])
+
+    def _gauges(self) -> dict[str, Value]:
+        return {
+            "agent.sessions": self._server.sessions,
+            "agent.events.dropped": self._server.events_dropped,
+            "agent.samples.dropped": self._server.samples_dropped,
+            "agent.nvml.workers": sum(int(getattr(source, "workers", 0)) for source in self._sources),
+            "agent.read.latency": self._sampler.latency_s,
+            "agent.ticks.late": self._sampler.ticks_late,
+        }
+
+    # Tasks.
+
+    async def _listen(self) -> None:
+        """Answer cockpits once there is something to say, or when waiting for it has taken too long."""
+        try:
+            async with asyncio.timeout(FIRST_TICK_S):
+                await self._ticked.wait()
+        except TimeoutError:
+            pass
+        await self._server.listen()
+        self._ready.set()
+
+    async def _obey_for_ever(self) -> None:
+        while True:
+            await self._let_go_changed.wait()
+            self._let_go_changed.clear()
+            for source in self._sources:
+                act = getattr(source, "let_go" if self._let_go else "resume", None)
+                if act is None:
+                    continue
+                try:
+                    async with asyncio.timeout(LET_GO_DEADLINE_S):
+                        await act()
+                except (SourceError, TimeoutError) as error:
+                    log.warning("source %s did not %s: %s", source.name, "let go" if self._let_go else "resume", error)
+
+    async def _save_for_ever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(SAVE_EVERY_S):
+                    await self._save_soon.wait()
+                    await self._clock.sleep(SAVE_SOON_S)
+            except TimeoutError:
+                pass
+            self._save_soon.clear()
+            self._remember()
+            await asyncio.to_thread(self._state.save)
+
+    def _remember(self) -> None:
+        cursors = [cursor for source in self._sources if (cursor := getattr(source, "cursor", None))]
+        cursor = Cursor(*cursors[0]) if cursors else None
+        self._state.remember(kernel_log=cursor, findings=self._engine.open())
+
+    async def _shut_down(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+        try:
+            async with asyncio.timeout(CLOSE_DEADLINE_S):
+                await asyncio.gather(
+                    self._server.close("the agent is stopping"),
+                    *(source.close() for source in self._sources),
+                    return_exceptions=True,
+                )
+        except TimeoutError:
+            log.warning("not everything let go within %g s", CLOSE_DEADLINE_S)
+        self._remember()
+        self._events.close()
+
+
+def _index(facts: dict[str, Any]) -> int:
+    index = facts.get("index")
+    return index if isinstance(index, int) and index >= 0 else 1 << 30
+
+
+def _sane(finding: Finding) -> Finding:
+    """Evidence as every peer accepts it."""
+    return replace(finding, evidence=tuple(fit(item, depth=4) for item in finding.evidence))
