@@ -1,0 +1,147 @@
+"""`once`: read everything a single time, print it, end. No event loop, no state, no database.
+
+The NVML worker starts first and answers while the rest is imported and read. Exit status: 0 also without a driver,
+1 when a GPU is lost or does not answer.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.cli.moment import iso
+from agent.clock import Instant, SystemClock
+from agent.config import AgentConfig, HostIdentity, identify, load
+from agent.sources.base import ALL_SIGNALS, Batch, Reading, Reason
+from agent.wire.specs import Cadence, Quality, Scope
+
+DEADLINE_S = 2.5
+_EVERY = frozenset(Cadence)
+_STATES = {"present": "ok", "lost": "lost", "missing": "missing"}
+
+Cell = tuple[Any, Quality]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that one look at the host brought: cells by row id and signal, facts by section."""
+
+    identity: HostIdentity
+    at: Instant
+    host: dict[str, Cell]
+    gpus: dict[str, dict[str, Cell]]
+    facts: dict[str, Any]
+    reasons: tuple[Reason, ...]
+    answered: bool
+    units: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        states = [facts.get("state") for facts in self.facts.get("gpus", {}).values()]
+        return 0 if self.answered and all(state == "present" for state in states) else 1
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Look once and print."""
+    config = load(arguments.config)
+    picture = look(config)
+    if arguments.json:
+        print(json.dumps(as_json(picture)))
+    else:
+        from agent.cli.once_table import lines
+
+        print("\n".join(lines(picture)))
+    return picture.status
+
+
+def look(config: AgentConfig) -> Picture:
+    """Read every source once."""
+    from agent.sources.nvml import once as nvml
+
+    identity = identify(config)
+    begun = nvml.begin(identity.host_id, expected=config.gpus_expected, pci_devices=config.sysfs / "bus/pci/devices")
+    # Imported while the worker starts: this is the time it needs.
+    from agent.sources.host import HostSource
+    from agent.sources.nvml.signals import SIGNALS as GPU_SIGNALS
+    from agent.sources.processes import ProcessSource
+
+    clock = SystemClock()
+    proc = str(config.proc)
+    host = HostSource(identity.host_id, clock, proc=proc, sys=str(config.sysfs))
+    gpus = begun.finish(DEADLINE_S)
+    processes = ProcessSource(clock, lambda: begun.gpu_pids, proc=proc, ghost_after_s=0)
+    readings = (gpus, host.read_now(_EVERY), processes.read_now(_EVERY))
+    return _picture(identity, clock.now(), readings, begun.answered, (*GPU_SIGNALS, *HostSource.signals))
+
+
+def _picture(
+    identity: HostIdentity, at: Instant, readings: Sequence[Reading], answered: bool, signals: Iterable[Any]
+) -> Picture:
+    cells: dict[Scope, dict[str, dict[str, Cell]]] = {Scope.HOST: {}, Scope.GPU: {}}
+    facts: dict[str, Any] = {}
+    reasons: list[Reason] = []
+    for reading in readings:
+        for batch in reading.batches:
+            _spread(batch, cells[batch.scope])
+        facts.update(reading.facts)
+        reasons += reading.reasons or ()
+    units = {spec.name: spec.unit for spec in signals}
+    host = cells[Scope.HOST].get(identity.host_id, {})
+    return Picture(identity, at, host, cells[Scope.GPU], facts, tuple(reasons), answered, units)
+
+
+def _spread(batch: Batch, rows: dict[str, dict[str, Cell]]) -> None:
+    for index, row in enumerate(batch.rows):
+        known = rows.setdefault(row, {})
+        everywhere = batch.exceptions.get((ALL_SIGNALS, row), Quality.OK)
+        for signal, values in batch.columns.items():
+            quality = batch.exceptions.get((signal, row), everywhere)
+            value = values[index]
+            if value is None and quality is Quality.OK:
+                quality = Quality.ERROR
+            known[signal] = (value, quality)
+
+
+def as_json(picture: Picture) -> dict[str, Any]:
+    """The object of `once --json`."""
+    return {
+        "schema": 1,
+        "as_of": iso(picture.at.wall),
+        "host": {
+            "id": picture.identity.host_id,
+            "name": picture.identity.name,
+            "signals": _signals(picture.host, picture.units),
+        },
+        "gpus": [_gpu(picture, uuid, facts) for uuid, facts in in_order(picture.facts.get("gpus", {}))],
+        "processes": picture.facts.get("processes", []),
+        "reasons": [
+            {"what": reason.what, "code": reason.code, "says": reason.says, "try": reason.hint}
+            for reason in picture.reasons
+        ],
+    }
+
+
+def _gpu(picture: Picture, uuid: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key: value for key, value in facts.items() if key not in ("index", "uuid", "name", "state")}
+    return {
+        "index": facts.get("index"),
+        "uuid": uuid,
+        "name": facts.get("name"),
+        "state": _STATES.get(str(facts.get("state")), "unknown"),
+        **known,
+        "signals": _signals(picture.gpus.get(uuid, {}), picture.units),
+    }
+
+
+def _signals(cells: Mapping[str, Cell], units: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name: {"value": value, "unit": units.get(name, ""), "quality": quality.word}
+        for name, (value, quality) in cells.items()
+    }
+
+
+def in_order(gpus: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """GPUs by index; those without one last."""
+    return sorted(gpus.items(), key=lambda item: (item[1].get("index") is None, item[1].get("index") or 0, item[0]))
