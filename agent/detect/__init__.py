@@ -1,0 +1,11 @@
+"""PURE. Host-scope rules: samples and events in, findings out.
+
+`memory` keeps what came in, `view` is what a rule may look at, `rule` what a rule is and says, `rules/` the rules
+themselves, `track` one finding's life, `engine` the order of it all, `catalogue` what each XID means.
+"""
+
+from agent.detect.engine import Engine, Transition
+from agent.detect.rules import RULES
+from agent.detect.track import Change
+
+__all__ = ["RULES", "Change", "Engine", "Transition"]

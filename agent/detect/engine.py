@@ -1,0 +1,257 @@
+"""The first detective: asks the rules that have something new to look at, keeps each finding's life, raises nothing.
+
+A rule that fails is switched off and says so; the others, and the agent, never notice.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.clock import Instant
+from agent.detect.memory import HOST, Memory
+from agent.detect.rule import HOLD, Rule, Verdict, Word
+from agent.detect.rules import RULES
+from agent.detect.track import Change, Track
+from agent.detect.view import GpuView, HostView
+from agent.sources.base import Batch
+from agent.wire.specs import Cadence, Event, Finding, FindingState, Quality, RuleSpec, Scope, Severity
+
+log = logging.getLogger(__name__)
+
+Key = tuple[int, str]  # number of a rule, subject it is asked about
+
+OLD_BOOT_SLACK_S = 5.0
+BROKEN = Rule(
+    RuleSpec(
+        "agent.rule_failed",
+        Severity.WARNING,
+        Scope.HOST,
+        "a detection rule raised an error and was switched off",
+        "the agent is restarted",
+        "a defect of the agent",
+        "what the rule had open is unknown from then on",
+        "agent",
+    ),
+    Cadence.FAST,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What happened to a finding; `finding` is as it is afterwards."""
+
+    finding: Finding
+    change: Change
+
+
+class Engine:
+    """The rules of one host. `tick_s` is data seconds between two ticks."""
+
+    def __init__(self, host_id: str, boot_id: str = "", rules: tuple[Rule, ...] = RULES, tick_s: float = 1.0) -> None:
+        self.host_id = host_id
+        self.rules = rules
+        self._tick_s = tick_s
+        self._memory = Memory(
+            host_id, boot_id, frozenset[str]().union(*(r.needs for r in rules)), _windows(rules), tick_s
+        )
+        self._asks = _Asks(rules)
+        self._dirty: set[Key] = set()
+        self._active: set[Key] = set()
+        self._tracks: tuple[dict[str, Track], ...] = tuple({} for _ in rules)
+        self._broken: dict[int, str] = {}
+        self._failures = Track(host_id, BROKEN, HOST, tick_s)
+        self._leftover: list[Finding] = []
+
+    def observe(self, batch: Batch) -> None:
+        """Take values that were read."""
+        try:
+            rows = self._memory.take(batch)
+        except Exception:  # whatever a source hands in, the agent goes on
+            log.exception("values that make no sense were left out")
+            return
+        if batch.scope is Scope.HOST:
+            self._dirty.update((number, HOST) for number in self._asks.host[batch.cadence])
+            return
+        numbers = self._asks.gpu[batch.cadence]
+        for row in rows:
+            self._dirty.update((number, row.subject) for number in numbers)
+            if row.answers[batch.cadence].quality is not Quality.OK:
+                self._dirty.update((number, row.subject) for number in self._asks.quality)
+
+    def event(self, event: Event) -> None:
+        """Take an event. Faults of an earlier boot are history and are not judged."""
+        numbers = self._asks.kinds.get(event.kind, ())
+        row = self._memory.subject(event.subject) if numbers else None
+        if row is None or self._of_earlier_boot(event):
+            return
+        row.note(event)
+        self._dirty.update((number, row.subject) for number in numbers)
+
+    def roster(self, gpus: Mapping[str, Mapping[str, Any]], now: Instant) -> None:
+        """Take the identities of every known GPU, by UUID."""
+        del now
+        for uuid, facts in gpus.items():
+            row = self._memory.gpu(uuid)
+            if row is not None:
+                row.facts = facts
+        for numbers in self._asks.host.values():
+            self._dirty.update((number, HOST) for number in numbers)
+
+    def restore(self, findings: Iterable[Finding]) -> None:
+        """Take over what was open before a restart; once, before the first evaluate."""
+        known = {rule.id: number for number, rule in enumerate(self.rules)}
+        for finding in findings:
+            number = known.get(finding.rule)
+            row = self._memory.subject(finding.subject)
+            if finding.state is FindingState.CLEARED:
+                continue
+            if number is None or row is None:
+                self._leftover.append(finding)
+                continue
+            self._track(number, finding.subject).finding = finding
+            self._mark(number, finding.subject)
+
+    def evaluate(self, now: Instant) -> list[Transition]:
+        """What changes now. Cheap when nothing did."""
+        found = [_gone(finding, now) for finding in self._leftover]
+        self._leftover = []
+        if not self._dirty and not self._active:
+            return found
+        asked = sorted(self._dirty | self._active)
+        self._dirty = set()
+        host = HostView(self._memory, now)
+        for number, subject in asked:
+            if number in self._broken:
+                continue
+            try:
+                found += self._ask(number, subject, host)
+            except Exception as error:  # one bad rule must not hurt the others
+                log.exception("rule %s failed and is off", self.rules[number].id)
+                found += self._switch_off(number, error, now)
+        return found
+
+    def open(self) -> tuple[Finding, ...]:
+        """Every finding that is open or unknown."""
+        tracks = [self._failures, *(track for tracks in self._tracks for track in tracks.values())]
+        return tuple(track.finding for track in tracks if track.finding is not None)
+
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each rule that is switched off."""
+        return tuple(f"rule {self.rules[number].id} failed and is off: {why}" for number, why in self._broken.items())
+
+    def _ask(self, number: int, subject: str, host: HostView) -> list[Transition]:
+        rule = self.rules[number]
+        tracks = self._tracks[number]
+        if rule.judge_gpu is not None:
+            row = self._memory.subject(subject)
+            if row is None:
+                return []
+            track = tracks.get(subject)
+            verdict = rule.judge_gpu(GpuView(row, host), track.finding if track else None)
+            return self._hear(number, subject, verdict, host)
+        assert rule.judge_host is not None
+        open_now = {name: track.finding for name, track in tracks.items() if track.finding is not None}
+        said = dict(rule.judge_host(host, open_now))
+        # What a host rule no longer speaks of is neither there nor gone.
+        said.update((name, HOLD) for name, track in tracks.items() if name not in said and track.active)
+        return [change for name, verdict in said.items() for change in self._hear(number, name, verdict, host)]
+
+    def _hear(self, number: int, subject: str, verdict: Verdict, host: HostView) -> list[Transition]:
+        rule, track = self.rules[number], self._tracks[number].get(subject)
+        if verdict.word is not Word.FIRE and (track is None or not track.active):
+            self._settle(subject, verdict, host.now)
+            return []
+        track = track or self._track(number, subject)
+        if verdict.word is Word.FIRE and track.finding is None and host.uptime < rule.after_boot_s:
+            verdict = HOLD
+        change = track.hear(verdict, host.now)
+        finding = track.finding
+        if change is Change.CLEARED:
+            track.finding = None
+            self._settle(subject, verdict, host.now)
+        self._mark(number, subject)
+        return [Transition(finding, change)] if change and finding else []
+
+    def _track(self, number: int, subject: str) -> Track:
+        track = self._tracks[number].get(subject)
+        if track is None:
+            track = self._tracks[number][subject] = Track(self.host_id, self.rules[number], subject, self._tick_s)
+        return track
+
+    def _mark(self, number: int, subject: str) -> None:
+        """Remember what must be asked again although nothing new came in, and what a subject has open."""
+        rule, tracks = self.rules[number], self._tracks[number]
+        row = self._memory.subject(subject)
+        if row is not None:
+            (row.open.add if tracks[subject].finding is not None else row.open.discard)(rule.id)
+        if rule.judge_host is not None:
+            subject, active = HOST, any(track.active for track in tracks.values())
+        else:
+            active = tracks[subject].active
+        (self._active.add if active else self._active.discard)((number, subject))
+
+    def _settle(self, subject: str, verdict: Verdict, now: Instant) -> None:
+        row = self._memory.subject(subject) if verdict.settles else None
+        if row is not None and verdict.word is Word.CLEAR:
+            row.forget(verdict.settles, now.wall)
+
+    def _of_earlier_boot(self, event: Event) -> bool:
+        boot_id = event.data.get("boot_id")
+        if boot_id and self._memory.boot_id and boot_id != self._memory.boot_id:
+            return True
+        uptime = self._memory.host.series.get("host.uptime")
+        if not event.replayed or uptime is None or uptime.value is None:
+            return False
+        return event.at < uptime.at.wall - uptime.value - OLD_BOOT_SLACK_S
+
+    def _switch_off(self, number: int, error: Exception, now: Instant) -> list[Transition]:
+        self._broken[number] = f"{type(error).__name__}: {error}"
+        found = []
+        for subject, track in self._tracks[number].items():
+            change = track.fail(now)
+            if change and track.finding:
+                found.append(Transition(track.finding, change))
+            self._active.discard((number, subject))
+        self._active.discard((number, HOST))
+        verdict = Verdict(Word.FIRE, "; ".join(self.notes()), Severity.WARNING, count=len(self._broken))
+        change = self._failures.hear(verdict, now)
+        if change and self._failures.finding:
+            found.append(Transition(self._failures.finding, change))
+        return found
+
+
+class _Asks:
+    """Which rules, by number, are asked after what."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        numbered = tuple(enumerate(rules))
+        self.gpu = {
+            cadence: tuple(
+                number
+                for number, rule in numbered
+                if rule.judge_gpu and rule.cadence is cadence and not rule.judges_quality and rule.reads
+            )
+            for cadence in Cadence
+        }
+        self.host = {
+            cadence: tuple(number for number, rule in numbered if rule.judge_host and rule.cadence is cadence)
+            for cadence in Cadence
+        }
+        self.quality = tuple(number for number, rule in numbered if rule.judges_quality)
+        kinds = {kind for rule in rules for kind in rule.kinds}
+        self.kinds = {kind: tuple(number for number, rule in numbered if kind in rule.kinds) for kind in kinds}
+
+
+def _windows(rules: tuple[Rule, ...]) -> dict[str, float]:
+    """The longest look back that any rule needs, by counter."""
+    found: dict[str, float] = {}
+    for rule in rules:
+        for signal, window_s in rule.windows.items():
+            found[signal] = max(window_s, found.get(signal, 0.0))
+    return found
+
+
+def _gone(finding: Finding, now: Instant) -> Transition:
+    """The end of a finding whose rule or subject this agent no longer has."""
+    return Transition(replace(finding, state=FindingState.CLEARED, updated=now.wall), Change.CLEARED)

@@ -1,0 +1,101 @@
+"""What a rule is: a `RuleSpec` that people read, timing that the engine keeps, and a pure function that judges now.
+
+A rule never keeps state. It gets a read-only view and the finding that is open on the subject, if there is one, and
+says one of four words; how long a word must hold before anything happens is the engine's business.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from agent.detect.memory import Key
+from agent.detect.view import GpuView, HostView
+from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity
+
+Evidence = dict[str, Any]
+
+
+class Word(Enum):
+    """What a rule can say of a subject."""
+
+    FIRE = "fire"  # the fault is there
+    CLEAR = "clear"  # the fault is gone
+    HOLD = "hold"  # between the thresholds, or not enough seen yet: nothing changes
+    UNKNOWN = "unknown"  # what it needs cannot be read: neither fires nor clears
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A word and, with FIRE, what the finding will say.
+
+    `since` (wall seconds) is when the fault really began, None for now. `at` (monotonic seconds) is when what was
+    judged was measured, None for now. `at_once` skips the rule's times. `settles` names faults that need no more
+    judging once this CLEAR holds.
+    """
+
+    word: Word
+    text: str = ""
+    severity: Severity = Severity.WARNING
+    evidence: tuple[Evidence, ...] = ()
+    since: float | None = None
+    at: float | None = None
+    runbook: str = ""
+    count: int = 1
+    at_once: bool = False
+    settles: frozenset[Key] = frozenset()
+
+
+HOLD = Verdict(Word.HOLD)
+UNKNOWN = Verdict(Word.UNKNOWN)
+CLEAR = Verdict(Word.CLEAR)
+
+JudgeGpu = Callable[[GpuView, Finding | None], Verdict]
+JudgeHost = Callable[[HostView, Mapping[str, Finding]], Iterable[tuple[str, Verdict]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. `spec.scope` GPU: `judge_gpu` is asked for each GPU; HOST: `judge_host` names its subjects itself.
+
+    It is asked when a `cadence` class was read, when one of the `kinds` of events came, and on every tick while it
+    has something open or pending. `needs` are signals it reads the last value of, `windows` counters with the seconds
+    it looks back. FIRE must hold for `hold_s`, CLEAR for `clear_s`. `judges_quality`: also asked on every read that
+    failed. `after_boot_s`: opens nothing on a host that has been up for less.
+    """
+
+    spec: RuleSpec
+    cadence: Cadence
+    judge_gpu: JudgeGpu | None = None
+    judge_host: JudgeHost | None = None
+    needs: frozenset[str] = frozenset()
+    windows: Mapping[str, float] = field(default_factory=dict)
+    kinds: frozenset[str] = frozenset()
+    hold_s: float = 0.0
+    clear_s: float = 0.0
+    judges_quality: bool = False
+    after_boot_s: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """The rule's name: `family.fault`."""
+        return self.spec.id
+
+    @property
+    def reads(self) -> bool:
+        """Whether values can change what it says; a rule that lives from events alone is not asked after each read."""
+        return bool(self.needs or self.windows)
+
+
+def gpu_rule(spec: RuleSpec, cadence: Cadence, **timing: Any) -> Callable[[JudgeGpu], Rule]:
+    """Makes the function below it a rule that is asked for each GPU; registers nothing."""
+    if spec.scope is not Scope.GPU:
+        raise ValueError(f"{spec.id} is not a GPU rule")
+    return lambda judge: Rule(spec, cadence, judge_gpu=judge, **timing)
+
+
+def host_rule(spec: RuleSpec, cadence: Cadence, **timing: Any) -> Callable[[JudgeHost], Rule]:
+    """Makes the function below it a rule that is asked once for the host; registers nothing."""
+    if spec.scope is not Scope.HOST:
+        raise ValueError(f"{spec.id} is not a host rule")
+    return lambda judge: Rule(spec, cadence, judge_host=judge, **timing)

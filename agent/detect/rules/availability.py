@@ -1,0 +1,220 @@
+"""GPUs that are gone, silent or waiting for a reset. These rules judge quality itself: silence is their evidence."""
+
+from collections.abc import Iterable, Mapping
+
+from agent.detect import proof
+from agent.detect.catalogue import Action, lookup
+from agent.detect.memory import FAULT_KINDS, Answers
+from agent.detect.rule import CLEAR, HOLD, UNKNOWN, Evidence, Verdict, Word, gpu_rule, host_rule
+from agent.detect.view import GpuView, HostView
+from agent.wire.specs import Cadence, Finding, Quality, RuleSpec, Scope, Severity
+
+UNRESPONSIVE_S = 45.0
+UNRESPONSIVE_PERIODS = 3.0
+GOOD_READS = 10
+MISSING_APART_S = 30.0
+BOOT_S = 600.0
+OFF_BUS = 79
+COUNTED, EXPECTED, ON_PCI = "host.gpus.nvml", "host.gpus.expected", "host.gpus.pci"
+
+
+@gpu_rule(
+    RuleSpec(
+        "gpu.lost",
+        Severity.CRITICAL,
+        Scope.GPU,
+        "NVML answers that the GPU is lost, or the driver says that it has fallen off the bus (XID 79)",
+        "the same UUID answers for 2 min after a new boot or a verified reset, or another GPU is in its slot",
+        "NVML error 15; XID catalogue, code 79",
+        "identity comes from memory, the GPU itself can no longer say it; siblings are not marked; the driver's own "
+        "recovery action may say reset where only a reboot works",
+        "drain-reboot",
+        ("xid79-falls-off-bus",),
+    ),
+    Cadence.FAST,
+    windows=proof.RESTARTING,
+    needs=proof.PROOFS,
+    kinds=FAULT_KINDS,
+    clear_s=120.0,
+    judges_quality=True,
+)
+def gpu_lost(gpu: GpuView, found: Finding | None) -> Verdict:
+    """A GPU that the driver can no longer reach."""
+    if not gpu.uuid:
+        return HOLD
+    answers = gpu.answers()
+    lost = answers.quality is Quality.LOST
+    if found is not None and not lost and proof.cured(gpu, found):
+        return Verdict(Word.CLEAR, at_once=bool(gpu.replaced_by))
+    # An old word, read again at the agent's start, counts only if the GPU then really does not answer.
+    silent = answers.quality not in (Quality.OK, Quality.PENDING)
+    words = [seen for seen in gpu.sightings() if seen.code == OFF_BUS and (silent or not seen.last.replayed)]
+    if not lost and not words:
+        return HOLD
+    evidence = proof.lines(gpu, words)
+    evidence += proof.kept(found, evidence)
+    fallen = bool(evidence)
+    if lost:
+        evidence.append({"what": "NVML", "value": "GPU is lost", "at": answers.since.wall, "boot": gpu.host.boot_id})
+    why = "has fallen off the bus (XID 79)" if fallen else "is lost"
+    return Verdict(
+        Word.FIRE,
+        f"{gpu.label} {why}: the driver can no longer reach it",
+        Severity.CRITICAL,
+        (*evidence, *proof.counters(gpu)),
+        since=min((seen.first.at for seen in words), default=answers.since.wall),
+    )
+
+
+@gpu_rule(
+    RuleSpec(
+        "gpu.unresponsive",
+        Severity.CRITICAL,
+        Scope.GPU,
+        "reads of the GPU have run into their deadline for max(45 s, 3 periods) on end",
+        "10 reads on end that were answered within a second",
+        "NVSentinel's 45 s for a hung management call",
+        "the hung reader may be unkillable and a restarted agent hangs again; some hangs exist only under load; heavy "
+        "corrected ECC slows management calls without any XID",
+        "drain-reboot",
+        ("nvml-hang",),
+    ),
+    Cadence.FAST,
+    judges_quality=True,
+)
+def gpu_unresponsive(gpu: GpuView, found: Finding | None) -> Verdict:
+    """A GPU whose management calls no longer return."""
+    if gpu.answers().quality is Quality.LOST:
+        return Verdict(Word.CLEAR, at_once=True)  # it answers; what it answers is for gpu.lost
+    silent = [answers for answers in map(gpu.answers, gpu.classes()) if answers.quality is Quality.TIMEOUT]
+    if not silent:
+        return _answers_again(gpu.answers())
+    longest = min(silent, key=lambda answers: answers.since.mono)
+    limit = max(UNRESPONSIVE_S, UNRESPONSIVE_PERIODS * longest.period_s)
+    lasted = longest.at.mono - longest.since.mono
+    if lasted < limit:
+        return HOLD
+    return Verdict(
+        Word.FIRE,
+        f"{gpu.label} does not answer: its reads have timed out for more than {limit:.0f} s",
+        Severity.CRITICAL,
+        (
+            {
+                "what": "reads without an answer",
+                "value": round(lasted, 1),
+                "unit": "second",
+                "threshold": limit,
+                "at": longest.since.wall,
+                "boot": gpu.host.boot_id,
+            },
+        ),
+        since=longest.since.wall,
+    )
+
+
+def _answers_again(answers: Answers) -> Verdict:
+    if answers.quality is not Quality.OK:
+        return UNKNOWN
+    return CLEAR if answers.good >= GOOD_READS else HOLD
+
+
+@host_rule(
+    RuleSpec(
+        "gpu.missing",
+        Severity.CRITICAL,
+        Scope.HOST,
+        "NVML counts fewer GPUs than expected in 2 samples at least 30 s apart, on a host up for more than 10 min",
+        "the count is back for 5 min",
+        "expected = the most of configuration, ever seen and PCI; no XID is printed for a GPU that is dead at boot",
+        "a GPU excluded on purpose, passed through to a guest or hidden from a container looks the same",
+        "drain-reboot",
+    ),
+    Cadence.MEDIUM,
+    needs=frozenset({COUNTED, EXPECTED, ON_PCI, "host.uptime"}),
+    hold_s=MISSING_APART_S,
+    clear_s=300.0,
+    after_boot_s=BOOT_S,
+)
+def gpu_missing(host: HostView, found: Mapping[str, Finding]) -> Iterable[tuple[str, Verdict]]:
+    """A GPU that should be there and is not. Named by its UUID where it was ever seen, else by the host."""
+    counted, expected, at = host.number(COUNTED), host.number(EXPECTED), host.measured(COUNTED)
+    if counted is None or expected is None or at is None:
+        return [(subject, UNKNOWN) for subject in found]
+    short = int(expected - counted)
+    gpus = host.gpus
+    lost = [gpu for gpu in gpus if gpu.has("gpu.lost")]
+    gone = [gpu for gpu in gpus if gpu.facts.get("state") == "missing" and not gpu.has("gpu.lost")] if short > 0 else []
+    evidence = _roll_call(host, counted, expected, at.wall)
+    says = f"the driver reports {counted:.0f} of {expected:.0f} GPUs"
+    firing = {
+        gpu.subject: Verdict(Word.FIRE, f"{gpu.label} is missing: {says}", Severity.CRITICAL, evidence, at=at.mono)
+        for gpu in gone
+    }
+    nameless = short - len(gone) - len(lost)
+    if nameless > 0:
+        text = f"{nameless} {'GPU is' if nameless == 1 else 'GPUs are'} missing: {says}"
+        firing["host"] = Verdict(Word.FIRE, text, Severity.CRITICAL, evidence, at=at.mono)
+    clear = {subject: Verdict(Word.CLEAR, at=at.mono) for subject in found if subject not in firing}
+    return [*firing.items(), *clear.items()]
+
+
+def _roll_call(host: HostView, counted: float, expected: float, at: float) -> tuple[Evidence, ...]:
+    pci = host.number(ON_PCI)
+    first: Evidence = {
+        "what": COUNTED,
+        "value": counted,
+        "unit": "count",
+        "threshold": expected,
+        "at": at,
+        "boot": host.boot_id,
+    }
+    return (first,) if pci is None else (first, {"what": ON_PCI, "value": pci, "unit": "count", "at": at})
+
+
+RESET = {1: "reset", 4: "drain and reset", 6: "bus reset"}
+REBOOT = {2: "reboot", 7: "system reboot"}
+
+
+@gpu_rule(
+    RuleSpec(
+        "gpu.reset_required",
+        Severity.CRITICAL,
+        Scope.GPU,
+        "the driver's recovery action is 1, 4 or 6 (reset) or 2 or 7 (reboot); 3 (drain P2P) and numbers that nobody "
+        "knows yet are warnings",
+        "the action is 0 in 2 samples",
+        "NVML field 230; values of the driver's header",
+        "the stronger of it and the XID catalogue wins: after XID 79 it has said reset where only a reboot works; 5 "
+        "(recover IMEX domain) matters only in rack-scale NVLink domains and stays silent",
+        "drain-reset",
+        ("uncorrectable-ecc",),
+    ),
+    Cadence.MEDIUM,
+    needs=frozenset({proof.RECOVERY}),
+    clear_s=10.0,
+)
+def gpu_reset_required(gpu: GpuView, found: Finding | None) -> Verdict:
+    """The driver's own verdict that the GPU cannot go on."""
+    del found
+    value, at = gpu.number(proof.RECOVERY), gpu.measured(proof.RECOVERY)
+    if value is None or at is None:
+        return UNKNOWN
+    action = int(value)
+    if action in (0, 5):
+        return Verdict(Word.CLEAR, at=at.mono)
+    verdict, severity, cure = _action(action)
+    for sighting in gpu.sightings():
+        if proof.fatal(sighting):
+            cure = max(cure, lookup(sighting.code).action)
+    evidence: Evidence = {"what": proof.RECOVERY, "value": action, "threshold": 0, "at": at.wall}
+    return Verdict(Word.FIRE, f"{gpu.label}: {verdict}", severity, (evidence,), runbook=cure.runbook, at=at.mono)
+
+
+def _action(action: int) -> tuple[str, Severity, Action]:
+    if action in RESET:
+        return f"the driver asks for a {RESET[action]}", Severity.CRITICAL, Action.RESET_GPU
+    if action in REBOOT:
+        return f"the driver asks for a {REBOOT[action]}", Severity.CRITICAL, Action.REBOOT_NODE
+    if action == 3:
+        return "the driver asks to drain its peer-to-peer traffic", Severity.WARNING, Action.RESET_GPU
+    return f"the driver asks for an unknown recovery action ({action})", Severity.WARNING, Action.INVESTIGATE
