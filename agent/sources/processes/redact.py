@@ -1,0 +1,123 @@
+"""Command lines for viewers: secrets out, then cut. PURE.
+
+Two passes: over the arguments as they were given, where boundaries are certain, and over the joined text, for what is
+packed inside one argument (a shell's script, JSON, a title that the process gave itself). When in doubt, it goes.
+"""
+
+import re
+from collections.abc import Sequence
+
+MARK = "***"
+CHARS = 256
+_TOTAL = 64 * 1024  # of an endless command line, more is not looked at
+
+# The last words of a name that mean its value is secret. Whole words: `--tokenizer` and `--max-tokens` are harmless.
+_WORDS = frozenset(
+    (
+        *("token", "key", "keys", "apikey", "secret", "secrets", "password", "passwords", "passwd", "passphrase"),
+        *("pwd", "pass", "credential", "credentials", "cred", "creds", "auth", "authorization", "bearer", "cookie"),
+        *("signature", "sig", "jwt", "pat", "webhook", "dsn", "sas"),
+    )
+)
+_ENDINGS = ("token", "apikey", "secret", "password", "passwd", "passphrase", "credential", "credentials", "accesskey")
+_HARMLESS = frozenset(
+    ("file", "path", "dir", "length", "count", "size", "cache", "dtype", "type", "name", "id", "bits")
+)
+_SPLIT = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
+_NAME = re.compile(r"[\w.\-]{1,64}")
+_VALUE = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s\"'&;,}\]]+")
+_ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_.\-]{0,63})[\"']?\s*[=:]\s*")
+_SPACED = re.compile(r"(?<![\w-])(--?[A-Za-z][A-Za-z0-9_.\-]{0,63})\s+(?!-)")
+_HEADER = re.compile(
+    r"\b((?:Proxy-)?Authorization[\"']?\s*[:=]\s*[\"']?)(?:(Basic|Bearer|Token|Digest|ApiKey)\s+)?[^\s\"',}]+", re.I
+)
+_BEARER = re.compile(r"\b(Bearer\s+)[^\s\"',}]+", re.I)
+_USERINFO = re.compile(r"\b([A-Za-z][A-Za-z0-9+.\-]{1,31}://)[^\s/@\"']*@")
+_SHAPES = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_\-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w\-]{16,}"
+    r"|xox[abprs]-[\w\-]{10,}|nvapi-[\w\-]{16,}|AIza[\w\-]{30,}|A(?:KIA|SIA)[A-Z0-9]{16}|npm_[A-Za-z0-9]{30,}"
+    r"|eyJ[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-]*)?)"
+)
+_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.S)
+_NUMBER = re.compile(r"[-+]?\d{1,9}(?:\.\d+)?")
+# Programs whose one-letter flags take a password.
+_SHORT = {
+    "sshpass": ("-p",),
+    "mysql": ("-p",),
+    "mysqldump": ("-p",),
+    "redis-cli": ("-a",),
+    "mongo": ("-p",),
+    "mongosh": ("-p",),
+    "curl": ("-u", "--user", "-U", "--proxy-user"),
+    "wget": ("--user",),
+    "ldapsearch": ("-w",),
+    "smbclient": ("-U",),
+}
+
+
+def redact(args: Sequence[str]) -> str:
+    """The command as one line of at most 256 characters with every secret replaced by `***`."""
+    shown: list[str] = []
+    short = _SHORT.get(args[0].rsplit("/", 1)[-1], ()) if args else ()
+    hide = False
+    room = _TOTAL
+    for arg in args:
+        room -= len(arg)
+        if room < 0:
+            break
+        if hide and not arg.startswith("--"):
+            shown.append(MARK)
+            hide = False
+            continue
+        hide = False
+        glued = next((flag for flag in short if len(flag) == 2 and arg.startswith(flag) and len(arg) > 2), "")
+        if glued:
+            shown.append(glued + MARK)
+            continue
+        if arg.startswith("-") and "=" not in arg and " " not in arg:
+            hide = arg in short or is_secret(arg)
+        shown.append(_whole(arg))
+    text = redact_text(" ".join(shown))
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= CHARS else text[: CHARS - 1] + "…"
+
+
+def redact_text(text: str) -> str:
+    """`text` without what looks like a secret inside it."""
+    text = _PEM.sub(MARK, text)
+    text = _USERINFO.sub(rf"\1{MARK}@", text)
+    text = _HEADER.sub(rf"\1{MARK}", text)
+    text = _BEARER.sub(rf"\1{MARK}", text)
+    text = _SHAPES.sub(MARK, text)
+    return _values(_values(text, _ASSIGNED), _SPACED)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a flag's or variable's name says that its value is secret."""
+    words = [word.lower() for word in _SPLIT.split(name) if word]
+    if not words or (words[-1] in _HARMLESS and not name.isupper()):
+        return False
+    return any(word in _WORDS or word.endswith(_ENDINGS) for word in words)
+
+
+def _whole(arg: str) -> str:
+    """An argument `NAME=value` whose value may hold blanks."""
+    name, equals, value = arg.partition("=")
+    if equals and value and _NAME.fullmatch(name) and is_secret(name):
+        return f"{name}={MARK}"
+    return arg
+
+
+def _values(text: str, named: re.Pattern[str]) -> str:
+    """`text` without the value that follows each secret name. Harmless values are looked into in turn."""
+    parts: list[str] = []
+    done = at = 0
+    while found := named.search(text, at):
+        at = found.end()
+        value = _VALUE.match(text, at) if is_secret(found[1]) else None
+        # A blank before a number is `--max-tokens 512` inside a title.
+        if value is None or (named is _SPACED and _NUMBER.fullmatch(value[0])):
+            continue
+        parts += [text[done:at], MARK]
+        done = at = value.end()
+    return "".join([*parts, text[done:]])
