@@ -109,6 +109,11 @@ class HostAgent:
         finally:
             await self._shut_down()
 
+    @property
+    def events(self) -> EventLog:
+        """The numbered events, to be read."""
+        return self._events
+
     async def ready(self) -> None:
         """Wait until the socket answers and the first tick is in."""
         await self._ready.wait()
