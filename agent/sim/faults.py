@@ -91,7 +91,8 @@ def _uncorrectable(machine: Machine, gpu: Gpu, params: Params, at: float) -> Non
     code = 94 if params["contained"] == "yes" else 95
     machine.at(at + 0.5, lambda machine, moment: machine.xid(gpu, code, TEXTS[code], moment, worker))
     machine.at(at + 0.8, lambda machine, moment: _recovery(machine, gpu, 1, moment))
-    _replica_dies(machine, gpu, at + 0.5, None)
+    # Contained: the process may come back at once. Uncontained: no process starts before the reset.
+    _replica_dies(machine, gpu, at + 0.5, RESTART_S if code == 94 else None)
 
 
 def _remapped(machine: Machine, gpu: Gpu, worker: tuple[int, str], at: float) -> None:

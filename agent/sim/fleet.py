@@ -14,7 +14,7 @@ from types import TracebackType
 from agent.app import HostAgent
 from agent.clock import Clock, ScaledClock, SystemClock
 from agent.config import AgentConfig, HostIdentity
-from agent.errors import ServeError, StateError, UsageError
+from agent.errors import AgentError, ServeError, StateError, UsageError
 from agent.recorder import State
 from agent.sim import control, faults, scenario
 from agent.sim.happen import happenings
@@ -76,27 +76,21 @@ class SimFleet:
         self.resumed = False
 
     async def __aenter__(self) -> "SimFleet":
-        async with AsyncExitStack() as stack:
-            self._store = Store(self._directory)
-            stack.callback(self._store.close)
-            self._prepare()
-            group = await stack.enter_async_context(asyncio.TaskGroup())
-            stack.callback(self._stop)
-            server = await control.serve(self._store.directory, self.inject)
-            stack.callback(server.close)
-            for host in self._hosts:
-                group.create_task(host.run(), name=host.machine.name)
-            await self._all_ready()
-            group.create_task(self._keep(), name="keep")
-            labels = [(machine.name, machine.labels) for machine in self.machines]
-            self.file = self._store.write_fleet(self.plan, labels)
-            self._stack = stack.pop_all()
+        try:
+            async with AsyncExitStack() as stack:
+                await self._start(stack)
+                self._stack = stack.pop_all()
+        except ExceptionGroup as group:
+            raise _first_sentence(group) from None
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        try:
+            await self._stack.__aexit__(kind, error, trace)
+        except ExceptionGroup as group:
+            raise _first_sentence(group) from group
 
     def inject(self, host: str, fault: str, given: Mapping[str, str]) -> str:
         """A fault happens on a host now; returns a sentence that says so.
@@ -136,6 +130,21 @@ class SimFleet:
     def socket(self, host: str) -> Path:
         """Where the agent of this host listens."""
         return self._store.socket(host)
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        self._store = Store(self._directory)
+        stack.callback(self._store.close)
+        self._prepare()
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(self._stop)
+        server = await control.serve(self._store.directory, self.inject)
+        stack.callback(server.close)
+        for host in self._hosts:
+            group.create_task(host.run(), name=host.machine.name)
+        await self._all_ready()
+        group.create_task(self._keep(), name="keep")
+        labels = [(machine.name, machine.labels) for machine in self.machines]
+        self.file = self._store.write_fleet(self.plan, labels)
 
     def _prepare(self) -> None:
         found = self._store.load()
@@ -269,3 +278,11 @@ def schedule(machine: Machine, story: scenario.Scenario, hosts: int) -> None:
             spec = faults.find(planned.fault)
             given = planned.fitted(len(machine.gpus))
             spec.plan(machine, faults.check(spec, given, len(machine.gpus)), machine.epoch + planned.at)
+
+
+def _first_sentence(group: BaseExceptionGroup[Exception]) -> BaseException:
+    """What a user is to read of it: the first error that was raised on purpose, else all of it."""
+    meant: BaseException | None = group.subgroup(AgentError)
+    while isinstance(meant, BaseExceptionGroup):
+        meant = meant.exceptions[0]
+    return meant or group

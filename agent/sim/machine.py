@@ -79,6 +79,7 @@ class DriverEvent:
 
     number: int
     at: float
+    index: int
     uuid: str
     bus_id: str
     code: int
@@ -226,7 +227,7 @@ class Machine:
         self.kernel.write(at, f"NVRM: Xid (PCI:{gpu.bus_id}): {code}, {who}{text}")
         if gpu.answers:
             self._driver_events += 1
-            self.driver_events.append(DriverEvent(self._driver_events, at, gpu.uuid, gpu.bus_id, code))
+            self.driver_events.append(DriverEvent(self._driver_events, at, gpu.index, gpu.uuid, gpu.bus_id, code))
 
     def saved(self) -> dict[str, Any]:
         """The state of the physics, to go on from after a restart."""

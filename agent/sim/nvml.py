@@ -12,12 +12,16 @@ from agent.sim import physics
 from agent.sim.happen import happenings
 from agent.sim.machine import DRIVER, GPU_NAME, DriverEvent, Gpu, Machine, Presence
 from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Reading, Value
+from agent.sources.nvml import roster
 from agent.sources.nvml.signals import FAST_SIGNALS, HOST_SIGNALS, MEDIUM_SIGNALS, SIGNALS, SLOW_SIGNALS
 from agent.wire.specs import Cadence, Quality, Scope
 
 READ_DEADLINE_S = 2.0  # what the real source waits for a GPU that does not answer
 _EVENT_DELAY_S = 0.05  # the driver's event set speaks a little after the log line
 _UNSUPPORTED = ("gpu.pages.retired.sbe", "gpu.pages.retired.dbe", "gpu.pages.pending", "gpu.fan")  # as on an H100 SXM
+_WAITING = Presence.PRESENT  # asked, and the deadline is not over yet
+_XID = 0x8  # NVML's bit for "XID" among its event types
+_NO_INSTANCE = (0xFFFF_FFFF, 0xFFFF_FFFF)  # not of a MIG instance
 _QUALITY = {Presence.LOST: Quality.LOST, Presence.MISSING: Quality.LOST, Presence.HUNG: Quality.TIMEOUT}
 _STATE = {
     Presence.PRESENT: "present",
@@ -25,7 +29,7 @@ _STATE = {
     Presence.MISSING: "missing",
     Presence.HUNG: "unresponsive",
 }
-_UNTHROTTLED_LATENCY_S = 0.0009
+_LATENCY_S = 0.0009
 
 Values = list[Value | None]
 
@@ -42,6 +46,7 @@ class SimNvml:
         self._rows = tuple(gpu.uuid for gpu in machine.gpus)
         self._last: dict[Cadence, list[Values]] = {}
         self._facts: dict[str, dict[str, Any]] = {}
+        self._states = ["unknown"] * len(machine.gpus)
         self._events_seen = 0
         self._closed = False
 
@@ -54,10 +59,12 @@ class SimNvml:
         now = self._clock.now()
         machine = self._machine
         machine.advance(now.wall)
-        batches = [self._gpu_batch(cadence, now) for cadence in _READERS if cadence in due]
+        silent = [self._silence(gpu, now.wall) for gpu in machine.gpus]
+        batches = [self._gpu_batch(cadence, now, silent) for cadence in _READERS if cadence in due]
         if Cadence.MEDIUM in due:
             batches.append(self._host_batch(now))
-        return Reading(tuple(batches), self._changed_facts())
+        events = self._turns(silent, now)
+        return Reading(tuple(batches), self._changed_facts(now) if events or not self._facts else {}, events)
 
     async def watch(self) -> AsyncIterator[RawEvent]:
         """XIDs as the driver's event set gives them: a bare number, once, only while somebody listens."""
@@ -80,17 +87,36 @@ class SimNvml:
         self._closed = True
         self._machine.changed()
 
-    def _gpu_batch(self, cadence: Cadence, now: Instant) -> Batch:
+    def _silence(self, gpu: Gpu, moment: float) -> Presence | None:
+        """Why this GPU is not read now; None if it is. A hang is not known as one before the deadline is over."""
+        if gpu.answers:
+            return None
+        waited_s = (moment - gpu.changed_at) / self._clock.speed
+        return _WAITING if gpu.presence is Presence.HUNG and waited_s < READ_DEADLINE_S else gpu.presence
+
+    def _turns(self, silent: list[Presence | None], now: Instant) -> tuple[RawEvent, ...]:
+        """The GPUs whose state is another than at the last read."""
+        events = []
+        for gpu, why in zip(self._machine.gpus, silent, strict=True):
+            state = _STATE[why or Presence.PRESENT]
+            was, self._states[gpu.index] = self._states[gpu.index], state
+            if state != was and not (was == "unknown" and state == "present"):
+                row = roster.Gpu(gpu.uuid, {"index": gpu.index, "bus_id": gpu.bus_id}, state)
+                events.append(roster.turned(row, was, now))
+        return tuple(events)
+
+    def _gpu_batch(self, cadence: Cadence, now: Instant, silent: list[Presence | None]) -> Batch:
         names, reader = _READERS[cadence]
         last = self._last.setdefault(cadence, [[None] * len(names) for _ in self._rows])
         exceptions: dict[tuple[str, str], Quality] = {}
         for position, gpu in enumerate(self._machine.gpus):
-            if gpu.answers:
+            why = silent[position]
+            if why is None:
                 last[position] = reader(self._machine, gpu, now.wall)
                 for signal in _UNSUPPORTED if cadence is Cadence.MEDIUM else ():
                     exceptions[(signal, gpu.uuid)] = Quality.UNSUPPORTED
-            else:
-                exceptions[(ALL_SIGNALS, gpu.uuid)] = _QUALITY[gpu.presence]
+            elif why is not _WAITING:
+                exceptions[(ALL_SIGNALS, gpu.uuid)] = _QUALITY[why]
         columns = {name: [values[column] for values in last] for column, name in enumerate(names)}
         return Batch(Scope.GPU, cadence, now, self._rows, columns, exceptions)
 
@@ -105,23 +131,26 @@ class SimNvml:
         return Batch(Scope.HOST, Cadence.MEDIUM, now, (self._machine.host_id,), columns)
 
     def _raw(self, event: DriverEvent) -> RawEvent:
-        return RawEvent(
-            "nvml", "xid", self._instant(event.at), f"XID {event.code}", event.bus_id, event.uuid, event.code
-        )
+        row = roster.Gpu(event.uuid, {"index": event.index, "bus_id": event.bus_id})
+        return roster.pushed(row, _XID, event.code, _NO_INSTANCE, self._instant(event.at + _EVENT_DELAY_S))
 
     def _instant(self, at: float) -> Instant:
         now = self._clock.now()
         return Instant(at, now.mono - (now.wall - at))
 
-    def _changed_facts(self) -> dict[str, Any]:
-        facts = {gpu.uuid: self._identity(gpu) for gpu in self._machine.gpus}
-        if facts == self._facts:
-            return {}
+    def _changed_facts(self, now: Instant) -> dict[str, Any]:
+        facts = {}
+        for gpu in self._machine.gpus:
+            state, known = self._states[gpu.index], self._facts.get(gpu.uuid)
+            if known and known["state"] == state:
+                facts[gpu.uuid] = known
+            else:
+                facts[gpu.uuid] = self._facts_of(gpu, state, now)
         self._facts = facts
         return {"gpus": facts}
 
-    def _identity(self, gpu: Gpu) -> dict[str, Any]:
-        facts: dict[str, Any] = {
+    def _facts_of(self, gpu: Gpu, state: str, now: Instant) -> dict[str, Any]:
+        return {
             "index": gpu.index,
             "name": GPU_NAME,
             "serial": gpu.serial,
@@ -129,12 +158,10 @@ class SimNvml:
             "vbios": "96.00.A5.00.01",
             "driver": DRIVER,
             "module_id": gpu.module_id,
-            "state": _STATE[gpu.presence],
+            "state": state,
+            "last_seen": now.wall if state == "present" else gpu.changed_at,
+            "last_processes": gpu.last_processes,
         }
-        if not gpu.answers:
-            facts["last_seen"] = gpu.changed_at
-            facts["last_processes"] = gpu.last_processes
-        return facts
 
 
 def _fast(machine: Machine, gpu: Gpu, moment: float) -> Values:
@@ -156,7 +183,7 @@ def _fast(machine: Machine, gpu: Gpu, moment: float) -> Values:
         min(clock, physics.CLOCK_VIDEO_HZ),
         0,
         board.reasons,
-        _UNTHROTTLED_LATENCY_S * (1.0 + 0.4 * share),
+        _LATENCY_S * (1.0 + 0.4 * share),
     ]
 
 

@@ -34,7 +34,7 @@ class SimProcesses:
         if rows == self._known:
             return Reading()
         self._known = rows
-        return Reading(facts={"processes": rows})
+        return Reading(facts={"processes": rows, "processes_left_out": 0})
 
     async def watch(self) -> AsyncIterator[RawEvent]:
         """Nothing pushes here."""
@@ -62,7 +62,6 @@ def table(machine: Machine) -> list[dict[str, Any]]:
                     **owner,
                     "started": replica.started,
                     "state": "running",
-                    "denied": [],
                 }
             )
     return rows

@@ -152,6 +152,6 @@ def timeline(rehearsal: Rehearsal) -> list[str]:
         subject = names.get(event.subject, machine.name)
         what = event.kind
         if event.kind == "finding":
-            what = f"{str(event.data['change']).upper()} {event.data['finding'][1]}"
+            what = f"{str(event.data['change']).upper()} {event.data['finding']['rule']}"
         lines.append(f"{minutes:02d}:{second:02d} {event.severity.word} {what} {subject} {event.text}")
     return lines
