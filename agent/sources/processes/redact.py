@@ -39,7 +39,6 @@ _SHAPES = re.compile(
     r"|eyJ[\w\-]{8,}\.[\w\-]{8,}(?:\.[\w\-]*)?)"
 )
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.S)
-_NUMBER = re.compile(r"[-+]?\d{1,9}(?:\.\d+)?")
 # Programs whose one-letter flags take a password.
 _SHORT = {
     "sshpass": ("-p",),
@@ -115,8 +114,7 @@ def _values(text: str, named: re.Pattern[str]) -> str:
     while found := named.search(text, at):
         at = found.end()
         value = _VALUE.match(text, at) if is_secret(found[1]) else None
-        # A blank before a number is `--max-tokens 512` inside a title.
-        if value is None or (named is _SPACED and _NUMBER.fullmatch(value[0])):
+        if value is None:
             continue
         parts += [text[done:at], MARK]
         done = at = value.end()

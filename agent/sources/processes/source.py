@@ -14,11 +14,12 @@ from agent.sources.base import RawEvent, Reading, Reason
 from agent.sources.processes.known import Known, meet
 from agent.sources.processes.lane import Lane
 from agent.sources.processes.person import Users
-from agent.sources.processes.table import GpuPids, moved, table
+from agent.sources.processes.table import GpuPids, Row, moved, table
 from agent.wire.specs import Cadence, SignalSpec
 
 KEPT = 512  # descriptors; processes beyond them are looked at anew, every few seconds
 SLOW_S = 0.5  # how long one reading waits for command lines and names
+DEPARTED = 256  # rows remembered after their process left the list, to tell what ran on a GPU that died
 GHOST_AFTER_S = 15.0  # the driver's list is read every 10 s: so long it may name a process that has ended
 
 
@@ -51,6 +52,8 @@ class ProcessSource:
         self._gpus: GpuPids = {}
         self._kept = 0
         self._published: GpuPids | None = None
+        self._rows: dict[int, Row] = {}
+        self._departed: dict[int, Row] = {}
         self._told: tuple[Reason, ...] | None = None
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
@@ -67,6 +70,10 @@ class ProcessSource:
             barrier = self._lane.ask(_nothing)
             changed |= self._collect(give_up=barrier is None or not barrier.wait(SLOW_S))
         return self._reading(due, changed=changed)
+
+    def row(self, pid: int) -> Row | None:
+        """What is known of a process, also a while after it has left the list."""
+        return self._rows.get(pid) or self._departed.get(pid)
 
     async def watch(self) -> AsyncIterator[RawEvent]:
         """Processes push nothing."""
@@ -232,9 +239,20 @@ class ProcessSource:
             self._published = {pid: dict(gpus) for pid, gpus in self._gpus.items()}
             rows, left_out = table(self._known.values(), self._gpus, self._users.name)
             facts = {"processes": rows, "processes_left_out": left_out}
+            self._remember(rows)
         reasons = self._reasons()
         told, self._told = self._told, reasons
         return Reading(facts=facts, reasons=None if told == reasons else reasons)
+
+    def _remember(self, rows: list[Row]) -> None:
+        now = {int(row["pid"]): row for row in rows}
+        for pid, row in self._rows.items():
+            if pid not in now:
+                self._departed.pop(pid, None)
+                self._departed[pid] = row
+        while len(self._departed) > DEPARTED:
+            del self._departed[next(iter(self._departed))]
+        self._rows = now
 
     def _reasons(self) -> tuple[Reason, ...]:
         by_state: dict[str, list[int]] = {}

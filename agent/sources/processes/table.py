@@ -9,17 +9,18 @@ from typing import Any
 from agent.sources.processes.known import Known
 
 GpuPids = Mapping[int, Mapping[str, int | None]]
+Row = dict[str, Any]
 ROWS = 2048
 TABLE_BYTES = 600_000  # well below one frame of the wire
 ROW_BYTES = 160  # keys and numbers of a row as they are packed
 MEMORY_STEP = 16 * 1024 * 1024  # what a viewer would notice
 
 
-def table(known: Iterable[Known], gpus: GpuPids, name: Callable[[int], str]) -> tuple[list[dict[str, Any]], int]:
+def table(known: Iterable[Known], gpus: GpuPids, name: Callable[[int], str]) -> tuple[list[Row], int]:
     """(rows by pid, how many were left out). A process never seen is no row before it is taken for a ghost."""
     shown = [one for one in known if one.pid in gpus and not (one.state == "exited" and not one.comm)]
     shown.sort(key=lambda one: (-(_memory(gpus[one.pid]) or 0), one.pid))
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     room = TABLE_BYTES
     for one in shown[:ROWS]:
         row = _row(one, gpus[one.pid], name)
@@ -49,8 +50,8 @@ def _memory(gpus: Mapping[str, int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _row(one: Known, gpus: Mapping[str, int | None], name: Callable[[int], str]) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _row(one: Known, gpus: Mapping[str, int | None], name: Callable[[int], str]) -> Row:
+    row: Row = {
         "pid": one.pid,
         "user": name(one.uid) if one.uid is not None else "",
         "command": one.command,
