@@ -14,6 +14,7 @@ from agent.wire.specs import Cadence, Kind, Quality, SignalSpec
 
 NEVER = -math.inf
 FLOAT32_MAX = 3.4e38
+_INFINITE = (math.inf, -math.inf)
 
 
 @dataclass(slots=True, eq=False)
@@ -142,13 +143,17 @@ def _store(column: Column, values: Sequence[Value | None], where: Sequence[int],
         for row, value in zip(where, values, strict=True):
             column.values[row] = value
         column.exceptions = {row: quality for row, quality in before.items() if row not in where} | said
-    if any([value is None or value != value for value in values]):  # noqa: PLR0124 - NaN means nothing by itself
+    if any([_is_nothing(value) for value in values]):
         for row in where:
-            value = column.values[row]
-            if value is None or math.isnan(value):
+            if _is_nothing(column.values[row]):
                 column.exceptions.setdefault(row, Quality.ERROR)
                 column.values[row] = old[row]
     return column.exceptions != before
+
+
+def _is_nothing(value: Value | None) -> bool:
+    """No number, or one that means nothing by itself."""
+    return value is None or value != value or value in _INFINITE  # noqa: PLR0124 - NaN is not equal to itself
 
 
 def _tame(column: Column) -> None:

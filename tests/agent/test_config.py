@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import pytest
+
+from agent.config import KEYS, AgentConfig, identify, load, parse
+from agent.errors import ConfigError
+
+
+def refused(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text.encode(), "agent.toml")
+    assert caught.value.exit_code == 2
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence.startswith("agent.toml: ")
+    return sentence
+
+
+def test_an_empty_file_gives_the_defaults() -> None:
+    assert parse(b"", "agent.toml") == AgentConfig()
+
+
+def test_every_key_can_be_set() -> None:
+    config = parse(
+        b"""
+        socket = "/tmp/a.sock"
+        state_dir = "/tmp/state"
+        interval_s = 2
+        host_id = "h1"
+        host_name = "gpu-node-01"
+        gpus_expected = 8
+        socket_mode = "0600"
+        socket_group = "ops"
+        kernel_log = "/tmp/kmsg"
+        sysfs = "/tmp/sys"
+        proc = "/tmp/proc"
+        [labels]
+        pool = "prod"
+        rack = "r1"
+        """,
+        "agent.toml",
+    )
+    assert config.interval_s == 2.0
+    assert config.socket == Path("/tmp/a.sock")
+    assert config.gpus_expected == 8
+    assert config.socket_mode == 0o600
+    assert dict(config.labels) == {"pool": "prod", "rack": "r1"}
+    assert all(getattr(config, key) != getattr(AgentConfig(), key) for key in KEYS)
+
+
+def test_an_unknown_key_is_refused_by_name_with_the_nearest_one() -> None:
+    assert "'intervall_s'; did you mean 'interval_s'?" in refused("intervall_s = 1")
+
+
+def test_an_unknown_key_like_no_other_lists_those_that_exist() -> None:
+    sentence = refused("zzz = 1")
+    assert all(key in sentence for key in KEYS)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("interval_s = '1'", "interval_s"),
+        ("interval_s = 0.1", "interval_s"),
+        ("interval_s = true", "interval_s"),
+        ("interval_s = nan", "interval_s"),
+        ("socket = 'relative.sock'", "socket"),
+        ("socket = 5", "socket"),
+        ("gpus_expected = -1", "gpus_expected"),
+        ("gpus_expected = 1.5", "gpus_expected"),
+        ("socket_mode = 660", "socket_mode"),
+        ("socket_mode = '0888'", "socket_mode"),
+        ("socket_mode = '-1'", "socket_mode"),
+        ("labels = 'prod'", "labels"),
+        ("labels = {pool = 3}", "labels"),
+        ('host_name = "a\\u001bb"', "host_name"),
+        ("host_id = ''", "host_id"),
+        (f"host_id = '{'x' * 500}'", "host_id"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence_with_file_and_key(text: str, key: str) -> None:
+    sentence = refused(text)
+    assert f" {key} must be " in sentence
+    assert len(sentence) < 300
+
+
+def test_malformed_toml_names_the_line() -> None:
+    assert "line 2" in refused("interval_s = 1\nsocket = = 3\n")
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(ConfigError, match="UTF-8"):
+        parse(b"\xff\xfe", "agent.toml")
+
+
+def test_a_named_file_that_is_absent_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_an_absent_default_file_means_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.config.DEFAULT_FILE", tmp_path / "none.toml")
+    assert load() == AgentConfig()
+
+
+def test_a_directory_in_place_of_a_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+
+
+def test_configuration_cannot_be_changed_afterwards() -> None:
+    config = parse(b"[labels]\npool = 'prod'", "agent.toml")
+    with pytest.raises(TypeError):
+        config.labels["pool"] = "other"  # type: ignore[index]
+
+
+def test_what_the_configuration_names_wins_over_the_machine() -> None:
+    identity = identify(AgentConfig(host_id="h1", host_name="n1"))
+    assert (identity.host_id, identity.name) == ("h1", "n1")
+
+
+def test_the_machines_own_identity_is_stable_and_not_its_machine_id() -> None:
+    first, second = identify(AgentConfig()), identify(AgentConfig())
+    assert first == second
+    assert len(first.host_id) == 16
+    machine = Path("/etc/machine-id")
+    if machine.exists():
+        assert machine.read_text().strip() not in first.host_id
+
+
+def test_a_host_without_boot_id_still_has_an_identity(tmp_path: Path) -> None:
+    assert identify(AgentConfig(proc=tmp_path)).boot_id == "unknown-boot"
