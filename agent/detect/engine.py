@@ -109,7 +109,7 @@ class Engine:
             if number is None or row is None:
                 self._leftover.append(finding)
                 continue
-            self._track(number, finding.subject).finding = finding
+            self._track(number, finding.subject).resume(finding)
             self._mark(number, finding.subject)
 
     def evaluate(self, now: Instant) -> list[Transition]:

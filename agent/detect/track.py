@@ -38,7 +38,19 @@ def finding_id(host_id: str, rule: str, subject: str, since: float) -> str:
 class Track:
     """One rule on one subject. `finding` is what is open or unknown."""
 
-    __slots__ = ("_clear", "_fires", "_known", "_opened", "_told", "finding", "host_id", "period_s", "rule", "subject")
+    __slots__ = (
+        "_clear",
+        "_fires",
+        "_known",
+        "_opened",
+        "_told",
+        "_told_count",
+        "finding",
+        "host_id",
+        "period_s",
+        "rule",
+        "subject",
+    )
 
     def __init__(self, host_id: str, rule: Rule, subject: str, tick_s: float) -> None:
         self.host_id = host_id
@@ -49,13 +61,19 @@ class Track:
         self._known: float | None = None  # when it could last be judged; before the first time, when it was tried
         self._fires: float | None = None  # since when it says FIRE
         self._clear: float | None = None  # since when it says CLEAR
-        self._told = float("-inf")
+        self._told = float("-inf")  # when its count was last told, and which
+        self._told_count = 0
         self._opened: deque[float] = deque(maxlen=FLAPS)
 
     @property
     def active(self) -> bool:
         """Whether time alone may change something here."""
         return self.finding is not None or self._fires is not None
+
+    def resume(self, finding: Finding) -> None:
+        """Take over what was open before the agent was restarted."""
+        self.finding = finding
+        self._told_count = finding.count
 
     def hear(self, verdict: Verdict, now: Instant) -> Change | None:
         """Take what the rule says now; what that changed."""
@@ -89,7 +107,7 @@ class Track:
     def _open(self, verdict: Verdict, now: Instant) -> Change:
         since = now.wall if verdict.since is None else verdict.since
         self._opened.append(now.mono)
-        self._told = now.mono
+        self._told, self._told_count = now.mono, verdict.count
         self.finding = Finding(
             id=finding_id(self.host_id, self.rule.id, self.subject, since),
             rule=self.rule.id,
@@ -113,15 +131,16 @@ class Track:
             text=_text(verdict),
             state=FindingState.OPEN,
             runbook=verdict.runbook or self.rule.spec.runbook,
+            count=max(before.count, verdict.count),
             evidence=self._evidence(verdict, now),
         )
         told = after.severity == before.severity and after.text == before.text and after.state is before.state
-        recount = verdict.count > before.count and now.mono - self._told >= RECOUNT_S
+        recount = after.count > self._told_count and now.mono - self._told >= RECOUNT_S
         if told and not recount:
             self.finding = after
             return None
-        self.finding = replace(after, updated=now.wall, count=max(before.count, verdict.count))
-        self._told = now.mono
+        self.finding = replace(after, updated=now.wall)
+        self._told, self._told_count = now.mono, after.count
         return Change.UPDATED
 
     def _quiet(self, verdict: Verdict, at: float, now: Instant) -> Change | None:

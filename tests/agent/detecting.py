@@ -1,0 +1,188 @@
+"""A host as the engine sees it: batches every second, events, a restart, a reboot; time is only ever a number."""
+
+from collections.abc import Callable
+from typing import Any
+
+from agent.clock import Instant
+from agent.detect import RULES, Change, Engine, Transition
+from agent.detect.rule import Rule
+from agent.sources.base import ALL_SIGNALS, Batch, Value
+from agent.wire.specs import Cadence, Event, Finding, Quality, Scope, Severity
+
+EPOCH = 1_750_000_000.0
+DAY = 86_400.0
+FAST = ("gpu.temperature", "gpu.clock.reasons", "gpu.nvml.latency")
+MEDIUM = (
+    "gpu.energy",
+    "gpu.slowdown.sw_power",
+    "gpu.slowdown.hw_thermal",
+    "gpu.slowdown.power_brake",
+    "gpu.ecc.uncorrected.volatile",
+    "gpu.ecc.uncorrected.aggregate",
+    "gpu.remap.pending",
+    "gpu.recovery_action",
+)
+
+
+class Watched:
+    """`values[signal, gpu]` stands still unless `slopes` (per second) moves it; `qualities[signal or *, gpu]` spoils
+    it."""
+
+    def __init__(
+        self,
+        gpus: int = 2,
+        *,
+        boot: str = "boot-1",
+        uptime: float = 30 * DAY,
+        rules: tuple[Rule, ...] = RULES,
+        period: int = 1,
+    ) -> None:
+        self.count = gpus
+        self.boot = boot
+        self.rules = rules
+        self.period = period
+        self.time = 0.0
+        self.booted = -uptime
+        self.values: dict[tuple[str, int], Value | None] = {}
+        self.slopes: dict[tuple[str, int], float] = {}
+        self.qualities: dict[tuple[str, int], Quality] = {}
+        self.host: dict[str, Value | None] = {
+            name: gpus for name in ("host.gpus.nvml", "host.gpus.pci", "host.gpus.expected")
+        }
+        self.silent: set[Cadence] = set()
+        self.seen: list[Transition] = []
+        self.events = 0
+        self.facts: dict[str, dict[str, Any]] = {
+            uuid_of(gpu): {"index": gpu, "bus_id": f"0000:{gpu:02x}:00", "state": "present"} for gpu in range(gpus)
+        }
+        for gpu in range(gpus):
+            for signal in FAST + MEDIUM:
+                self.values[signal, gpu] = 0
+            self.values["gpu.energy", gpu] = 5e9
+            self.slopes["gpu.energy", gpu] = 300.0
+            self.values["gpu.temperature", gpu] = 60.0
+            self.values["gpu.nvml.latency", gpu] = 0.001
+        self.engine = self._started()
+
+    @property
+    def now(self) -> Instant:
+        return Instant(EPOCH + self.time, self.time - self.booted)
+
+    def run(self, seconds: float) -> list[Transition]:
+        """Let time pass; what changed meanwhile."""
+        before = len(self.seen)
+        end = self.time + seconds
+        while self.time < end:
+            self.tick()
+            self.time += self.period
+            for key, slope in self.slopes.items():
+                value = self.values[key]
+                assert value is not None
+                self.values[key] = value + slope * self.period
+        return self.seen[before:]
+
+    def tick(self) -> None:
+        """One read of what is due."""
+        self._observe(Cadence.FAST, FAST)
+        if self.time % 10 < self.period:
+            self._observe(Cadence.MEDIUM, MEDIUM)
+            self._observe_host()
+        self.judge()
+
+    def judge(self) -> list[Transition]:
+        """Ask the engine now."""
+        found = self.engine.evaluate(self.now)
+        self.seen += found
+        return found
+
+    def xid(self, code: int, gpu: int | None = 0, *, ago: float = 0.0, replayed: bool = False, **data: Any) -> None:
+        """A line of the kernel log, judged at once."""
+        self.say("xid", gpu, {"xid": code, "line": f"NVRM: Xid (PCI): {code}, words", **data}, ago, replayed)
+
+    def say(
+        self, kind: str, gpu: int | None, data: dict[str, Any], ago: float = 0.0, replayed: bool = False
+    ) -> list[Transition]:
+        """Any event, judged at once."""
+        self.events += 1
+        subject = "host" if gpu is None else f"gpu:{uuid_of(gpu)}"
+        at = Instant(self.now.wall - ago, self.now.mono - ago)
+        text = f"{kind} event"
+        self.engine.event(Event(self.events, at.wall, at.mono, kind, subject, Severity.WARNING, text, data, replayed))
+        return self.judge()
+
+    def open(self) -> dict[tuple[str, int | str], Finding]:
+        """What is open or unknown, by rule and GPU index."""
+        return {(finding.rule, _where(finding.subject)): finding for finding in self.engine.open()}
+
+    def rules_open(self) -> list[str]:
+        """The names alone, sorted."""
+        return sorted(finding.rule for finding in self.engine.open())
+
+    def state(self, gpu: int, word: str) -> None:
+        """The roster's word for a GPU."""
+        self.facts[uuid_of(gpu)] = {**self.facts[uuid_of(gpu)], "state": word}
+        self.engine.roster(self.facts, self.now)
+
+    def restart(self, *, reboot: bool = False, down: float = 5.0) -> None:
+        """The agent is gone for `down` seconds; after a reboot everything counts from nothing."""
+        self.time += down
+        findings = self.engine.open()
+        if reboot:
+            self.boot += "+"
+            self.booted = self.time - 60.0
+            self.reset_counters(*range(self.count))
+        self.engine = self._started()
+        self.engine.restore(findings)
+
+    def reset_counters(self, *gpus: int) -> None:
+        """What a GPU reset or a driver reload does."""
+        for gpu in gpus:
+            for signal in MEDIUM:
+                if not signal.endswith("aggregate"):
+                    self.values[signal, gpu] = 0
+
+    def _started(self) -> Engine:
+        engine = Engine("host-1", self.boot, self.rules, float(self.period))
+        engine.roster(self.facts, self.now)
+        return engine
+
+    def _observe(self, cadence: Cadence, signals: tuple[str, ...]) -> None:
+        if cadence in self.silent:
+            return
+        gpus = range(self.count)
+        columns = {signal: [self.values[signal, gpu] for gpu in gpus] for signal in signals}
+        exceptions = {
+            (signal, uuid_of(gpu)): quality
+            for (signal, gpu), quality in self.qualities.items()
+            if signal == ALL_SIGNALS or signal in signals
+        }
+        rows = tuple(uuid_of(gpu) for gpu in gpus)
+        self.engine.observe(Batch(Scope.GPU, cadence, self.now, rows, columns, exceptions))
+
+    def _observe_host(self) -> None:
+        columns = {name: [value] for name, value in self.host.items()}
+        columns["host.uptime"] = [self.time - self.booted]
+        self.engine.observe(Batch(Scope.HOST, Cadence.MEDIUM, self.now, ("host-1",), columns))
+
+
+def uuid_of(gpu: int) -> str:
+    """The UUID of the GPU with that index."""
+    return f"GPU-{gpu}aaaaaaa-0000"
+
+
+def changes(transitions: list[Transition]) -> list[tuple[str, Change]]:
+    """What happened, without the details."""
+    return [(transition.finding.rule, transition.change) for transition in transitions]
+
+
+def until(host: Watched, condition: Callable[[], bool], limit: float = 3600.0) -> float:
+    """Run until `condition`; the seconds it took."""
+    start = host.time
+    while not condition():
+        assert host.time - start < limit, "it never happened"
+        host.run(host.period)
+    return host.time - start
+
+
+def _where(subject: str) -> int | str:
+    return int(subject[len("gpu:GPU-")]) if subject.startswith("gpu:GPU-") else subject
