@@ -2,7 +2,9 @@
 
 CockpitError
 ├── UsageError        the command line is wrong (exit 2)
+│   └── NothingToLookAt   no host was named and none is known
 ├── InventoryError    the fleet file is wrong (exit 2)
+├── ConfigError       the operator's own settings are wrong (exit 2)
 ├── LinkError         a host cannot be reached or does not answer as it should; carries the link state (exit 3)
 └── TerminalError     the terminal is too small or none (exit 2)
 """
@@ -20,8 +22,18 @@ class UsageError(CockpitError):
     exit_code = 2
 
 
+class NothingToLookAt(UsageError):
+    """No host was named, there is no fleet file, and no agent runs here."""
+
+
 class InventoryError(CockpitError):
     """The fleet file is wrong; says file, key and the nearest valid key."""
+
+    exit_code = 2
+
+
+class ConfigError(CockpitError):
+    """The operator's settings are wrong; says file, key and the nearest valid key."""
 
     exit_code = 2
 

@@ -32,6 +32,8 @@ class History:
 
     def write(self, columns: list[npt.NDArray[np.float64]], rows: int) -> None:
         """One slot: `columns[i]` holds `rows` values of `SIGNALS[i]`, NaN where there is no sample."""
+        if not rows:
+            return
         self._reserve(rows)
         slot = self._ring[self._next]
         slot[:, rows:] = HOLE
@@ -73,5 +75,6 @@ class History:
         if rows <= have:
             return
         grown = np.full((SLOTS, len(SIGNALS), max(rows, have + have // 4)), HOLE, dtype=np.uint16)
-        grown[:, :, :have] = self._ring if self._ring.shape[0] else HOLE
+        if have:
+            grown[:, :, :have] = self._ring
         self._ring = grown

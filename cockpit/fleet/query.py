@@ -2,14 +2,14 @@
 
 `/pool:prod temp>80 fault` keeps what is in pool prod, hotter than 80 C and wants a human. Terms stand beside each other
 and all must hold; `key:a,b*` matches any of the words (globs, case ignored); `!term` or `-term` is its opposite; a
-bare word is a flag (`fault`, `lost`, `stale`) or text to be found. A term about GPUs holds for a host if it holds for
-one of its GPUs; a term about hosts holds for all that is on them.
+bare word is a flag (`fault`, `lost`, `stale`) or text to be found; `label.NAME:word` asks for any label. A term about
+GPUs holds for a host if it holds for one of its GPUs; a term about hosts holds for all that is on them.
 """
 
 import operator
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -104,6 +104,27 @@ class Filter:
         """The (host, process) pairs that pass."""
         return self._items(fleet, processes, lambda entry: process_item(fleet, *entry))
 
+    def rule(self, item: Mapping[str, Any]) -> bool:
+        """Whether a rule, as its JSON item, passes; rules know severity, id (or rule), kind (its scope) and text.
+
+        Raises:
+            UsageError: a term is about something that rules do not have.
+        """
+        for term in self.terms:
+            if term.level not in ("severity", "item", "text"):
+                raise UsageError(
+                    f"filter {term.token!r}: rules have severity, id, kind (scope) and text, no {term.key}"
+                )
+            words = {"kind": item["scope"], "subject": item["scope"]}.get(term.key, item["id"])
+            everything = tuple(str(value) for value in item.values()) if term.key == "text" else (str(words),)
+            if term.level == "severity":
+                passes = term.holds_for(_SEVERITIES[item["severity"]])
+            else:
+                passes = term.matches(everything)
+            if passes is term.negated:
+                return False
+        return True
+
     def _items(self, fleet: Fleet, entries: Sequence[Any], item: Callable[[Any], Item]) -> list[Any]:
         if not self.terms:
             return list(entries)
@@ -181,11 +202,18 @@ def _term(token: str, labels: Collection[str]) -> Term:
         raise UsageError(f"filter {token!r}: nothing stands after {op!r}; write for example {key}{op}1")
     if key == "severity":
         return _severity(token, op, value, negated)
-    if key in WORDS or key in labels:
+    if key in WORDS or key in labels or key.startswith("label."):
         if op not in (":", "="):
             raise UsageError(f"filter {token!r}: {key} is a word and has no order; write {key}:{value}")
         level = WORDS[key].level if key in WORDS else "host"
-        return Term(token, level, key, ":", tuple(word.casefold() for word in value.split(",")), negated=negated)
+        return Term(
+            token,
+            level,
+            key.removeprefix("label."),
+            ":",
+            tuple(word.casefold() for word in value.split(",")),
+            negated=negated,
+        )
     if key in NUMBERS or key.startswith(("gpu.", "host.")):
         return _number(token, key, op, value, negated)
     known = [*WORDS, *NUMBERS, "severity", *labels]

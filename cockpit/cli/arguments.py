@@ -1,0 +1,162 @@
+"""What may stand on the command line. `--fleet`, `--host`, `--timeout` and `--debug` may stand before or after the
+command; whatever is not known is refused with the nearest word that is."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from cockpit import __version__
+from cockpit.errors import UsageError
+from cockpit.inventory.hosts import did_you_mean
+
+TIMEOUT_S = 10.0
+LISTS = ("hosts", "gpus", "processes", "findings", "events", "rules")
+COMMANDS = ("status", *LISTS, "demo", "sim")
+LATER = (
+    "replicas", "pools", "incidents", "actions", "slos", "run", "audit", "ack", "silence", "note", "retire", "history",
+    "incident", "open", "doctor", "discover", "record", "replay", "handoff",
+)  # fmt: skip
+_WITH_VALUE = frozenset({"--fleet", "--host", "--timeout", "--theme", "--config", "--filter", "--sort"})
+_HELP = {
+    "status": "the fleet in one screen: what is wrong, worst first",
+    "hosts": "all hosts with their link and roll call",
+    "gpus": "all GPUs, those that are gone included, with every signal",
+    "processes": "who holds which GPU",
+    "findings": "what the agents' rules judge to be wrong now",
+    "events": "what happened: XIDs, kernel messages, findings",
+    "rules": "the rules that raise findings, with their thresholds and sources",
+    "demo": "a simulated fleet on this machine, and the screens on it",
+    "sim": "simulated hosts without the screens: up, inject, scenarios, faults",
+}
+
+
+@dataclass(slots=True)
+class Arguments:
+    """One parsed command line."""
+
+    command: str = ""
+    fleet: str = ""
+    hosts: tuple[str, ...] = ()
+    timeout_s: float = TIMEOUT_S
+    config: str = ""
+    theme: str = ""
+    json: bool = False
+    watch: bool = False
+    check: bool = False
+    filter: str = ""
+    sort: str = ""
+    simulated: tuple[str, ...] = ()
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with our sentence instead of its usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def command_of(words: Sequence[str]) -> str:
+    """The command that is called, empty for the screens.
+
+    Raises:
+        UsageError: there is no such command, or not in this version.
+    """
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word.startswith("-"):
+            skip = word in _WITH_VALUE
+        elif word in COMMANDS:
+            return word
+        elif word in LATER:
+            raise UsageError(f"{word!r} is not part of this version ({__version__}); it has {', '.join(COMMANDS)}")
+        else:
+            raise UsageError(f"there is no command {word!r}{did_you_mean(word, COMMANDS)}")
+    return ""
+
+
+def parse(words: Sequence[str], command: str) -> Arguments:
+    """Read a command line whose command is known.
+
+    Raises:
+        UsageError: an option is unknown or its value makes no sense.
+    """
+    parser = _parser(command)
+    rest = list(words)
+    if command:
+        rest.remove(command)
+    found, unknown = parser.parse_known_args(rest)
+    if unknown:
+        known = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001
+        what = "option" if unknown[0].startswith("-") else "argument"
+        hint = did_you_mean(unknown[0].partition("=")[0], known) if what == "option" else ""
+        raise UsageError(f"unknown {what} {unknown[0]!r}{hint or f'; see {parser.prog} --help'}")
+    if found.timeout <= 0:
+        raise UsageError(f"--timeout {found.timeout:g}: must be more than 0 seconds")
+    values = vars(found)
+    return Arguments(
+        command=command,
+        fleet=found.fleet,
+        hosts=tuple(found.host),
+        timeout_s=found.timeout,
+        config=found.config,
+        theme=values.get("theme", ""),
+        json=values.get("json", False),
+        watch=values.get("watch", False),
+        check=values.get("check", False),
+        filter=values.get("filter", ""),
+        sort=values.get("sort", ""),
+        simulated=_simulated(values) if command == "demo" else (),
+    )
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"gpu-cockpit {command}".strip(),
+        description=_HELP.get(command) or "The terminal cockpit for GPU fleets. Without a command: the screens.",
+        epilog=None if command else _commands(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--fleet", default="", metavar="FILE", help="fleet file (default ~/.config or /etc/gpu-cockpit/fleet.toml)")
+    add(
+        "--host", action="append", default=[], metavar="TARGET",
+        help="a host of the fleet file, [ssh://][user@]host[:port] or unix:///path/agent.sock; may be repeated",
+    )  # fmt: skip
+    add("--timeout", type=float, default=TIMEOUT_S, metavar="S", help="how long to wait for answers (default 10)")
+    add("--config", default="", metavar="FILE", help="settings (default ~/.config/gpu-cockpit/config.toml)")
+    add("--debug", action="store_true", help="show where an error comes from")
+    add("--version", action="version", version=f"gpu-cockpit {__version__}")
+    if command in ("", "demo"):
+        add("--theme", default="", metavar="NAME", help="colours of the screens")
+    if command == "demo":
+        add("--hosts", type=int, default=8, metavar="N", help="simulated hosts (default 8)")
+        add("--gpus", type=int, default=8, metavar="N", help="GPUs of each (default 8)")
+        add("--scenario", default="", metavar="NAME", help="what happens; `gpu-cockpit sim scenarios` lists them")
+        add("--seed", type=int, default=None, metavar="N", help="same seed, same story")
+        add("--speed", type=float, default=None, metavar="X", help="how fast the story's time runs (default 1)")
+    if command in ("status", *LISTS):
+        add("--json", action="store_true", help="for scripts; schema 1")
+    if command == "status":
+        add("--check", action="store_true", help="exit 0 healthy, 1 warning, 2 critical, 3 unknown")
+    if command in LISTS:
+        add("--watch", action="store_true", help="go on until interrupted; with --json one document per line")
+        add("--filter", default="", metavar="TERMS", help="as / in the screens: 'pool:prod temp>80 fault'")
+        add("--sort", default="", metavar="COLUMN", help="`--sort temp`, `--sort=-temp` for largest first")
+    return parser
+
+
+def _commands() -> str:
+    return "commands:\n" + "\n".join(f"  {name:<10} {_HELP[name]}" for name in COMMANDS)
+
+
+def _simulated(values: dict[str, object]) -> tuple[str, ...]:
+    words = []
+    for name in ("hosts", "gpus", "scenario", "seed", "speed"):
+        value = values[name]
+        if value not in (None, ""):
+            words += [f"--{name}", str(value)]
+    return tuple(words)

@@ -1,0 +1,101 @@
+"""One look at a fleet: open all links, wait until each has told or failed, close them. Or the same without an end."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from cockpit.cli.arguments import Arguments
+from cockpit.cli.inputs import clock_of
+from cockpit.clock import Instant
+from cockpit.fleet.state import Fleet
+from cockpit.inventory import Inventory
+from cockpit.runtime import Runtime
+
+NAMED = 8
+WATCH_S = 1.0
+CANNOT_KNOW = 3
+
+
+class Look:
+    """What one look brought: the fleet, the moment it was judged at, the hosts that did not tell."""
+
+    def __init__(self, fleet: Fleet, now: Instant, silent: list[int]) -> None:
+        self.fleet = fleet
+        self.now = now
+        self.silent = silent
+
+    @property
+    def answered(self) -> bool:
+        """Whether anybody did."""
+        return len(self.silent) < len(self.fleet.hosts)
+
+    def silent_items(self) -> list[dict[str, Any]]:
+        """The silent hosts for JSON: host, link, says, try."""
+        hosts = [self.fleet.hosts[number] for number in self.silent]
+        return [
+            {"host": host.name, "link": host.link.state.value, "says": host.link.says, "try": host.link.hint}
+            for host in hosts
+        ]
+
+    def report_silent(self) -> None:
+        """Say on standard error who did not tell, and why."""
+        for number in self.silent[:NAMED]:
+            record = self.fleet.hosts[number]
+            says = record.link.says.removeprefix(f"{record.name}: ") or "no answer in time"
+            hint = f"; {record.link.hint}" if record.link.hint else ""
+            print(
+                f"gpu-cockpit: {record.name} did not answer ({record.link.state.value}): {says}{hint}", file=sys.stderr
+            )
+        if len(self.silent) > NAMED:
+            print(f"gpu-cockpit: and {len(self.silent) - NAMED} more hosts did not answer", file=sys.stderr)
+
+    def status(self, usual: int = 0) -> int:
+        """The exit status: `usual`, or 3 when nobody told."""
+        return usual if self.answered else CANNOT_KNOW
+
+
+def look(arguments: Arguments, inventory: Inventory, *, detail: bool = False) -> Look:
+    """Look once, `--timeout` seconds at most; `detail` asks for every signal."""
+    return asyncio.run(_look(_runtime(inventory), arguments.timeout_s, detail))
+
+
+def watch(arguments: Arguments, inventory: Inventory, show: Callable[[Look], None], *, detail: bool = False) -> None:
+    """Show the first look and every change after it until interrupted."""
+    asyncio.run(_watch(_runtime(inventory), arguments.timeout_s, show, detail))
+
+
+def _runtime(inventory: Inventory) -> Runtime:
+    return Runtime(inventory, clock_of(inventory))
+
+
+async def _look(runtime: Runtime, timeout_s: float, detail: bool) -> Look:
+    clock = runtime.clock
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(_run(runtime, detail))
+        silent = await runtime.synced(timeout_s)
+        runtime.fleet.age(clock.now())
+        running.cancel()
+    return Look(runtime.fleet, clock.now(), silent)
+
+
+async def _watch(runtime: Runtime, timeout_s: float, show: Callable[[Look], None], detail: bool) -> None:
+    clock = runtime.clock
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_run(runtime, detail))
+        silent = await runtime.synced(timeout_s)
+        Look(runtime.fleet, clock.now(), silent).report_silent()
+        shown = -1
+        while True:
+            runtime.fleet.age(clock.now())
+            if runtime.version != shown:
+                shown = runtime.version
+                silent = [record.number for record in runtime.fleet.hosts if not record.live]
+                show(Look(runtime.fleet, clock.now(), silent))
+            await clock.sleep(WATCH_S)
+
+
+async def _run(runtime: Runtime, detail: bool) -> None:
+    if detail:
+        runtime.focus(range(len(runtime.fleet.hosts)))
+    await runtime.run()

@@ -1,0 +1,47 @@
+"""Which hosts a command is about, on which clock, with which settings."""
+
+import os
+from pathlib import Path
+
+from cockpit.cli.arguments import Arguments
+from cockpit.clock import Clock, ScaledClock, SystemClock
+from cockpit.config import home
+from cockpit.errors import NothingToLookAt
+from cockpit.inventory import AGENT_SOCKET, Inventory, from_hosts, load
+
+SYSTEM_FLEET = Path("/etc/gpu-cockpit/fleet.toml")
+
+
+def inventory_of(arguments: Arguments) -> Inventory:
+    """The hosts that were named, else those of the operator's or the system's fleet file, else the agent on this host.
+
+    Raises:
+        CockpitError: a name, target or file is wrong, or there is nothing to look at.
+    """
+    file = _fleet_file(arguments)
+    if file is not None:
+        inventory = load(file)
+        return inventory.pick(arguments.hosts) if arguments.hosts else inventory
+    if arguments.hosts:
+        return from_hosts(arguments.hosts)
+    if os.path.exists(AGENT_SOCKET):
+        return from_hosts([f"unix://{AGENT_SOCKET}"])
+    raise NothingToLookAt(
+        "no host was named, there is no fleet file and no agent runs here; "
+        "try `gpu-cockpit --host NAME`, `--fleet FILE`, or `gpu-cockpit demo`"
+    )
+
+
+def clock_of(inventory: Inventory) -> Clock:
+    """The clock of these hosts' data."""
+    return SystemClock() if inventory.clock is None else ScaledClock(*inventory.clock)
+
+
+def _fleet_file(arguments: Arguments) -> Path | None:
+    if arguments.fleet:
+        return Path(arguments.fleet)
+    # Targets that are whole addresses need no file; bare names may be names of the usual one.
+    for file in (home() / "fleet.toml", SYSTEM_FLEET):
+        if file.exists() and not (arguments.hosts and all("://" in host or "@" in host for host in arguments.hosts)):
+            return file
+    return None

@@ -1,0 +1,146 @@
+"""`hosts`, `gpus`, `processes`, `findings`, `events`: one list each, filtered, sorted, once or as it changes."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cockpit.cli.arguments import Arguments
+from cockpit.cli.collect import Look, look, watch
+from cockpit.cli.inputs import inventory_of
+from cockpit.cli.items import ITEM, Item
+from cockpit.cli.printing import emit, emit_json, emit_table
+from cockpit.cli.tables import HEADINGS, ROW
+from cockpit.errors import UsageError
+from cockpit.fleet.columns import NUMBERS, WORDS
+from cockpit.fleet.query import Filter, parse_filter, sort_order
+from cockpit.fleet.rollup import SCHEMA, iso
+from cockpit.fleet.state import Fleet
+from cockpit.inventory import Inventory, did_you_mean
+
+_SORTS = {
+    "processes": ("host", "severity", "pid", "user", "command", "gpu_memory", "unit", "container", "job", "started"),
+    "findings": ("host", "severity", "rule", "subject", "since", "state", "age_s"),
+    "events": ("host", "severity", "at", "seq", "kind", "subject"),
+}
+_SEVERITIES = ("ok", "info", "unknown", "warning", "critical")
+
+
+def listing(arguments: Arguments) -> int:
+    """Print the list that was asked for."""
+    inventory = inventory_of(arguments)
+    shown = _List(arguments, inventory)
+    # Every signal is asked for only where it is printed: the tables live on summaries.
+    detail = arguments.json and arguments.command in ("hosts", "gpus")
+    if arguments.watch:
+        watch(arguments, inventory, shown.follow, detail=detail)
+        return 0
+    seen = look(arguments, inventory, detail=detail)
+    seen.report_silent()
+    shown.show(seen, shown.entries(seen.fleet))
+    return seen.status()
+
+
+class _List:
+    """One list: which entries, in which order, and how they are printed.
+
+    Raises:
+        UsageError: the filter or the column makes no sense; told before anybody is waited for.
+    """
+
+    def __init__(self, arguments: Arguments, inventory: Inventory) -> None:
+        self._arguments = arguments
+        self._command = arguments.command
+        labels = {name for entry in inventory.hosts for name in entry.labels}
+        self._filter = parse_filter(arguments.filter, labels)
+        self._key = arguments.sort.lstrip("-")
+        self._reverse = arguments.sort.startswith("-")
+        self._told: set[tuple[int, float, int]] = set()
+        self._first = True
+        _check_sort(self._command, self._key, labels)
+
+    def entries(self, fleet: Fleet) -> list[Any]:
+        """The entries that pass the filter, in order."""
+        if self._command in ("hosts", "gpus"):
+            return self._rows(fleet)
+        entries = _every(self._command, fleet, self._filter)
+        return self._sorted(fleet, entries) if self._key else entries
+
+    def show(self, seen: Look, entries: Sequence[Any], *, compact: bool = False, headings: bool = True) -> None:
+        """Print these entries."""
+        make, now = ITEM[self._command], seen.now
+        found = [make(seen.fleet, entry, now) for entry in entries]
+        if self._arguments.json:
+            document = {"schema": SCHEMA, "as_of": iso(now.wall), "items": found, "silent": seen.silent_items()}
+            emit_json(document, compact=compact)
+            return
+        if not found and headings:
+            emit(f"no {self._command}" + (f" pass the filter {self._filter.text!r}" if self._filter.terms else ""))
+            return
+        rows = [ROW[self._command](seen.fleet, entry, item) for entry, item in zip(entries, found, strict=True)]
+        emit_table(HEADINGS[self._command] if headings else (), rows, [item["severity"] for item in found])
+
+    def follow(self, seen: Look) -> None:
+        """Print what `--watch` shows of one state: the whole list again, of events only what is new."""
+        entries = self.entries(seen.fleet)
+        first, self._first = self._first, False
+        if self._command == "events":
+            entries = [entry for entry in entries if (entry.host, entry.at, entry.event.seq) not in self._told]
+            self._told |= {(entry.host, entry.at, entry.event.seq) for entry in entries}
+            if not entries and not first:
+                return
+        elif sys.stdout.isatty() and not self._arguments.json:
+            sys.stdout.write("\x1b[H\x1b[2J")
+        self.show(seen, entries, compact=True, headings=first or self._command != "events")
+
+    def _rows(self, fleet: Fleet) -> list[Any]:
+        is_gpus = self._command == "gpus"
+        table = fleet.gpus if is_gpus else fleet.host_table
+        mask = self._filter.gpus(fleet) if is_gpus else self._filter.hosts(fleet)
+        if self._key:
+            order = sort_order(fleet, table, self._key, self._reverse)
+        elif is_gpus:
+            order = np.lexsort((table.index, table.host))
+        else:
+            order = np.arange(table.n)
+        rows = [int(row) for row in order if mask[row]]
+        return rows if is_gpus else [fleet.hosts[row] for row in rows]
+
+    def _sorted(self, fleet: Fleet, entries: list[Any]) -> list[Any]:
+        make = ITEM[self._command]
+        keyed = [(_rank(make(fleet, entry, fleet.now), self._key), at, entry) for at, entry in enumerate(entries)]
+        blank = [entry for rank, _, entry in keyed if rank is None]
+        ranked = [item for item in keyed if item[0] is not None]
+        ranked.sort(key=lambda item: item[0], reverse=self._reverse)
+        return [entry for _, _, entry in ranked] + blank
+
+
+def _every(command: str, fleet: Fleet, wanted: Filter) -> list[Any]:
+    if command == "processes":
+        return wanted.processes(fleet, [(record.number, item) for record in fleet.hosts for item in record.processes])
+    if command == "findings":
+        return wanted.findings(fleet, fleet.findings())
+    return wanted.events(fleet, fleet.events)
+
+
+def _rank(item: Item, key: str) -> Any:
+    value = item[key]
+    if key == "severity":
+        return _SEVERITIES.index(value)
+    if isinstance(value, str):
+        return value.casefold() or None
+    return value
+
+
+def _check_sort(command: str, key: str, labels: set[str]) -> None:
+    if not key or key.startswith(("gpu.", "host.")):
+        return
+    if command in _SORTS:
+        known = list(_SORTS[command])
+    else:
+        levels = ("host", "gpu") if command == "gpus" else ("host",)
+        words = [name for name, word in WORDS.items() if word.level in levels]
+        known = ["severity", "state", *NUMBERS, *words, *labels]
+    if key not in known:
+        raise UsageError(f"{command} --sort {key}: there is no such column{did_you_mean(key, known)}")

@@ -1,0 +1,105 @@
+"""`rules`: what the agents judge by. Of a fleet: what its agents really run; without one: what this version has."""
+
+import json
+import subprocess
+import textwrap
+from typing import Any
+
+from cockpit.cli.arguments import Arguments
+from cockpit.cli.collect import Look, look, watch
+from cockpit.cli.inputs import inventory_of
+from cockpit.cli.items import Item, rule
+from cockpit.cli.printing import emit, emit_json, paint, plain, severity_text
+from cockpit.cli.simulator import agent_command
+from cockpit.clock import SystemClock
+from cockpit.errors import CockpitError, NothingToLookAt, UsageError
+from cockpit.fleet.query import Filter, parse_filter
+from cockpit.fleet.rollup import SCHEMA, iso
+from cockpit.inventory import did_you_mean
+
+_SORTS = ("id", "severity", "scope", "runbook")
+_SEVERITIES = ("ok", "info", "unknown", "warning", "critical")
+_WIDTH = 100
+_OWN_S = 10.0
+
+
+def rules(arguments: Arguments) -> int:
+    """Print the rules."""
+    wanted = parse_filter(arguments.filter)
+    key = arguments.sort.lstrip("-")
+    if key and key not in _SORTS:
+        raise UsageError(f"rules --sort {key}: there is no such column{did_you_mean(key, _SORTS)}")
+    try:
+        inventory = inventory_of(arguments)
+    except NothingToLookAt:
+        _print(arguments, _chosen(arguments, wanted, _own()), iso(SystemClock().wall()), [])
+        return 0
+    if arguments.watch:
+        watch(arguments, inventory, _Changes(arguments, wanted).show)
+        return 0
+    seen = look(arguments, inventory)
+    seen.report_silent()
+    _print(arguments, _chosen(arguments, wanted, _of(seen)), iso(seen.now.wall), seen.silent_items())
+    return seen.status()
+
+
+class _Changes:
+    """Rules change when an agent with others appears; only then there is something to show."""
+
+    def __init__(self, arguments: Arguments, wanted: Filter) -> None:
+        self._arguments = arguments
+        self._wanted = wanted
+        self._shown: list[Item] | None = None
+
+    def show(self, seen: Look) -> None:
+        """Print the rules if they differ from those shown."""
+        found = _chosen(self._arguments, self._wanted, _of(seen))
+        if found != self._shown:
+            self._shown = found
+            _print(self._arguments, found, iso(seen.now.wall), seen.silent_items())
+
+
+def _of(seen: Look) -> list[Item]:
+    """The rules of all agents; one that agents of several versions have is told as the first of them tells it."""
+    found: dict[str, Item] = {}
+    for record in seen.fleet.hosts:
+        for spec in record.rules:
+            found.setdefault(spec.id, rule(spec))
+    return list(found.values())
+
+
+def _own() -> list[Item]:
+    """The rules of the agent that was installed with this console."""
+    try:
+        done = subprocess.run([*agent_command(), "rules", "--json"], capture_output=True, timeout=_OWN_S, check=True)  # noqa: S603
+        items: list[Item] = json.loads(done.stdout)["items"]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+        raise CockpitError(f"this installation's agent does not tell its rules: {error}; name a host") from None
+    return [{"host": None, "age_s": None, **item} for item in items]
+
+
+def _chosen(arguments: Arguments, wanted: Filter, found: list[Item]) -> list[Item]:
+    kept = [item for item in found if wanted.rule(item)]
+    key = arguments.sort.lstrip("-")
+    if key:
+        kept.sort(key=lambda item: _rank(item, key), reverse=arguments.sort.startswith("-"))
+    return kept
+
+
+def _rank(item: Item, key: str) -> Any:
+    return _SEVERITIES.index(item[key]) if key == "severity" else item[key]
+
+
+def _print(arguments: Arguments, found: list[Item], as_of: str, silent: list[Item]) -> None:
+    if arguments.json:
+        document = {"schema": SCHEMA, "as_of": as_of, "items": found, "silent": silent}
+        emit_json(document, compact=arguments.watch)
+        return
+    for item in found:
+        head = f"{plain(item['id'])}  ({item['scope']}, runbook {item['runbook'] or 'none'})"
+        emit(f"{paint(severity_text(item['severity']), item['severity'])}  {head}")
+        for title, name in (("when", "when"), ("clears", "clears"), ("traps", "traps"), ("from", "source")):
+            text = f"{title}: {plain(item[name])}"
+            emit(textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="      "))
+    if not found:
+        emit("no rules" + (f" pass the filter {arguments.filter!r}" if arguments.filter else ""))

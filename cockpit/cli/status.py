@@ -1,0 +1,39 @@
+"""`status`: the fleet in one screen, and its severity as an exit status."""
+
+from cockpit.cli.arguments import Arguments
+from cockpit.cli.collect import Look, look
+from cockpit.cli.inputs import inventory_of
+from cockpit.cli.printing import emit, emit_json, exit_status, paint, plain, severity_text
+from cockpit.fleet import rollup
+from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.problems import problems
+from cockpit.fleet.records import GpuState
+
+
+def status(arguments: Arguments) -> int:
+    """Look once and say what a human should know."""
+    seen = look(arguments, inventory_of(arguments))
+    seen.report_silent()
+    if arguments.json:
+        emit_json({**rollup.status(seen.fleet, seen.now), "silent": seen.silent_items()})
+    else:
+        _show(seen)
+    return seen.status(exit_status(rollup.severity(seen.fleet)) if arguments.check else 0)
+
+
+def _show(seen: Look) -> None:
+    summary = rollup.status(seen.fleet, seen.now)
+    hosts, gpus, word = summary["hosts"], summary["gpus"], summary["severity"]
+    links = ", ".join(f"{hosts[state.value]} {state.value}" for state in LinkState if hosts[state.value])
+    states = ", ".join(f"{gpus[state.word]} {state.word}" for state in GpuState if gpus[state.word])
+    emit(f"{paint(severity_text(word), word)}  as of {summary['as_of']}")
+    emit(f"hosts  {hosts['total']}: {links}")
+    emit(f"GPUs   {gpus['present']} of {gpus['expected']} accounted for" + (f": {states}" if states else ""))
+    found = problems(seen.fleet, seen.now)
+    if not found:
+        emit("nothing needs a human" if seen.answered else "nobody answered: nothing is known")
+    for problem in found:
+        word = problem.severity.word
+        emit(f"{paint(severity_text(word), word)}  {plain(problem.title)}")
+        if problem.detail:
+            emit(f"    {plain(problem.detail)}")

@@ -1,0 +1,66 @@
+"""The operator's own settings, from `~/.config/gpu-cockpit/config.toml`. Nothing here is needed; an unknown key is
+refused by name, so that a typo never passes for a setting."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cockpit.errors import ConfigError
+from cockpit.inventory import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`theme`: a theme's name, empty for the default. `keymap`: binding id -> keys, as `?` shows them. `operator`: the
+    name that agents are told, shown there as claimed. `mouse`: whether the screens take the mouse."""
+
+    theme: str = ""
+    keymap: Mapping[str, str] = field(default_factory=dict)
+    operator: str = ""
+    mouse: bool = True
+    path: str = ""
+
+
+def home() -> Path:
+    """The directory of the operator's files."""
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "gpu-cockpit"
+
+
+def load(path: Path | None = None) -> Config:
+    """The settings of a file; the defaults where the operator has none and named none.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or holds an unknown key or a wrong type.
+    """
+    file = path or home() / "config.toml"
+    try:
+        data = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        if path is None:
+            return Config()
+        raise ConfigError(f"{file}: there is no such file; give an existing one with --config") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: this is no valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from None
+    return _checked(file, data)
+
+
+def _checked(file: Path, data: dict[str, Any]) -> Config:
+    types: dict[str, type] = {"theme": str, "operator": str, "mouse": bool, "keymap": dict}
+    for key, value in data.items():
+        if key not in types:
+            raise ConfigError(f"{file}: unknown key {key!r}{did_you_mean(key, list(types))}")
+        if type(value) is not types[key]:
+            raise ConfigError(f"{file}: {key} must be {_NAMES[types[key]]}, it is {value!r}")
+    for action, keys in data.get("keymap", {}).items():
+        if not isinstance(keys, str):
+            raise ConfigError(f'{file}: keymap.{action} must be text such as "ctrl+n,n", it is {keys!r}')
+    return Config(**data, path=str(file))
+
+
+_NAMES = {str: "text", bool: "true or false", dict: "a table"}
