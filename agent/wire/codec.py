@@ -94,6 +94,7 @@ class Decoder:
         self.frames = 0
         self._buffer = bytearray()
         self._waiting = preamble
+        self._near_ms = 0  # a moment of the peer's monotonic clock: what samples carry are its last 32 bits
 
     @property
     def started(self) -> bool:
@@ -169,8 +170,10 @@ class Decoder:
             raise WireError("a frame is an array of kind and body")
         kind, body = message[0], message[1]
         if kind == FrameKind.SAMPLE:
-            sample = sample_from(body)
+            sample = sample_from(body, self._near_ms)
             self.skipped += len(body[2]) - len(sample.blocks)
+            if sample.blocks:
+                self._near_ms = sample.blocks[0].at_ms
             return sample
         known = _BY_KIND.get(kind)
         if known is None:
@@ -180,4 +183,6 @@ class Decoder:
         frame: Frame = unpack(known, body, unknown)
         if unknown:
             self.skipped += len(unknown)
+        if isinstance(frame, Hello):
+            self._near_ms = max(0, int(frame.mono * 1000))
         return frame

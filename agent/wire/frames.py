@@ -221,6 +221,8 @@ Frame = (
 
 _HEADER_FIELDS = 3
 _BLOCK_FIELDS = 3
+_AT_MASK = (1 << 32) - 1  # 49 days of milliseconds travel in five bytes instead of nine
+_AT_HALF = 1 << 31
 _BLOCK_CODES = {
     scope << 4 | cadence << 1 | level: (scope, cadence, level)
     for scope in Scope
@@ -235,14 +237,14 @@ def sample_body(sample: Sample) -> list[Any]:
 
 
 def block_body(block: Block) -> list[Any]:
-    """A block as the array that travels: [code, at_ms, data, exceptions?]."""
-    body = [block.scope << 4 | block.cadence << 1 | block.level, block.at_ms, block.data]
+    """A block as the array that travels: [code, at_ms modulo 2**32, data, exceptions?]."""
+    body = [block.scope << 4 | block.cadence << 1 | block.level, block.at_ms & _AT_MASK, block.data]
     return [*body, block.exceptions] if block.exceptions else body
 
 
-def sample_from(body: list[Any]) -> Sample:
-    """The sample of such an array. Elements behind those it knows, and blocks of tables or cadence classes that a
-    newer minor added, are skipped.
+def sample_from(body: list[Any], near_ms: int = 0) -> Sample:
+    """The sample of such an array; `near_ms` is a moment within 24 days of its captures. Elements behind those it
+    knows, and blocks of tables or cadence classes that a newer minor added, are skipped.
 
     Raises:
         WireError: it is not one.
@@ -252,14 +254,14 @@ def sample_from(body: list[Any]) -> Sample:
     seq, layout, blocks = body[:_HEADER_FIELDS]
     if not _counts(seq) or not _counts(layout) or type(blocks) is not list or len(blocks) > limits.BLOCKS:
         raise WireError("sample: wrong header")
-    return Sample(seq, layout, tuple([block for item in blocks if (block := _block(item)) is not None]))
+    return Sample(seq, layout, tuple([block for item in blocks if (block := _block(item, near_ms)) is not None]))
 
 
 def _counts(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
-def _block(item: object) -> Block | None:
+def _block(item: object, near_ms: int) -> Block | None:
     if type(item) is not list or len(item) < _BLOCK_FIELDS:
         raise WireError("sample: wrong block")
     code, at_ms, data = item[:_BLOCK_FIELDS]
@@ -267,4 +269,12 @@ def _block(item: object) -> Block | None:
     if not _counts(code) or not _counts(at_ms) or type(data) is not bytes or type(exceptions) is not bytes:
         raise WireError("sample: wrong block")
     names = _BLOCK_CODES.get(code)
-    return Block(*names, at_ms, data, exceptions) if names else None
+    return Block(*names, _unwrapped(at_ms, near_ms), data, exceptions) if names else None
+
+
+def _unwrapped(at_ms: int, near_ms: int) -> int:
+    """The moment nearest to `near_ms` that ends in the 32 bits of `at_ms`."""
+    at = near_ms - (near_ms & _AT_MASK) + (at_ms & _AT_MASK)
+    if at - near_ms > _AT_HALF and at > _AT_MASK:
+        return at - _AT_MASK - 1
+    return at + _AT_MASK + 1 if near_ms - at > _AT_HALF else at
