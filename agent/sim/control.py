@@ -49,6 +49,12 @@ async def serve(directory: Path, inject: Inject) -> asyncio.Server:
         os.umask(previous)
 
 
+def stop(server: asyncio.Server, directory: Path) -> None:
+    """Listen no longer."""
+    server.close()
+    (directory / CONTROL).unlink(missing_ok=True)
+
+
 def request_inject(directory: Path, host: str, fault: str, params: dict[str, str]) -> str:
     """Ask the simulation that runs in `directory`; returns its sentence.
 

@@ -180,16 +180,18 @@ def _agent_stop(machine: Machine, params: Params, at: float) -> None:
 
 
 def _repair(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
-    if gpu.uncorrected or not gpu.powered:  # it took a reset, and a reset starts the volatile counters again
+    if gpu.marked or not gpu.answers:  # that takes a reset: processes end, volatile counters start again
+        machine.stop_replica(gpu.index, at, None)
         gpu.corrected_before += gpu.corrected(at)
         gpu.uncorrected_before += gpu.uncorrected
-        gpu.uncorrected, gpu.volatile_since = 0, at
+        gpu.uncorrected, gpu.volatile_since, gpu.marked = 0, at, False
         gpu.board.switch_on(machine.now)
     gpu.board.heat_target, gpu.board.braked = 0.0, False
     gpu.remap_pending = False
     gpu.on_bus = True
     machine.turn(gpu, Presence.PRESENT, at)
     _recovery(machine, gpu, 0, at)
+    gpu.marked = False
     replica = machine.assigned(gpu.index)
     if replica:
         machine.at(at + 5.0, lambda machine, moment: machine.start_replica(replica, moment))

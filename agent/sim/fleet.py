@@ -88,7 +88,10 @@ class SimFleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._stack.__aexit__(kind, error, trace)
+            if isinstance(error, asyncio.CancelledError):
+                await self._stack.__aexit__(kind, error, trace)
+            else:  # the agents end in good order, whatever went wrong inside, and what went wrong stays what it was
+                await self._stack.aclose()
         except ExceptionGroup as group:
             raise _first_sentence(group) from group
 
@@ -138,7 +141,7 @@ class SimFleet:
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(self._stop)
         server = await control.serve(self._store.directory, self.inject)
-        stack.callback(server.close)
+        stack.callback(control.stop, server, self._store.directory)
         for host in self._hosts:
             group.create_task(host.run(), name=host.machine.name)
         await self._all_ready()

@@ -19,6 +19,7 @@ UPTIME_S = 30 * 86_400.0
 MAX_GPUS = 16
 DRIVER = "580.95.05"
 GPU_NAME = "NVIDIA H100 80GB HBM3"
+COMPANIONS = frozenset({45, 154})  # XIDs that follow another GPU's or another XID's fault
 _WARM_S = 180.0
 _EXACT_STEPS = 1800  # a longer gap is jumped over: nobody watched, and 30 days of steps would take minutes
 _BUSES = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF, 0x2A, 0x38, 0x6F, 0x7C, 0xA8, 0xB6, 0xE4, 0xF2)
@@ -56,6 +57,7 @@ class Gpu:
     remap_failed: bool = False
     recovery_action: int = 0
     volatile_since: float = 0.0
+    marked: bool = False  # the driver has complained about it since its last reset
     last_processes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -224,6 +226,7 @@ class Machine:
         if worker is not None:
             pid, name = worker
             who = f"pid={pid}, name={name}, " if pid else "pid='<unknown>', name=<unknown>, "
+        gpu.marked = gpu.marked or code not in COMPANIONS
         self.kernel.write(at, f"NVRM: Xid (PCI:{gpu.bus_id}): {code}, {who}{text}")
         if gpu.answers:
             self._driver_events += 1

@@ -135,8 +135,9 @@ class Board:
         self.reasons = 0
 
     def switch_on(self, at: float) -> None:
-        """The board starts again, cold."""
+        """The board starts again, cold, its counters at zero."""
         self.at = at
+        self.energy = self.sw_power_s = self.sw_thermal_s = self.hw_thermal_s = self.power_brake_s = 0.0
         self.heat = self.heat_target = 0.0
         self.braked = self.clamped = False
         self.sw_thermal = 1.0

@@ -125,13 +125,13 @@ class Rehearsal:
             self.agent.pushed(self._nvml.name, event)
 
 
-def rehearse(name: str, host: int, seconds: float, *, seed: int = 1, tick_s: float = 1.0, hosts: int = 8) -> Rehearsal:
-    """Host number `host` of the scenario, after so many seconds. Must not be called while a loop runs."""
+def rehearse(name: str, host: int, seconds: float, *, tick_s: float = 1.0, epoch: float = EPOCH) -> Rehearsal:
+    """Host number `host` of a scenario, seed 1, after so many seconds. Must not be called while a loop runs."""
 
     async def inside() -> Rehearsal:
         story = scenario.load(name)
-        machine = Machine(seed, host, story.gpus, EPOCH)
-        schedule(machine, story, hosts)
+        machine = Machine(1, host, story.gpus, epoch, grid_s=min(5.0, tick_s))
+        schedule(machine, story, story.hosts)
         rehearsal = Rehearsal(machine, tick_s)
         rehearsal.run(seconds)
         return rehearsal

@@ -22,6 +22,7 @@ LOCK = "sim.lock"
 FLEET = "fleet.toml"
 CONTROL = "sim.sock"
 SOCKET_PATH_BYTES = 107  # what a unix socket's name may have on Linux
+_LONGEST_NAME = "gpu-aaa01"
 _FORMAT = 1
 
 
@@ -34,6 +35,7 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
+        self.socket(_LONGEST_NAME)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
