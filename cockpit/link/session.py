@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agent.wire import version
 from agent.wire.block import unpack_schema
 from agent.wire.codec import Decoder, encode
-from agent.wire.errors import WireError
+from agent.wire.errors import VersionError, WireError
 from agent.wire.frames import (
     Ack,
     Bye,
@@ -26,7 +26,7 @@ from agent.wire.frames import (
     Subscribe,
     Synced,
 )
-from agent.wire.limits import BANNER_BYTES, FROM_AGENT_BYTES, FROM_COCKPIT_BYTES
+from agent.wire.limits import FROM_AGENT_BYTES, FROM_COCKPIT_BYTES
 from agent.wire.specs import Level
 from cockpit.clock import Instant
 from cockpit.errors import LinkError
@@ -103,7 +103,6 @@ class Session:
         self._operator = operator
         self._subscribe = subscribe
         self._decoder = Decoder(FROM_AGENT_BYTES)
-        self._head = b""
         self._out = bytearray()
         self._ack_due = self._ping_due = 0.0
         self._pings: dict[int, tuple[float, float]] = {}
@@ -133,8 +132,6 @@ class Session:
         Raises:
             LinkError: this is no agent of ours, or it broke the contract.
         """
-        if not self._decoder.started:
-            self._head = (self._head + data)[: BANNER_BYTES + len(version.PREAMBLE)]
         try:
             taken = [self._take_in(frame, now, real) for frame in self._decoder.feed(data)]
         except WireError as error:
@@ -208,7 +205,7 @@ class Session:
         if self.hello is not None:
             raise WireError("a second hello")
         if hello.major != version.MAJOR:
-            raise _OtherMajor(hello.major)
+            raise VersionError("preamble and hello differ", hello.major)
         self.hello = self._schemas.fill(hello)
         if self.position is None or self.position.boot_id != hello.boot_id:
             self.position = Position(hello.boot_id, 0)
@@ -242,15 +239,12 @@ class Session:
         )
 
     def _broken(self, error: WireError) -> LinkError:
-        at = self._head.find(version.MAGIC)
-        if isinstance(error, _OtherMajor):
-            return self._other_major(error.major)
+        if isinstance(error, VersionError):
+            return self._other_major(error.peer_major)
         if self._decoder.started:
             return LinkError(
                 LinkState.INCOMPATIBLE, f"{self._host}: the agent breaks the protocol: {error}", _UPDATE, self._host
             )
-        if 0 <= at < len(self._head) - len(version.MAGIC):
-            return self._other_major(self._head[at + len(version.MAGIC)])
         return self._stranger(self._decoder.banner())
 
     def _other_major(self, major: int) -> LinkError:
@@ -273,11 +267,3 @@ class Session:
 
 
 _UPDATE = "bring agent and cockpit to the same release"
-
-
-class _OtherMajor(WireError):
-    """The hello names a protocol that its preamble did not."""
-
-    def __init__(self, major: int) -> None:
-        super().__init__(f"protocol {major}")
-        self.major = major

@@ -64,7 +64,7 @@ class _Stream(asyncio.Protocol):
     """Both directions of one connection."""
 
     def __init__(self, receiver: Receiver, lost: _Explain) -> None:
-        self._receiver = receiver
+        self._receiver: Receiver | None = receiver
         self._explain = lost
         self._transport: asyncio.WriteTransport | None = None
 
@@ -73,17 +73,20 @@ class _Stream(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._receiver.data(data)
+        if self._receiver is not None:
+            self._receiver.data(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._receiver.lost(self._explain(exc))
+        if self._receiver is not None:
+            self._receiver.lost(self._explain(exc))
 
     def write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:
+        self._receiver = None
         if self._transport is not None:
             self._transport.abort()
 

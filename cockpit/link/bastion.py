@@ -1,0 +1,128 @@
+"""Bastions: one login serves every host behind, one attempt serves everybody who waits, one refusal stands for all.
+
+A connection that works is shared by (user, host, port, chain). While it is down, its failure answers whoever asks
+within half a second, so that 300 waiting hosts make one attempt; a refusal stands until the operator asks again.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from cockpit.errors import LinkError
+from cockpit.fleet.link_state import LinkState
+from cockpit.inventory import Hop
+from cockpit.link import diagnosis
+from cockpit.link.login import Connection, Logins
+
+_REFUSALS = (LinkState.DENIED, LinkState.KEY_CHANGED)
+
+
+class Bastion:
+    """The last hop of `chain`, reached through `before`, the hops in front of it."""
+
+    def __init__(self, logins: Logins, chain: tuple[Hop, ...], before: "Bastion | None") -> None:
+        self.hop = chain[-1]
+        self.via = chain[:-1]
+        self._logins = logins
+        self._before = before
+        self._connection: Connection | None = None
+        self._failure: LinkError | None = None
+        self._stands_until = 0.0
+        self._was_down = False
+        self._opening = asyncio.Lock()
+        self._probing = asyncio.Lock()
+        self._answered = 0.0
+        self._users: list[Callable[[str], None]] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether its connection is open, as far as is known."""
+        return self._connection is not None
+
+    def used_by(self, back: Callable[[str], None]) -> None:
+        """`back` is told this hop's title whenever it works again after a failure."""
+        self._users.append(back)
+        if self._before is not None:
+            self._before.used_by(back)
+
+    async def connection(self) -> Connection:
+        """The shared connection, opened if need be.
+
+        Raises:
+            LinkError: it cannot be had; `bastion_lost` unless we are refused.
+        """
+        async with self._opening:
+            if self._connection is not None:
+                return self._connection
+            if self._failure is not None and self._logins.clock.real() < self._stands_until:
+                raise _again(self._failure)
+            try:
+                connection = await self._open()
+            except LinkError as error:
+                self._fail(error)
+                raise
+            self._connection, self._failure = connection, None
+        if self._was_down:
+            self._was_down = False
+            for back in self._users:
+                back(diagnosis.title(self.hop))
+        return connection
+
+    async def answers(self) -> bool:
+        """Whether it is still there; if not, its connection is given up and everybody on it learns that."""
+        async with self._probing:
+            connection = self._connection
+            if connection is None:
+                return False
+            if self._logins.clock.real() - self._answered < self._logins.timing.bastion_hold_s:
+                return True
+            if await self._logins.answers(connection):
+                self._answered = self._logins.clock.real()
+                return True
+            self._ended(TimeoutError("it no longer answers"))
+            connection.abort()
+            return False
+
+    def retry(self) -> None:
+        """The operator asks for another attempt: no refusal stands any more."""
+        self._stands_until = 0.0
+        if self._before is not None:
+            self._before.retry()
+
+    async def close(self) -> None:
+        """Hang up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._logins.hang_up(connection)
+
+    def lost(self) -> LinkError:
+        """Why it is down, for a host behind it."""
+        return _again(self._failure) if self._failure else self._lost(f"{diagnosis.place(self.hop)} is gone")
+
+    async def _open(self) -> Connection:
+        tunnel = await self._before.connection() if self._before is not None else None
+        try:
+            return await self._logins.login(self.hop, self.via, tunnel, self._logins.timing.connect_s, self._ended)
+        except LinkError as error:
+            if LinkState(error.state) in _REFUSALS:
+                raise
+            raise self._lost(str(error), error.hint) from None
+
+    def _ended(self, error: Exception | None) -> None:
+        if self._connection is not None:
+            self._connection = None
+            cause = diagnosis.broken(error, self.hop, self.via)
+            self._fail(self._lost(str(cause), cause.hint))
+            self._stands_until = 0.0  # the first who asks tries at once
+
+    def _fail(self, error: LinkError) -> None:
+        refused = LinkState(error.state) in _REFUSALS
+        hold = float("inf") if refused else self._logins.clock.real() + self._logins.timing.bastion_hold_s
+        self._failure, self._stands_until, self._was_down = error, hold, True
+
+    def _lost(self, says: str, hint: str = "") -> LinkError:
+        return LinkError(LinkState.BASTION_LOST, f"bastion {says}", hint, diagnosis.title(self.hop))
+
+
+def _again(error: LinkError) -> LinkError:
+    """The same error for somebody else: raised, it must not drag along where it was raised before."""
+    return LinkError(error.state, str(error), error.hint, error.hop)

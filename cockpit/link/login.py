@@ -1,0 +1,114 @@
+"""One login at one sshd: within the caps, within its deadline, and with a sentence when it fails."""
+
+import asyncio
+from collections.abc import Callable
+
+import asyncssh
+
+from cockpit.clock import Clock
+from cockpit.inventory import Hop
+from cockpit.link import diagnosis
+from cockpit.link.credentials import Credentials
+from cockpit.link.gate import PER_SSHD, Gate
+from cockpit.link.host_keys import Offered, knows
+from cockpit.link.timing import Timing
+
+Connection = asyncssh.SSHClientConnection
+
+
+class Logins:
+    """Everything that logins of one cockpit share."""
+
+    def __init__(self, clock: Clock, timing: Timing) -> None:
+        self.timing = timing
+        self.clock = clock
+        self.credentials = Credentials(timing)
+        self._gate = Gate(clock)
+        self._sshds: dict[tuple[str, ...], asyncio.Semaphore] = {}
+
+    async def login(
+        self,
+        hop: Hop,
+        via: tuple[Hop, ...],
+        tunnel: Connection | None,
+        deadline_s: float,
+        lost: Callable[[Exception | None], None],
+    ) -> Connection:
+        """A connection to `hop` with one session channel behind it; `lost` is called when it ends.
+
+        Raises:
+            LinkError: see `diagnosis`.
+        """
+        options = self.credentials.options(hop)
+        watcher = _Watcher(lost)
+        async with self._sshd(hop, via), self._gate.place():
+            try:
+                async with asyncio.timeout(deadline_s):
+                    connection = await asyncssh.connect(
+                        hop.host,
+                        hop.port,
+                        options=options,
+                        tunnel=tunnel or (),
+                        config=None,
+                        client_factory=lambda: watcher,
+                    )
+            except TimeoutError:
+                raise diagnosis.timed_out(hop, via, deadline_s, "logging in") from None
+            except asyncssh.HostKeyNotVerifiable as error:
+                known = knows(self.credentials.host_keys.of(hop), hop)
+                raise diagnosis.key_refused(hop, via, watcher.offered, known=known, why=error.reason) from None
+            except (OSError, asyncssh.Error) as error:
+                raise diagnosis.login_failed(error, hop, via) from None
+        # sshd switches TCP_NODELAY on with the first session channel only; without it small frames wait up to 40 ms.
+        await self.answers(connection)
+        return connection
+
+    async def answers(self, connection: Connection) -> bool:
+        """Open and close one session channel; whether the other side answered, be it with a refusal."""
+        for subsystem, command in (("sftp", ()), (None, "true")):  # sftp needs no shell: 1 ms against 80
+            try:
+                async with asyncio.timeout(self.timing.fast_deadline_s):
+                    channel, _ = await connection.create_session(
+                        asyncssh.SSHClientSession, command, subsystem=subsystem, encoding=None
+                    )
+            except TimeoutError:
+                return False
+            except (OSError, asyncssh.Error):
+                if connection.is_closed():
+                    return False
+            else:
+                channel.close()
+                break
+        return True
+
+    async def hang_up(self, connection: Connection) -> None:
+        """Close a connection without waiting for the other side longer than a second."""
+        connection.abort()
+        try:
+            async with asyncio.timeout(self.timing.close_s):
+                await connection.wait_closed()
+        except TimeoutError:
+            pass
+
+    def _sshd(self, hop: Hop, via: tuple[Hop, ...]) -> asyncio.Semaphore:
+        key = (*(str(jump) for jump in via), f"{hop.host}:{hop.port}")
+        return self._sshds.setdefault(key, asyncio.Semaphore(PER_SSHD))
+
+
+class _Watcher(asyncssh.SSHClient):
+    """Sees the key that was not believed, and the end of the connection."""
+
+    def __init__(self, lost: Callable[[Exception | None], None]) -> None:
+        self.offered: Offered | None = None
+        self._lost = lost
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.offered = Offered.of(key, authority=False)
+        return False
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.offered = Offered.of(key, authority=True)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost(exc)

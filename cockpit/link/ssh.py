@@ -1,0 +1,275 @@
+"""The way to an agent through sshd: the host's own login, bastions in front of it, the agent's socket behind it.
+
+The socket is forwarded (direct-streamlocal); where sshd forbids that, `gpu-cockpit-agent attach` run on the host does
+the same, and only it can tell a forbidden socket from a missing one. Which of the two works is remembered per host.
+Callback sessions, not streams: 30 % less CPU a frame.
+"""
+
+import asyncio
+import logging
+import shlex
+from collections.abc import Callable
+
+import asyncssh
+
+from agent.wire.version import MAGIC
+from cockpit.clock import Clock
+from cockpit.errors import LinkError
+from cockpit.fleet.link_state import LinkState
+from cockpit.inventory import AGENT_SOCKET, Hop, SshTarget
+from cockpit.link import diagnosis
+from cockpit.link.bastion import Bastion
+from cockpit.link.credentials import WINDOW
+from cockpit.link.login import Connection, Logins
+from cockpit.link.timing import Timing
+from cockpit.link.way import Channel, Receiver
+
+_STDERR_BYTES = 2048
+_HEAD_BYTES = 16 * 1024  # of the bridge's output, in which the preamble must be
+_MISSES = 2  # fresh connects that fail behind a bastion that answers: then it is the host
+
+logging.getLogger("asyncssh").addHandler(logging.NullHandler())  # else its warnings would be printed over the screen
+
+
+class Network:
+    """What all SSH ways of one cockpit share: logins, their caps, and the bastions."""
+
+    def __init__(self, clock: Clock, timing: Timing) -> None:
+        self.logins = Logins(clock, timing)
+        self._bastions: dict[tuple[Hop, ...], Bastion] = {}
+        self._ways = 0
+
+    def way(self, host: str, target: SshTarget, back: Callable[[str], None]) -> "SshWay":
+        """The way to one host; `back` is told when a bastion on it works again."""
+        bastion = self._bastion(target.jumps)
+        if bastion is not None:
+            bastion.used_by(back)
+        self._ways += 1
+        return SshWay(self, host, target, bastion)
+
+    async def release(self) -> None:
+        """One way is closed; the last one closes the bastions, the outermost last."""
+        self._ways -= 1
+        if self._ways == 0:
+            for bastion in reversed(self._bastions.values()):
+                await bastion.close()
+
+    def _bastion(self, chain: tuple[Hop, ...]) -> Bastion | None:
+        if not chain:
+            return None
+        if chain not in self._bastions:
+            before = self._bastion(chain[:-1])
+            self._bastions[chain] = Bastion(self.logins, chain, before)
+        return self._bastions[chain]
+
+
+class SshWay:
+    """One host's connection, kept while it works, and one stream on it at a time."""
+
+    def __init__(self, network: Network, host: str, target: SshTarget, bastion: Bastion | None) -> None:
+        self.host = host
+        self.hop = target.hop
+        self.via = target.jumps
+        self.socket = target.socket
+        self._network = network
+        self._logins = network.logins
+        self._bastion = bastion
+        self._connection: Connection | None = None
+        self._misses = 0
+        self._bridged = False
+        self._verdict: LinkError | None = None
+        self._verdict_until = 0.0
+
+    async def open(self, receiver: Receiver, deadline_s: float) -> Channel:
+        """See `Way.open`."""
+        connection = self._connection or await self._connect(deadline_s)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self._stream(connection, receiver)
+        except TimeoutError:
+            self._connection = None
+            connection.abort()
+            raise diagnosis.timed_out(self.hop, self.via, deadline_s, "opening the agent's socket") from None
+        except asyncssh.Error as error:
+            if connection.is_closed():
+                raise self.lost(error) from None
+            raise diagnosis.login_failed(error, self.hop, self.via) from None
+
+    def retry(self) -> None:
+        """See `Way.retry`."""
+        self._misses, self._verdict = 0, None
+        self._logins.credentials.forget()
+        if self._bastion is not None:
+            self._bastion.retry()
+
+    async def close(self) -> None:
+        """See `Way.close`."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._logins.hang_up(connection)
+        await self._network.release()
+
+    def lost(self, error: Exception | None) -> LinkError:
+        """Why the stream has ended: the agent, this host's connection, or the bastion's."""
+        if error is None and self._connection is not None:
+            return LinkError(
+                LinkState.AGENT_DOWN,
+                f"{self.host}: {self.socket} was closed by the agent",
+                "it may be restarting",
+                self.host,
+            )
+        if self._bastion is not None and not self._bastion.alive:
+            return self._bastion.lost()
+        return diagnosis.broken(error, self.hop, self.via)
+
+    def bridge_works(self) -> None:
+        """The bridge has reached an agent: use it first from now on."""
+        self._bridged = True
+
+    def bridge_failed(self, status: int | None, said: str) -> LinkError:
+        """The bridge has ended without reaching an agent: what it found out stands for a while."""
+        self._bridged = False
+        self._verdict = diagnosis.no_agent(self.host, self.hop, self.socket, status, said)
+        self._verdict_until = self._logins.clock.real() + self._logins.timing.bridge_hold_s
+        return self._verdict
+
+    async def _connect(self, deadline_s: float) -> Connection:
+        tunnel = await self._bastion.connection() if self._bastion is not None else None
+        try:
+            connection = await self._logins.login(self.hop, self.via, tunnel, deadline_s, self._ended)
+        except LinkError as error:
+            raise await self._missed(error) from None
+        self._misses = 0
+        self._connection = connection
+        return connection
+
+    async def _missed(self, error: LinkError) -> LinkError:
+        """A login failed: whose fault is it?"""
+        if self._bastion is None or error.state != LinkState.UNREACHABLE:
+            return error
+        if not await self._bastion.answers():
+            return self._bastion.lost()
+        self._misses += 1
+        if self._misses < _MISSES:
+            return error
+        says = f"{error}; {diagnosis.title(self._bastion.hop)} is fine"
+        return LinkError(LinkState.HOST_DOWN, says, error.hint, error.hop)
+
+    def _ended(self, _error: Exception | None) -> None:
+        self._connection = None
+
+    async def _stream(self, connection: Connection, receiver: Receiver) -> Channel:
+        if self._bridged:
+            return await self._bridge(connection, receiver)
+        forward = _Forward(self, receiver)
+        try:
+            await connection.create_unix_connection(lambda: forward, self.socket, encoding=None, window=WINDOW)
+        except asyncssh.ChannelOpenError:
+            if connection.is_closed():
+                raise
+            # sshd says the same for a forbidden forward and for a socket nobody listens on: the bridge finds out.
+            if self._verdict is not None and self._logins.clock.real() < self._verdict_until:
+                raise _same(self._verdict) from None
+            return await self._bridge(connection, receiver)
+        self._verdict = None
+        return forward
+
+    async def _bridge(self, connection: Connection, receiver: Receiver) -> Channel:
+        words = ["gpu-cockpit-agent", "attach"]
+        if self.socket != AGENT_SOCKET:
+            words += ["--socket", self.socket]
+        bridge = _Bridge(self, receiver)
+        await connection.create_session(lambda: bridge, shlex.join(words), encoding=None, window=WINDOW)
+        return bridge
+
+
+class _Stream:
+    """What both kinds of stream share; after `close` nothing of it is heard any more."""
+
+    def __init__(self, way: SshWay, receiver: Receiver) -> None:
+        self._way = way
+        self._receiver: Receiver | None = receiver
+        self._channel: asyncssh.SSHUNIXChannel[bytes] | asyncssh.SSHClientChannel[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        """See `Channel.write`."""
+        if self._channel is not None:
+            try:
+                self._channel.write(data)
+            except OSError:
+                pass  # the channel is closing: connection_lost says why
+
+    def close(self) -> None:
+        """See `Channel.close`."""
+        self._receiver = None
+        if self._channel is not None:
+            self._channel.abort()
+
+    def arrived(self, data: bytes) -> None:
+        """Hand bytes on."""
+        if self._receiver is not None:
+            self._receiver.data(data)
+
+    def ended(self, error: LinkError) -> None:
+        """Hand the end on, once."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.lost(error)
+
+
+class _Forward(_Stream, asyncssh.SSHUNIXSession[bytes]):
+    """A forwarded unix socket."""
+
+    def connection_made(self, chan: asyncssh.SSHUNIXChannel[bytes]) -> None:
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        self.arrived(data)
+
+    def eof_received(self) -> bool:
+        self.ended(self._way.lost(None))  # an agent that says no more is gone; sshd would keep the other half open
+        self.close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended(self._way.lost(exc))
+
+
+class _Bridge(_Stream, asyncssh.SSHClientSession[bytes]):
+    """`gpu-cockpit-agent attach` on the host: its stdout is the stream, its stderr and exit status the diagnosis."""
+
+    def __init__(self, way: SshWay, receiver: Receiver) -> None:
+        super().__init__(way, receiver)
+        self._reached = False
+        self._head = b""
+        self._said = b""
+        self._status: int | None = None
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        if datatype is not None:
+            self._said = (self._said + data)[:_STDERR_BYTES]
+            return
+        if not self._reached:
+            self._head = (self._head + data)[-_HEAD_BYTES:]
+            if MAGIC in self._head:
+                self._reached, self._head = True, b""
+                self._way.bridge_works()
+        self.arrived(data)
+
+    def exit_status_received(self, status: int) -> None:
+        self._status = status
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._receiver is None:
+            return
+        if self._reached or exc is not None:
+            self.ended(self._way.lost(exc))
+        else:
+            self.ended(self._way.bridge_failed(self._status, self._said.decode("utf-8", "replace")))
+
+
+def _same(error: LinkError) -> LinkError:
+    return LinkError(error.state, str(error), error.hint, error.hop)

@@ -1,0 +1,420 @@
+"""Links through SSH servers that let us in, and through those that do not."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from agent.wire.frames import Sample, Synced
+from cockpit.clock import SystemClock
+from cockpit.fleet.link_state import LinkState
+from cockpit.inventory import Hop, HostEntry, Inventory, SshTarget
+from cockpit.link import Link, Timing, links_for
+from tests.fakes.agent import FakeAgent
+from tests.fakes.sink import FakeSink
+from tests.fakes.sshd import FakeSshd
+
+FAST = Timing(
+    connect_s=2.0,
+    hello_s=1.0,
+    fast_min_s=0.02,
+    fast_max_s=0.05,
+    fast_deadline_s=0.3,
+    bastion_hold_s=0.2,
+    stale_intervals=20,
+)
+
+
+class Place:
+    """A folder with a user key, known_hosts and an agent's socket; hops and targets that use them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "agent.sock"
+        self.known_hosts = folder / "known_hosts"
+        self.known_hosts.touch()
+        self.user_key = asyncssh.generate_private_key("ssh-ed25519")
+        self.identity = folder / "id"
+        self.user_key.write_private_key(self.identity)
+
+    def sshd(self, name: str = "sshd") -> FakeSshd:
+        server = FakeSshd(self.folder, name, user_key=self.user_key)
+        server.attach_to = str(self.socket)
+        return server
+
+    def know(self, *servers: FakeSshd) -> None:
+        self.known_hosts.write_text("".join(server.known_as() for server in servers))
+
+    def hop(self, server: FakeSshd, name: str, user: str = "oncall", identity: str = "") -> Hop:
+        return Hop("127.0.0.1", server.port, user, identity or str(self.identity), str(self.known_hosts), name)
+
+    def target(self, hop: Hop, *jumps: Hop) -> SshTarget:
+        return SshTarget(hop, jumps, str(self.socket))
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Neither the tester's SSH agent nor their keys take part."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def sink() -> FakeSink:
+    return FakeSink()
+
+
+@asynccontextmanager
+async def linked(sink: FakeSink, *targets: SshTarget) -> AsyncIterator[list[Link]]:
+    entries = tuple(HostEntry(target.hop.name, target) for target in targets)
+    links = links_for(Inventory(entries), sink, SystemClock(), FAST)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(link.run()) for link in links]
+        try:
+            yield links
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def test_the_agents_socket_is_forwarded_behind_one_session_channel(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket), here.sshd() as server:
+        here.know(server)
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            await sink.until(lambda: len(sink.of(Sample)) >= 3)
+            assert server.commands[0] in ("subsystem sftp", "true")
+    assert sink.states() == [LinkState.CONNECTING, LinkState.LIVE]
+    assert (server.logins, server.forwards, server.users) == (1, [str(here.socket)], ["oncall"])
+
+
+async def test_a_restarting_agent_costs_no_new_login(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket) as agent, here.sshd() as server:
+        here.know(server)
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            await sink.state(LinkState.LIVE)
+            await agent.stop()
+            await sink.state(LinkState.AGENT_DOWN)
+            async with agent:
+                await sink.until(lambda: len(sink.of(Synced)) == 2)
+        assert server.logins == 1
+
+
+async def test_where_forwarding_is_forbidden_the_bridge_takes_over_and_is_remembered(
+    here: Place, sink: FakeSink
+) -> None:
+    async with FakeAgent(here.socket) as agent, here.sshd() as server:
+        here.know(server)
+        server.forward = False
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            await sink.until(lambda: len(sink.of(Sample)) >= 3)
+            assert server.commands[-1] == f"gpu-cockpit-agent attach --socket {here.socket}"
+            await agent.stop()
+            await sink.state(LinkState.AGENT_DOWN)
+            async with agent:
+                await sink.until(lambda: len(sink.of(Synced)) == 2)
+        assert len(server.forwards) == 1
+
+
+@pytest.mark.parametrize(
+    ("bridge", "state", "says"),
+    [
+        (
+            (127, "bash: gpu-cockpit-agent: command not found\n"),
+            LinkState.AGENT_DOWN,
+            "gpu-cockpit-agent is not installed",
+        ),
+        ((3, "agent.sock: No such file or directory\n"), LinkState.AGENT_DOWN, "n01: no agent is running"),
+        ((4, "agent.sock: Permission denied\n"), LinkState.DENIED, "n01: oncall may not open"),
+        ((5, "agent.sock is not a socket\n"), LinkState.INCOMPATIBLE, "agent.sock is not a socket"),
+        ((1, "\x1b[2Jodd\n"), LinkState.AGENT_DOWN, "gpu-cockpit-agent attach ended with status 1: [2Jodd"),
+    ],
+)
+async def test_the_bridge_tells_what_sshd_does_not(
+    here: Place, sink: FakeSink, bridge: tuple[int, str], state: LinkState, says: str
+) -> None:
+    async with here.sshd() as server:
+        here.know(server)
+        server.bridge = bridge
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            status = await sink.state(state)
+            assert says in status.says
+            assert status.says.isprintable()
+            assert status.hint
+            await asyncio.sleep(0.05)
+            assert sum("attach" in command for command in server.commands) == 1
+
+
+async def test_a_key_that_is_not_authorized_is_denied_once_and_waits_for_the_operator(
+    here: Place, sink: FakeSink
+) -> None:
+    async with FakeAgent(here.socket), here.sshd() as server:
+        here.know(server)
+        server.user_keys = []
+        async with linked(sink, here.target(here.hop(server, "n01"))) as (link,):
+            status = await sink.state(LinkState.DENIED)
+            assert status.says.startswith(f"n01 (oncall@127.0.0.1:{server.port}): user 'oncall' is not let in")
+            assert f"ssh -i {here.identity} -p {server.port} oncall@127.0.0.1 true" in status.hint
+            await asyncio.sleep(0.05)
+            assert server.attempts == 1
+            server.user_keys = [here.user_key]
+            link.retry()
+            await sink.state(LinkState.LIVE)
+
+
+async def test_a_wrong_user_is_denied(here: Place, sink: FakeSink) -> None:
+    async with here.sshd() as server:
+        here.know(server)
+        async with linked(sink, here.target(here.hop(server, "n01", user="nobody"))):
+            assert "user 'nobody' is not let in" in (await sink.state(LinkState.DENIED)).says
+
+
+async def test_an_unknown_host_key_is_shown_with_the_command_that_accepts_it(here: Place, sink: FakeSink) -> None:
+    async with (
+        FakeAgent(here.socket),
+        here.sshd() as server,
+        linked(sink, here.target(here.hop(server, "n01"))) as (link,),
+    ):
+        status = await sink.state(LinkState.DENIED)
+        assert f"host key is not known: ssh-ed25519 {server.host_key.get_fingerprint()}" in status.says
+        assert f"ssh -o UserKnownHostsFile={here.known_hosts}" in status.hint
+        assert server.attempts == 0
+        here.know(server)
+        link.retry()
+        await sink.state(LinkState.LIVE)
+
+
+@pytest.mark.parametrize("kind", ["ssh-ed25519", "ecdsa-sha2-nistp256"])
+async def test_a_changed_host_key_is_an_alarm_of_its_own(here: Place, sink: FakeSink, kind: str) -> None:
+    other = asyncssh.generate_private_key(kind)
+    async with here.sshd() as server:
+        here.known_hosts.write_text(server.known_as(key=other))
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            status = await sink.state(LinkState.KEY_CHANGED)
+            assert "the host key has CHANGED" in status.says
+            assert server.host_key.get_fingerprint() in status.says
+            assert f"ssh-keygen -R '[127.0.0.1]:{server.port}'" in status.hint
+            await asyncio.sleep(0.05)
+            assert server.attempts == 0
+            assert sink.states()[-1] is LinkState.KEY_CHANGED
+
+
+async def test_a_revoked_host_key_is_an_alarm(here: Place, sink: FakeSink) -> None:
+    async with here.sshd() as server:
+        here.known_hosts.write_text(server.known_as() + server.known_as("@revoked"))
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            assert "is revoked" in (await sink.state(LinkState.KEY_CHANGED)).says
+
+
+async def test_a_host_certificate_counts_if_its_authority_is_known(here: Place, sink: FakeSink) -> None:
+    authority = asyncssh.generate_private_key("ssh-ed25519")
+    server = here.sshd()
+    server.certificate = authority.generate_host_certificate(server.host_key, "n01", principals=["127.0.0.1"])
+    async with FakeAgent(here.socket), server, linked(sink, here.target(here.hop(server, "n01"))) as (link,):
+        status = await sink.state(LinkState.DENIED)
+        assert (
+            f"authority of its host certificate is not known: ssh-ed25519 {authority.get_fingerprint()}" in status.says
+        )
+        here.known_hosts.write_text(server.known_as("@cert-authority", authority))
+        link.retry()
+        await sink.state(LinkState.LIVE)
+
+
+async def test_known_hosts_with_lines_nobody_can_read_still_counts(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket), here.sshd() as server:
+        here.known_hosts.write_text("nonsense\n@odd x y\n|1|bad|hash ssh-ed25519 AAAA\n# note\n\n" + server.known_as())
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            await sink.state(LinkState.LIVE)
+
+
+async def test_default_known_hosts_and_default_keys_serve_where_the_inventory_is_silent(
+    here: Place, sink: FakeSink
+) -> None:
+    ssh = here.folder / ".ssh"
+    ssh.mkdir()
+    here.user_key.write_private_key(ssh / "id_ed25519")
+    async with FakeAgent(here.socket), here.sshd() as server:
+        (ssh / "known_hosts").write_text(server.known_as())
+        async with linked(sink, SshTarget(Hop("127.0.0.1", server.port, "oncall", name="n01"), (), str(here.socket))):
+            await sink.state(LinkState.LIVE)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "id2 does not exist"),
+        (b"hello", "id2 is no private key"),
+        ("encrypted", "id2 has a passphrase, and there is no SSH agent"),
+    ],
+)
+async def test_an_identity_that_cannot_be_used_says_why(
+    here: Place, sink: FakeSink, content: bytes | str | None, says: str
+) -> None:
+    path = here.folder / "id2"
+    if content == "encrypted":
+        here.user_key.write_private_key(path, passphrase="secret", cipher_name="aes256-cbc", format_name="pkcs8-pem")
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    async with here.sshd() as server, linked(sink, here.target(here.hop(server, "n01", identity=str(path)))):
+        status = await sink.state(LinkState.DENIED)
+        assert says in status.says
+        assert server.attempts == 0
+
+
+async def test_a_key_with_a_passphrase_serves_through_the_ssh_agent(
+    here: Place, sink: FakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = here.folder / "id2"
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(path, passphrase="secret", format_name="pkcs8-pem")
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(here.folder / "none.sock"))
+    async with here.sshd() as server:
+        target = here.target(here.hop(server, "n01", identity=str(path)))
+        async with linked(sink, target) as (link,):
+            assert "id2.pub cannot be read" in (await sink.state(LinkState.DENIED)).says
+            key.write_public_key(f"{path}.pub")
+            here.know(server)
+            link.retry()
+            await sink.until(lambda: "is not let in" in sink.statuses[0][-1].says)
+
+
+async def test_a_known_hosts_file_that_is_not_there_says_so(here: Place, sink: FakeSink) -> None:
+    here.known_hosts.unlink()
+    async with here.sshd() as server, linked(sink, here.target(here.hop(server, "n01"))):
+        assert "known_hosts cannot be read: No such file" in (await sink.state(LinkState.DENIED)).says
+
+
+async def test_nothing_listening_and_what_is_no_sshd_are_unreachable(here: Place, sink: FakeSink) -> None:
+    async def chat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = here.sshd()
+    async with server:
+        here.know(server)
+    other = await asyncio.start_server(chat, "127.0.0.1", 0)
+    port = other.sockets[0].getsockname()[1]
+    odd = Hop("127.0.0.1", port, "oncall", str(here.identity), str(here.known_hosts), "n02")
+    async with linked(sink, here.target(here.hop(server, "n01")), here.target(odd)):
+        assert "refuses the connection: no sshd listens there" in (await sink.state(LinkState.UNREACHABLE, 0)).says
+        assert "n02" in (await sink.state(LinkState.UNREACHABLE, 1)).says
+    other.close()
+
+
+async def test_a_cut_connection_is_unreachable_and_comes_back_by_itself(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket), here.sshd() as server:
+        here.know(server)
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            await sink.state(LinkState.LIVE)
+            await server.cut()
+            await sink.until(lambda: LinkState.UNREACHABLE in sink.states())
+            await sink.state(LinkState.LIVE)
+        assert server.logins == 2
+
+
+async def test_one_bastion_login_serves_every_host_behind_it(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket), here.sshd("bast") as bastion, here.sshd() as server:
+        here.know(bastion, server)
+        jump = here.hop(bastion, "bast")
+        targets = [here.target(here.hop(server, f"n{number:02}"), jump) for number in range(12)]
+        async with linked(sink, *targets):
+            for number in range(12):
+                await sink.until(lambda number=number: len(sink.of(Sample, number)) > 0)
+        assert (bastion.logins, server.logins) == (1, 12)
+        assert server.most_at_once <= 4
+
+
+async def test_a_chain_of_bastions_is_gone_through_in_order(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket), here.sshd() as outer, here.sshd() as inner, here.sshd() as server:
+        here.know(outer, inner, server)
+        jumps = (here.hop(outer, "outer"), here.hop(inner, "inner"))
+        async with linked(sink, here.target(here.hop(server, "n01"), *jumps)):
+            await sink.state(LinkState.LIVE)
+        assert (outer.logins, inner.logins, server.logins) == (1, 1, 1)
+
+
+async def test_a_lost_bastion_is_one_alarm_and_all_come_back_with_one_login(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket), here.sshd("bast") as bastion, here.sshd() as server:
+        here.know(bastion, server)
+        jump = here.hop(bastion, "bast")
+        targets = [here.target(here.hop(server, f"n{number:02}"), jump) for number in range(5)]
+        async with linked(sink, *targets):
+            for number in range(5):
+                await sink.state(LinkState.LIVE, number)
+            await bastion.stop()
+            lost = [await sink.state(LinkState.BASTION_LOST, number) for number in range(5)]
+            assert {status.hop for status in lost} == {"bast"}
+            await sink.until(lambda: len({sink.statuses[number][-1].says for number in range(5)}) == 1)
+            assert sink.statuses[0][-1].says.startswith(f"bastion bast (oncall@127.0.0.1:{bastion.port}): ")
+            async with bastion:
+                for number in range(5):
+                    await sink.state(LinkState.LIVE, number)
+                assert bastion.logins == 2
+
+
+async def test_a_bastion_that_refuses_us_is_asked_once_for_all(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket), here.sshd("bast") as bastion, here.sshd() as server:
+        here.know(bastion, server)
+        bastion.user_keys = []
+        jump = here.hop(bastion, "bast")
+        targets = [here.target(here.hop(server, f"n{number:02}"), jump) for number in range(5)]
+        async with linked(sink, *targets) as links:
+            denied = [await sink.state(LinkState.DENIED, number) for number in range(5)]
+            assert {status.hop for status in denied} == {"bast"}
+            assert bastion.attempts == 1
+            bastion.user_keys = [here.user_key]
+            links[3].retry()
+            for number in range(5):
+                await sink.state(LinkState.LIVE, number)
+
+
+async def test_a_bastion_that_forbids_the_way_on_is_named(here: Place, sink: FakeSink) -> None:
+    async with here.sshd("bast") as bastion, here.sshd() as server:
+        here.know(bastion, server)
+        bastion.onward = False
+        async with linked(sink, here.target(here.hop(server, "n01"), here.hop(bastion, "bast"))):
+            status = await sink.state(LinkState.DENIED)
+            assert f"does not let oncall through to 127.0.0.1:{server.port}" in status.says
+            assert status.hop == "bast"
+
+
+async def test_a_wrong_host_key_behind_a_bastion_names_the_host_and_goes_the_same_way(
+    here: Place, sink: FakeSink
+) -> None:
+    async with here.sshd("bast") as bastion, here.sshd() as server:
+        here.know(bastion)
+        async with linked(sink, here.target(here.hop(server, "n01"), here.hop(bastion, "bast"))):
+            status = await sink.state(LinkState.DENIED)
+            assert status.hop == "n01"
+            assert f"-J oncall@127.0.0.1:{bastion.port} -p {server.port} oncall@127.0.0.1 true" in status.hint
+
+
+async def test_a_host_that_is_gone_behind_a_bastion_that_answers_is_down(here: Place, sink: FakeSink) -> None:
+    server = here.sshd()
+    async with server:
+        pass
+    async with here.sshd("bast") as bastion:
+        here.know(bastion)
+        async with linked(sink, here.target(here.hop(server, "n01"), here.hop(bastion, "bast"))):
+            status = await sink.state(LinkState.HOST_DOWN)
+            assert "; bast is fine" in status.says
+            assert sink.states()[1] is LinkState.UNREACHABLE
+
+
+def test_asyncssh_is_not_loaded_before_an_ssh_link_runs() -> None:
+    code = (
+        "import sys; from cockpit.link import links_for; from cockpit.inventory import from_hosts; "
+        "from cockpit.clock import SystemClock; links_for(from_hosts(['n01']), None, SystemClock()); "
+        "sys.exit('asyncssh' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
