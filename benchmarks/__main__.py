@@ -1,0 +1,32 @@
+"""`python -m benchmarks [NAME]...` runs all benchmarks, or those named, one after the other; exit 1 if a budget was
+missed. Each prints one JSON object."""
+
+import subprocess
+import sys
+
+NAMES = (
+    "wire_cost",
+    "once_latency",
+    "agent_cost",
+    "event_latency",
+    "startup",
+    "key_latency",
+    "fleet_cost",
+    "terminal_bytes",
+)
+
+
+def main(names: list[str]) -> int:
+    """Runs them; the number of those that failed, at most 1."""
+    unknown = sorted(set(names) - set(NAMES))
+    if unknown:
+        print(f"No benchmark {unknown[0]!r}; there are: {', '.join(NAMES)}.", file=sys.stderr)
+        return 2
+    failed = 0
+    for name in names or NAMES:
+        failed += subprocess.run([sys.executable, "-m", f"benchmarks.{name}"]).returncode != 0
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,109 @@
+"""The cockpit's cost of 1,000 hosts / 8,000 GPUs at 1 Hz: links + decode + fleet state, over unix sockets and over
+simulated SSH. One process is the cockpit's runtime without a screen; another plays all agents.
+
+    python -m benchmarks.fleet_cost [--hosts 1000]
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.fleet import command, pretended
+from benchmarks.harness import Report, quantile
+
+STEADY_S = 10.0
+
+
+async def _cockpit(fleet: Path, hosts: int) -> dict[str, float]:
+    from cockpit import inventory
+    from cockpit.clock import SystemClock
+    from cockpit.runtime import Runtime
+
+    runtime = Runtime(inventory.load(fleet), SystemClock())
+    lags: list[float] = []
+
+    async def lag() -> None:
+        while True:
+            due = time.perf_counter() + 0.01
+            await asyncio.sleep(0.01)
+            lags.append(time.perf_counter() - due)
+
+    cpu = time.process_time()
+    started = time.perf_counter()
+    runner = asyncio.ensure_future(runtime.run())
+    meter = asyncio.ensure_future(lag())
+    silent = await runtime.synced(60)
+    result = {
+        "connect_wall_s": time.perf_counter() - started,
+        "connect_cpu_s": time.process_time() - cpu,
+        "connect_lag_p99_ms": quantile(lags, 0.99) * 1e3,
+        "silent": len(silent),
+    }
+    gc.collect()
+    gc.freeze()
+    await asyncio.sleep(2)
+    lags.clear()
+    version, cpu, started = runtime.version, time.process_time(), time.perf_counter()
+    await asyncio.sleep(STEADY_S)
+    result["core"] = (time.process_time() - cpu) / (time.perf_counter() - started)
+    result["frames_a_host_s"] = (runtime.version - version) / STEADY_S / hosts
+    result["lag_p99_ms"] = quantile(lags, 0.99) * 1e3
+    result["pss_mib"] = psutil.Process().memory_full_info().pss / 2**20
+    meter.cancel()
+    runner.cancel()
+    await asyncio.gather(runner, meter, return_exceptions=True)
+    return result
+
+
+def _measure(hosts: int, *, ssh: bool) -> dict[str, float]:
+    with pretended(hosts, ssh=ssh) as (fleet, _):
+        child = [sys.executable, "-m", "benchmarks.fleet_cost", "--hosts", str(hosts), "--child", str(fleet)]
+        return dict(json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout))
+
+
+def status_s(ssh: bool) -> float:
+    """Wall seconds of a cold `gpu-cockpit status` over 100 hosts."""
+    with pretended(100, ssh=ssh) as (fleet, _):
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            subprocess.run([command("gpu-cockpit"), "--fleet", str(fleet), "status"], capture_output=True)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+
+def main() -> int:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hosts", type=int, default=1000)
+    parser.add_argument("--child", type=Path)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps(asyncio.run(_cockpit(args.child, args.hosts))))
+        return 0
+    report = Report("fleet_cost")
+    for ssh in (False, True):
+        way = "ssh" if ssh else "unix"
+        values = _measure(args.hosts, ssh=ssh)
+        for name in ("connect_wall_s", "frames_a_host_s", "lag_p99_ms"):
+            report.note(f"{way}_{name}", values[name])
+        report.at_most(f"{way}_silent", values["silent"], 0)
+        report.at_most(f"{way}_core", values["core"], 0.12)
+        report.at_most(f"{way}_pss_mib", values["pss_mib"], 250)
+        report.at_most(f"{way}_connect_cpu_s", values["connect_cpu_s"], 5)
+        report.at_most(f"{way}_connect_lag_p99_ms", values["connect_lag_p99_ms"], 25, latency=True)
+        report.at_most(f"{way}_status_100_hosts_s", status_s(ssh), 1.5, latency=True)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(main())
