@@ -4,12 +4,13 @@ Imported by both processes, so it imports nothing but msgpack and struct. A read
 limit is a `ChannelError`, and the worker that sent it is given up.
 
 Requests (worker's descriptor 0):
+    [SIGNALS, names]                     once, first: the signals of each cadence class, in column order
     [READ, seq, cadences, indexes]       read these cadence classes of these GPUs, in this order
     [DROP]                               leave out what is still to be read of the current request; stop watching
-Replies (descriptor 3, one per GPU, so that a GPU that hangs withholds nobody else's):
-    [OPENED, index, identity]            a handle was opened; `identity` is a map of strings and numbers
-    [VALUES, seq, index, at, latency, [[cadence, values, {position: quality}], ...], pids or nil, fault or nil]
-    [LOST, seq, index, at, code, text]   the driver says that this GPU is gone
+Replies (descriptor 3, one per GPU and class, so that a GPU that hangs withholds nobody else's):
+    [OPENED, index, at, identity]        a handle was opened; `identity` is a map of strings and numbers
+    [VALUES, index, at, latency, cadence, values, {position: quality}, pids or nil, whether it is the GPU's last]
+    [LOST, index, at, code, text]        the driver says that this GPU is gone
 Bell (descriptor 4, few and small, so that the agent wakes once per request):
     [HELLO, driver, nvml, count]         NVML is initialised
     [FAILED, code, text]                 NVML cannot be used; the worker ends
@@ -24,6 +25,7 @@ import msgpack
 
 READ, DROP = 1, 2
 OPENED, VALUES, LOST, HELLO, FAILED, DONE, EVENT = 3, 4, 5, 6, 7, 8, 9
+SIGNALS = 10
 
 REQUEST_FD, REPLY_FD, BELL_FD = 0, 3, 4
 FRAME_BYTES = 1024 * 1024

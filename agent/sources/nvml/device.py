@@ -13,6 +13,7 @@ from agent.sources.nvml.readers import Call, Field, Number, Way
 RETRY_S = 3600.0  # a driver update in place is a new driver version; this only catches what else may change
 
 Column = tuple[list[Number | None], dict[int, int]]
+Pids = dict[int, int | None]
 
 
 class GpuLost(Exception):
@@ -209,7 +210,6 @@ class Device:
         self._mig = -1
         self._answers = self._recall()
         self._plans: dict[int, Plan] = {}
-        self.pids: dict[int, int | None] | None = None
 
     def _identify(self) -> dict[str, str | int]:
         """All that names this GPU. What cannot be read is left out."""
@@ -247,32 +247,30 @@ class Device:
         """What this GPU is known to answer in this driver and MIG mode."""
         return self._memory.setdefault((self.identity["uuid"], self._driver, self._mig), Answers())
 
-    def read(self, cadences: Sequence[int], now: float) -> list[tuple[int, list[Number | None], dict[int, int]]]:
-        """(cadence, values, quality by position) of each class asked for; sets `pids` if the process table was read."""
+    def read(self, cadence: int, now: float) -> tuple[list[Number | None], dict[int, int], Pids | None]:
+        """Values and qualities by position; the process table if this class has it."""
         if self._answers.refresh(now):
             self._plans.clear()
-        self.pids = None
-        columns = []
-        for cadence in cadences:
-            plan = self._plans.get(cadence)
-            if plan is None:
-                plan = Plan(self._nvml, self.handle, self._names[cadence], self._answers, self._has_ecc)
-                self._plans[cadence] = plan
-            values, bad = plan.read()
-            if readers.PROCESSES in plan.names:
-                self._count_processes(plan.names.index(readers.PROCESSES), values, bad)
-            columns.append((cadence, values, bad))
-            self._follow_mig(plan.names, values)
-        return columns
+        plan = self._plans.get(cadence)
+        if plan is None:
+            plan = Plan(self._nvml, self.handle, self._names[cadence], self._answers, self._has_ecc)
+            self._plans[cadence] = plan
+        values, bad = plan.read()
+        pids = None
+        if readers.PROCESSES in plan.names:
+            pids = self._count_processes(plan.names.index(readers.PROCESSES), values, bad)
+        self._follow_mig(plan.names, values)
+        return values, bad, pids
 
-    def _count_processes(self, position: int, values: list[Number | None], bad: dict[int, int]) -> None:
+    def _count_processes(self, position: int, values: list[Number | None], bad: dict[int, int]) -> Pids | None:
         """The process table, and its length as a signal."""
         try:
-            self.pids = readers.process_table(self._nvml, self.handle)
+            table = readers.process_table(self._nvml, self.handle)
         except self._nvml.NVMLError as error:
             bad[position] = codes.quality_of(judge(error))
-        else:
-            values[position] = len(self.pids)
+            return None
+        values[position] = len(table)
+        return table
 
     def _follow_mig(self, names: Sequence[str], values: list[Number | None]) -> None:
         """MIG on or off changes what a GPU can say: recall what is known of that mode."""

@@ -1,6 +1,7 @@
 """One reading of all GPUs without an event loop: `gpu-cockpit-agent once` pays for no import that it does not use.
 
 The same worker, deadlines and records as the daemon's, so a driver that hangs costs an answer in seconds here too.
+The worker takes as long to start as the caller to import, so `process.spawn` comes first of all and is handed in here.
 """
 
 import select
@@ -9,6 +10,7 @@ from pathlib import Path
 from agent.clock import Clock, SystemClock
 from agent.sources.base import Reading
 from agent.sources.nvml import pci, reasons, roster
+from agent.sources.nvml.pool import WorkerHandle
 from agent.sources.nvml.reader import NvmlReader, Spawn, spawn_worker
 from agent.sources.nvml.roster import CADENCES
 from agent.wire.specs import Cadence
@@ -28,8 +30,10 @@ class OnceNvml:
         expected: int | None = None,
         pci_devices: Path = pci.SYS_BUS_PCI,
         clock: Clock | None = None,
-        spawn: Spawn = spawn_worker,
+        early: WorkerHandle | None = None,
     ) -> None:
+        first = [early] if early is not None else []
+        spawn: Spawn = lambda: first.pop() if first else spawn_worker()  # noqa: E731
         self._clock = clock or SystemClock()
         gpus = roster.Roster(self._clock, {})
         self._reader = NvmlReader(self._clock, host_id, gpus, expected=expected, pci_devices=pci_devices, spawn=spawn)
@@ -76,14 +80,15 @@ class OnceNvml:
 
     def _settle_silence(self) -> None:
         """At the end of patience, what has not answered has timed out."""
-        gpus, pool = self._reader.roster, self._reader.pool
-        complete = self._complete()
-        if not complete and not gpus.swept_once and gpus.failure is None:
+        gpus = self._reader.roster
+        self.answered = self._complete()
+        if self.answered:
+            return
+        if gpus.count is None:
             gpus.silent()
-        if not complete:
-            for index in pool.suspects:
+        for index in range(gpus.count or 0):
+            if not gpus.has_answered(index):
                 gpus.timed_out(index)
-        self.answered = complete
 
     def _end(self) -> None:
         """No worker outlives the answer, as far as the kernel lets it end."""
@@ -98,9 +103,15 @@ class OnceNvml:
         pool.abandon()
 
 
-def begin(host_id: str, *, expected: int | None = None, pci_devices: Path = pci.SYS_BUS_PCI) -> OnceNvml:
-    """Start reading; call this first, then do everything else, then `finish`."""
-    return OnceNvml(host_id, expected=expected, pci_devices=pci_devices)
+def begin(
+    host_id: str,
+    *,
+    expected: int | None = None,
+    pci_devices: Path = pci.SYS_BUS_PCI,
+    early: WorkerHandle | None = None,
+) -> OnceNvml:
+    """Start reading; then do everything else, then `finish`. `early` is a worker that `process.spawn` has started."""
+    return OnceNvml(host_id, expected=expected, pci_devices=pci_devices, early=early)
 
 
 def sample_once(deadline_s: float = DEADLINE_S, host_id: str = "") -> Reading:

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 from agent.sources.nvml import channel, codes
 from agent.sources.nvml.channel import ChannelError, Message
-from agent.sources.nvml.process import WorkerHandle
 
 STALL_S = 1.0
 DEADLINE_S = 2.0
@@ -27,6 +26,31 @@ RETURN_AFTER = 10  # reads below STALL_S
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _REAP_EVERY_S = 0.01
 _REAP_RARELY_S = 1.0
+
+
+class WorkerHandle(Protocol):
+    """What the pool needs of a worker."""
+
+    pid: int
+    bell: int
+
+    def send(self, message: Message) -> None:
+        """Ask; a worker that is gone is noticed when it is read."""
+
+    def replies(self) -> list[Message]:
+        """What it has replied since the last time. Raises ChannelError."""
+
+    def rings(self) -> tuple[list[Message], bool]:
+        """What it has rung since the last time, and whether it has ended. Raises ChannelError."""
+
+    def finish(self) -> None:
+        """Ask it to end: no more requests."""
+
+    def kill(self) -> None:
+        """End it by force."""
+
+    def gone(self) -> bool:
+        """Whether the kernel has given it back; frees what it held."""
 
 
 class Sink(Protocol):
@@ -47,8 +71,8 @@ class Sink(Protocol):
     def opened(self, index: int, identity: dict[str, Any]) -> None:
         """A GPU was identified."""
 
-    def values(self, index: int, at: float, latency: float, columns: list[Any], pids: list[Any] | None) -> None:
-        """A GPU answered."""
+    def values(self, index: int, answer: "Answer") -> None:
+        """A GPU answered for one cadence class. Raises ValueError if it cannot be an answer."""
 
     def lost(self, index: int, code: int, text: str) -> None:
         """The driver says that a GPU is gone."""
@@ -61,6 +85,18 @@ class Sink(Protocol):
 
     def event(self, index: int, kind: int, data: int, instance: tuple[int, int]) -> None:
         """NVML pushed an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One GPU's values of one cadence class; `at` in real time, `bad` the quality of each position that is not ok."""
+
+    at: float
+    latency: float
+    cadence: int
+    values: list[float | int | None]
+    bad: dict[int, int]
+    pids: list[tuple[int, int | None]] | None = None
 
 
 class Phase(Enum):
@@ -230,30 +266,36 @@ class Pool:
 
     def _take_reply(self, lane: Lane, message: Message) -> None:
         """A reply to the request at hand. Raises ValueError for what no worker says."""
-        kind = message[0]
-        if kind == channel.OPENED:
-            _, index, identity = message
-            self._sink.opened(int(index), dict(identity))
-            return
-        if kind not in (channel.VALUES, channel.LOST):
+        kind, index, at, *rest = message
+        lane.progress = max(lane.progress, at)
+        if kind == channel.VALUES:
+            latency, cadence, values, bad, pids, last = rest
+            self._sink.values(index, Answer(at, latency, cadence, values, bad, pids))
+            if last:
+                self._read_whole(lane, index)
+                self._improve(index, latency)
+        elif kind == channel.LOST:
+            code, text = rest
+            self._read_whole(lane, index)
+            self._suspects.pop(index, None)
+            self._sink.lost(index, code, text)
+        elif kind == channel.OPENED:
+            self._sink.opened(index, rest[0])
+        else:
             raise ValueError(f"reply of kind {kind}")
-        index, at = int(message[2]), float(message[3])
+
+    @staticmethod
+    def _read_whole(lane: Lane, index: int) -> None:
+        """Nothing more is to come of this GPU, nor of those before it."""
         if index in lane.pending:
             while lane.pending.popleft() != index:
                 pass
-        lane.progress = max(lane.progress, at)
-        if kind == channel.LOST:
-            self._sink.lost(index, int(message[4]), str(message[5]))
-            self._suspects.pop(index, None)
-            return
-        latency = float(message[4])
-        self._sink.values(index, at, latency, message[5], message[6])
-        if index in self._suspects:
-            self._improve(index, latency)
 
     def _improve(self, index: int, latency: float) -> None:
-        """A suspect answered: after enough good reads it is none."""
-        suspect = self._suspects[index]
+        """A GPU answered: if it is a suspect, after enough good reads it is none."""
+        suspect = self._suspects.get(index)
+        if suspect is None:
+            return
         suspect.failures = 0
         suspect.good = suspect.good + 1 if latency < STALL_S else 0
         if suspect.good >= RETURN_AFTER:

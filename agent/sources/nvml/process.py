@@ -1,46 +1,23 @@
 """One worker process as the agent holds it: spawn, ask, drain, let go, kill, reap. Never waits.
 
 A worker that is killed may stay in D state inside the driver; it then counts as alive until the kernel gives it back.
+Imports little: `once` starts its worker before it imports anything else.
 """
 
 import fcntl
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Protocol
 
 from agent.sources.nvml import channel
-from agent.sources.nvml.channel import ChannelError, Frames, Message
+from agent.sources.nvml.channel import Frames, Message
 
-_BOOT = "import sys;sys.path[:]=sys.argv.pop(3).split(chr(10));from agent.sources.nvml.worker import main;main()"
+_BOOT = (
+    "import gc,sys;gc.disable();sys.path[:]=sys.argv.pop(2).split(chr(10));"
+    "from agent.sources.nvml.worker import main;main()"
+)
 _PIPE_BYTES = 256 * 1024  # replies of eight GPUs with thousands of processes fit without the agent reading
 _ABOVE_STANDARD = 10
-
-
-class WorkerHandle(Protocol):
-    """What the pool needs of a worker."""
-
-    pid: int
-    bell: int
-
-    def send(self, message: Message) -> None:
-        """Ask; a worker that is gone is noticed when it is read."""
-
-    def replies(self) -> list[Message]:
-        """What it has replied since the last time. Raises ChannelError."""
-
-    def rings(self) -> tuple[list[Message], bool]:
-        """What it has rung since the last time, and whether it has ended. Raises ChannelError."""
-
-    def finish(self) -> None:
-        """Ask it to end: no more requests."""
-
-    def kill(self) -> None:
-        """End it by force."""
-
-    def gone(self) -> bool:
-        """Whether the kernel has given it back; frees what it held."""
 
 
 class WorkerProcess:
@@ -107,8 +84,8 @@ class WorkerProcess:
         os.close(self.bell)
 
 
-def spawn(names: Sequence[Sequence[str]]) -> WorkerProcess:
-    """Start a worker that reads these signals, one sequence per cadence class. Raises OSError.
+def spawn() -> WorkerProcess:
+    """Start a worker, which initialises NVML at once; tell it the SIGNALS before the first READ. Raises OSError.
 
     It gets the three pipes and nothing else of ours, a process group of its own (Ctrl-C is the agent's to handle), and
     our import path without running site: that is a third of the start.
@@ -124,7 +101,7 @@ def spawn(names: Sequence[Sequence[str]]) -> WorkerProcess:
             (os.POSIX_SPAWN_DUP2, give_replies, channel.REPLY_FD),
             (os.POSIX_SPAWN_DUP2, give_bell, channel.BELL_FD),
         ]
-        argv = [sys.executable, "-I", "-S", "-c", _BOOT, str(os.getpid()), _wire_names(names), _import_path()]
+        argv = [sys.executable, "-I", "-S", "-c", _BOOT, str(os.getpid()), _import_path()]
         pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions, setpgroup=0)
     except OSError:
         for end in ends:
@@ -154,12 +131,5 @@ def _enlarge(fd: int) -> None:
         pass
 
 
-def _wire_names(names: Sequence[Sequence[str]]) -> str:
-    return ";".join(",".join(part) for part in names)
-
-
 def _import_path() -> str:
     return "\n".join(entry for entry in sys.path if entry)
-
-
-__all__ = ["ChannelError", "WorkerHandle", "WorkerProcess", "spawn"]

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from agent.clock import Clock
 from agent.sources.base import Batch, Reading, Reason
-from agent.sources.nvml import process, reasons
+from agent.sources.nvml import channel, process, reasons
 from agent.sources.nvml.pci import PciBus
-from agent.sources.nvml.pool import MAX_WORKERS, Pool
-from agent.sources.nvml.process import WorkerHandle
+from agent.sources.nvml.pool import MAX_WORKERS, Pool, WorkerHandle
 from agent.sources.nvml.roster import CADENCES, NAMES, Roster
 from agent.wire.specs import Cadence, Quality, Scope
 
@@ -16,8 +15,14 @@ Spawn = Callable[[], WorkerHandle]
 
 
 def spawn_worker() -> WorkerHandle:
-    """A worker that reads every signal of `signals.py`."""
-    return process.spawn(NAMES)
+    """A new worker. Raises OSError."""
+    return process.spawn()
+
+
+def _told(worker: WorkerHandle) -> WorkerHandle:
+    """A worker that knows which signals there are."""
+    worker.send([channel.SIGNALS, NAMES])
+    return worker
 
 
 class NvmlReader:
@@ -38,7 +43,7 @@ class NvmlReader:
         self._expected = expected
         self._pci = PciBus(pci_devices)
         self.roster = roster
-        self.pool = Pool(spawn, roster)
+        self.pool = Pool(lambda: _told(spawn()), roster)
         self._is_let_go = False
         self._said: tuple[Reason, ...] | None = None
 
@@ -81,7 +86,9 @@ class NvmlReader:
             return (reasons.of_stuck(stuck),)
         if self.roster.failure is not None:
             return (reasons.of_failure(*self.roster.failure),)
-        return (reasons.SILENT,) if self.roster.is_silent else ()
+        if self.roster.is_silent:
+            return (reasons.SILENT,)
+        return (reasons.NO_GPUS,) if self.roster.count == 0 else ()
 
     def _roll_call(self) -> Batch:
         """The three numbers that say whether every GPU is accounted for."""

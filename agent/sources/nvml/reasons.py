@@ -21,6 +21,12 @@ SILENT = Reason(
     "The NVIDIA driver does not answer: NVML has been initialising for more than 2 s",
     "look for NVRM lines and blocked tasks in the kernel log; a driver that stays silent needs a reboot",
 )
+NO_GPUS = Reason(
+    WHAT,
+    "no_gpus",
+    "The NVIDIA driver is loaded but reports no GPU",
+    "see `dmesg` for NVRM lines; GPUs that are passed through or held by another driver are not reported",
+)
 
 _SENTENCES: dict[int, tuple[str, str, str]] = {
     codes.DRIVER_NOT_LOADED: (

@@ -11,6 +11,7 @@ from typing import Any
 from agent.clock import Clock, Instant
 from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Value
 from agent.sources.nvml import codes
+from agent.sources.nvml.pool import Answer
 from agent.sources.nvml.signals import GPU_SIGNALS
 from agent.wire.specs import Cadence, Quality, Scope
 
@@ -104,6 +105,7 @@ class Roster:
         self._fresh: set[Cadence] = set(CADENCES)
         self._facts_changed = True
         self._events: list[RawEvent] = []
+        self._pid_table: dict[int, dict[str, int | None]] | None = {}
 
     def _remember(self, uuid: str, facts: Mapping[str, Any]) -> None:
         """A GPU of earlier days."""
@@ -166,22 +168,23 @@ class Roster:
             gpu.identity = {**gpu.identity, **identity}
         self._facts_changed = True
 
-    def values(self, index: int, at: float, latency: float, columns: list[Any], pids: list[Any] | None) -> None:
+    def values(self, index: int, answer: Answer) -> None:
         gpu = self._at(index)
         if gpu is None:
-            return
-        for cadence, values, bad in columns:
-            self._fresh.add(CADENCES[cadence])
-            gpu.read_at[cadence] = at
-            gpu.bad[cadence] = bad
-            old = gpu.values[cadence]
-            if len(values) != len(old):
-                raise ValueError("columns of another version")
-            gpu.values[cadence] = [old[i] if i in bad else value for i, value in enumerate(values)] if bad else values
-            if cadence == Cadence.FAST:
-                gpu.values[cadence][_LATENCY_AT] = latency
-        if pids is not None:
-            gpu.pids = {int(pid): None if memory is None else int(memory) for pid, memory in pids}
+            raise ValueError("values of a GPU that was never opened")
+        cadence, values, bad = answer.cadence, answer.values, answer.bad
+        old = gpu.values[cadence]
+        if len(values) != len(old):
+            raise ValueError("columns of another version")
+        gpu.values[cadence] = [old[i] if i in bad else value for i, value in enumerate(values)] if bad else values
+        gpu.bad[cadence] = bad
+        gpu.read_at[cadence] = answer.at
+        if cadence == Cadence.FAST:
+            gpu.values[cadence][_LATENCY_AT] = answer.latency
+        if answer.pids is not None:
+            gpu.pids = dict(answer.pids)
+            self._pid_table = None
+        self._fresh.add(CADENCES[cadence])
         gpu.last_seen = self._clock.wall()
         self._turn(gpu, "present", None)
 
@@ -265,6 +268,11 @@ class Roster:
         """GPUs ever identified."""
         return sum(not uuid.startswith(UNIDENTIFIED) for uuid in self.gpus)
 
+    def has_answered(self, index: int) -> bool:
+        """Whether the driver has said anything of the GPU at this index."""
+        gpu = self._at(index)
+        return gpu is not None and gpu.state in ("present", "lost")
+
     def in_order(self) -> list[Gpu]:
         """By index; those without one last."""
         return sorted(self.gpus.values(), key=lambda gpu: (gpu.index < 0, gpu.index, gpu.uuid))
@@ -312,11 +320,12 @@ class Roster:
 
     def gpu_pids(self) -> dict[int, dict[str, int | None]]:
         """pid -> {GPU's UUID: device memory}. Of a GPU that does not answer, the last that was known."""
-        table: dict[int, dict[str, int | None]] = {}
-        for gpu in self.gpus.values():
-            for pid, memory in gpu.pids.items():
-                table.setdefault(pid, {})[gpu.uuid] = memory
-        return table
+        if self._pid_table is None:
+            self._pid_table = {}
+            for gpu in self.gpus.values():
+                for pid, memory in gpu.pids.items():
+                    self._pid_table.setdefault(pid, {})[gpu.uuid] = memory
+        return self._pid_table
 
 
 def label(gpu: Gpu) -> str:

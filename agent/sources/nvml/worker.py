@@ -6,6 +6,7 @@ its start are part of the agent's budget.
 """
 
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -26,9 +27,9 @@ _UNKNOWN = 999
 class Worker:
     """One NVML session: answers requests in order, tells events from a second thread."""
 
-    def __init__(self, nvml: ModuleType, names: list[list[str]]) -> None:
+    def __init__(self, nvml: ModuleType) -> None:
         self._nvml = nvml
-        self._names = names
+        self._names: list[list[str]] = []
         self._driver = ""
         self._devices: dict[int, Device] = {}
         self._answers: dict[object, Answers] = {}
@@ -57,36 +58,40 @@ class Worker:
                 if message[0] == channel.READ:
                     _, seq, cadences, indexes = message
                     self._answer(seq, cadences, indexes)
+                elif message[0] == channel.SIGNALS:
+                    self._names = message[1]
                 elif message[0] == channel.DROP:
                     self._watcher.stop()
 
     def _answer(self, seq: int, cadences: list[int], indexes: list[int]) -> None:
         """One request: a reply per GPU as soon as it is read, then the bell."""
         for index in indexes:
-            self._reply(self._read(seq, cadences, index))
+            self._read(cadences, index)
             if self._input.poll(0):
                 break  # a newer word, or the end of requests, outranks what is left
         self._watcher.start()
         self._ring([channel.DONE, seq, self._count() if any(cadences) else None])
 
-    def _read(self, seq: int, cadences: list[int], index: int) -> Message:
-        """Everything asked of one GPU."""
-        started = time.monotonic()
+    def _read(self, cadences: list[int], index: int) -> None:
+        """Everything asked of one GPU, each class replied as soon as it is read: that is the progress that counts."""
         try:
             device = self._devices.get(index) or self._open(index)
-            columns = device.read(cadences, started)
+            for cadence in cadences:
+                started = time.monotonic()
+                values, bad, table = device.read(cadence, started)
+                pids = None if table is None else list(table.items())
+                at = time.monotonic()
+                last = cadence == cadences[-1]
+                self._reply([channel.VALUES, index, at, at - started, cadence, values, bad, pids, last])
         except GpuLost as lost:
             self._devices.pop(index, None)
             self._watcher.forget(index)
-            return [channel.LOST, seq, index, time.monotonic(), lost.code, str(lost)]
-        ended = time.monotonic()
-        pids = None if device.pids is None else list(device.pids.items())
-        return [channel.VALUES, seq, index, ended, ended - started, columns, pids]
+            self._reply([channel.LOST, index, time.monotonic(), lost.code, str(lost)])
 
     def _open(self, index: int) -> Device:
         """A handle, announced with the identity that the agent keeps for the day it can no longer be read."""
         device = Device(self._nvml, index, self._names, self._driver, self._answers)
-        self._reply([channel.OPENED, index, device.identity])
+        self._reply([channel.OPENED, index, time.monotonic(), device.identity])
         self._devices[index] = device
         self._watcher.watch(index, device.handle)
         return device
@@ -137,22 +142,34 @@ def _die_with(parent: int) -> None:
 
 
 def _binding() -> ModuleType | None:
-    """NVIDIA's own binding; None if it, or another package of that name, is not the right one."""
+    """NVIDIA's own binding; None if it, or another package of that name, is not the right one.
+
+    pynvml imports `ctypes.util` for a name that it never uses; that module brings subprocess and shutil, a fifth of the
+    worker's start, so an empty one stands in during the import.
+    """
+    stand_in = ModuleType("ctypes.util")
+    stand_in.find_library = None  # type: ignore[attr-defined]
+    sys.modules.setdefault("ctypes.util", stand_in)
     try:
         import pynvml
     except ImportError:
         return None
+    finally:
+        if sys.modules["ctypes.util"] is stand_in:
+            del sys.modules["ctypes.util"]
     return pynvml if hasattr(pynvml, "nvmlDeviceGetFieldValues") else None
 
 
-def run(names: list[list[str]]) -> None:
+def run() -> None:
     """A session from greeting to last word."""
     nvml = _binding()
     if nvml is None:
         text = "the Python package nvidia-ml-py is missing or too old"
         _write(channel.BELL_FD, channel.pack([channel.FAILED, codes.BINDING_MISSING, text]))
         return
-    worker = Worker(nvml, names)
+    gc.freeze()  # the binding's classes stay for good
+    gc.enable()
+    worker = Worker(nvml)
     try:
         worker.greet()
         worker.serve()
@@ -161,10 +178,10 @@ def run(names: list[list[str]]) -> None:
 
 
 def main() -> None:
-    """`worker PARENT_PID NAMES`: the signals of each cadence class, `,` between names, `;` between classes."""
+    """`worker PARENT_PID`, with garbage collection off: importing the binding makes nothing but what stays."""
     _die_with(int(sys.argv[1]))
     try:
-        run([part.split(",") for part in sys.argv[2].split(";")])
+        run()
     except (BrokenPipeError, KeyboardInterrupt):
         pass
     os._exit(0)  # without nvmlShutdown: it could hang, and the kernel closes the device files
