@@ -4,7 +4,6 @@ Everything handed in may be wrong (short columns, NaN, times that run backwards,
 not make sense becomes a quality, never an exception. Only `engine` writes here.
 """
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from agent.sources.base import ALL_SIGNALS, Batch
 from agent.wire.specs import Cadence, Event, Quality, Scope, gpu_subject
 
 NEVER = Instant(float("-inf"), float("-inf"))
+LARGEST = 1e18  # that the wire carries; no unit here comes near it
+MOST_WORDS = 10**9
 SAMPLES = 512  # of one counter
 SIGHTINGS = 64  # different codes remembered of one subject
 GPUS = 1024
@@ -120,7 +121,7 @@ class Row:
         """Remember a fault event; a flood of one code costs no more than its first line."""
         key = (event.kind, _code(event))
         more = event.data.get("suppressed", event.data.get("repeated"))
-        count = more if isinstance(more, int) and more > 0 else 1
+        count = min(more, MOST_WORDS) if isinstance(more, int) and more > 0 else 1
         known = self.sightings.get(key)
         if known is None:
             if len(self.sightings) < SIGHTINGS:
@@ -217,7 +218,7 @@ def _number(value: object) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST else None  # also leaves out NaN
 
 
 def _qualities(batch: Batch) -> dict[str, Quality]:

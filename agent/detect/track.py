@@ -9,7 +9,7 @@ from enum import StrEnum
 from hashlib import blake2s
 
 from agent.clock import Instant
-from agent.detect.rule import Rule, Verdict, Word
+from agent.detect.rule import Evidence, Rule, Verdict, Word
 from agent.wire import limits
 from agent.wire.shape import clean
 from agent.wire.specs import Finding, FindingState
@@ -118,7 +118,7 @@ class Track:
             updated=now.wall,
             runbook=verdict.runbook or self.rule.spec.runbook,
             count=verdict.count,
-            evidence=self._evidence(verdict, now),
+            evidence=self._evidence(verdict),
         )
         return Change.OPENED
 
@@ -132,7 +132,7 @@ class Track:
             state=FindingState.OPEN,
             runbook=verdict.runbook or self.rule.spec.runbook,
             count=max(before.count, verdict.count),
-            evidence=self._evidence(verdict, now),
+            evidence=self._evidence(verdict),
         )
         told = after.severity == before.severity and after.text == before.text and after.state is before.state
         recount = after.count > self._told_count and now.mono - self._told >= RECOUNT_S
@@ -148,17 +148,17 @@ class Track:
             return None
         if self._clear is None:
             self._clear = at
-        if not verdict.at_once and at - self._clear < self._clear_s(now):
+        quiet_s = max(self.rule.clear_s, FLAP_WINDOW_S) if self._flapping else self.rule.clear_s
+        if not verdict.at_once and at - self._clear < quiet_s:
             return self._seen_again(now)
         self.finding = replace(self.finding, state=FindingState.CLEARED, updated=now.wall)
         self._clear = None
         return Change.CLEARED
 
-    def _clear_s(self, now: Instant) -> float:
-        """How long it must be quiet: longer when it has been flapping."""
-        flaps = sum(now.mono - opened <= FLAP_WINDOW_S for opened in self._opened)
-        held = self._clear is not None and self._opened and self._opened[-1] + FLAP_WINDOW_S > now.mono
-        return max(self.rule.clear_s, FLAP_WINDOW_S) if flaps >= FLAPS and held else self.rule.clear_s
+    @property
+    def _flapping(self) -> bool:
+        """Whether it has opened so often of late that it stays until the window has been quiet."""
+        return len(self._opened) == FLAPS and self._opened[-1] - self._opened[0] <= FLAP_WINDOW_S
 
     def _unseen(self, now: Instant) -> Change | None:
         if self._known is None:
@@ -180,12 +180,11 @@ class Track:
         self.finding = replace(self.finding, state=FindingState.OPEN, updated=now.wall)
         return Change.UPDATED
 
-    def _evidence(self, verdict: Verdict, now: Instant) -> tuple[dict[str, object], ...]:
-        flaps = sum(now.mono - opened <= FLAP_WINDOW_S for opened in self._opened)
+    def _evidence(self, verdict: Verdict) -> tuple[Evidence, ...]:
         said = verdict.evidence[: EVIDENCE - 1]
-        if flaps < FLAPS:
+        if not self._flapping:
             return said
-        return (*said, {"what": "flapping", "value": flaps, "unit": "count", "window_s": FLAP_WINDOW_S})
+        return (*said, {"what": "flapping", "value": FLAPS, "unit": "count", "window_s": FLAP_WINDOW_S})
 
 
 def _text(verdict: Verdict) -> str:

@@ -1,8 +1,9 @@
 """Memory errors. Life-time counters are history: only their growth is news."""
 
+from agent.clock import Instant
 from agent.detect import proof
 from agent.detect.memory import FAULT_KINDS
-from agent.detect.rule import CLEAR, HOLD, UNKNOWN, Evidence, Verdict, Word, gpu_rule
+from agent.detect.rule import UNKNOWN, Evidence, Verdict, Word, gpu_rule
 from agent.detect.view import GpuView
 from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity
 
@@ -34,27 +35,25 @@ CONTAINED, UNCONTAINED = 94, 95
 def ecc_uncorrected(gpu: GpuView, found: Finding | None) -> Verdict:
     """Memory returned wrong data that could not be repaired."""
     errors, grown = gpu.number(proof.VOLATILE), gpu.step(AGGREGATE)
-    if errors is None and gpu.number(AGGREGATE) is None:
+    at = gpu.measured(AGGREGATE if errors is None else proof.VOLATILE)
+    if at is None or (errors is None and gpu.number(AGGREGATE) is None):
         return UNKNOWN
     if errors or grown > 0:
-        return _fired(gpu, errors or 0.0, grown)
-    if found is None:
-        return CLEAR
-    return Verdict(Word.CLEAR, at_once=bool(gpu.replaced_by)) if proof.cured(gpu, found) else HOLD
+        return _fired(gpu, errors or 0.0, grown, at)
+    cured = found is not None and proof.cured(gpu, found)
+    return Verdict(Word.CLEAR if cured else Word.HOLD, at=at.mono, at_once=bool(gpu.replaced_by))
 
 
-def _fired(gpu: GpuView, errors: float, grown: float) -> Verdict:
+def _fired(gpu: GpuView, errors: float, grown: float, at: Instant) -> Verdict:
     codes = {sighting.code: sighting for sighting in gpu.sightings()}
     contained = CONTAINED in codes and UNCONTAINED not in codes and gpu.number(proof.PENDING) == 1
-    what = proof.VOLATILE if errors else AGGREGATE
-    at = gpu.measured(what)
     evidence: list[Evidence] = [
         {
-            "what": what,
+            "what": proof.VOLATILE if errors else AGGREGATE,
             "value": errors or gpu.number(AGGREGATE),
             "unit": "count",
             "threshold": 0,
-            "at": at.wall if at else gpu.now.wall,
+            "at": at.wall,
             "boot": gpu.host.boot_id,
         }
     ]
@@ -69,4 +68,5 @@ def _fired(gpu: GpuView, errors: float, grown: float) -> Verdict:
         Severity.WARNING if contained else Severity.CRITICAL,
         (*evidence, *proof.counters(gpu)),
         runbook="drain-reset",
+        at=at.mono,
     )
