@@ -12,7 +12,7 @@ from agent.sim import physics
 from agent.sim.happen import happenings
 from agent.sim.machine import DRIVER, GPU_NAME, DriverEvent, Gpu, Machine, Presence
 from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Reading, Value
-from agent.sources.nvml import roster
+from agent.sources.nvml import gpu as board
 from agent.sources.nvml.signals import FAST_SIGNALS, HOST_SIGNALS, MEDIUM_SIGNALS, SIGNALS, SLOW_SIGNALS
 from agent.wire.specs import Cadence, Quality, Scope
 
@@ -101,8 +101,8 @@ class SimNvml:
             state = _STATE[why or Presence.PRESENT]
             was, self._states[gpu.index] = self._states[gpu.index], state
             if state != was and not (was == "unknown" and state == "present"):
-                row = roster.Gpu(gpu.uuid, {"index": gpu.index, "bus_id": gpu.bus_id}, state)
-                events.append(roster.turned(row, was, now))
+                row = board.Gpu(gpu.uuid, {"index": gpu.index, "bus_id": gpu.bus_id}, state)
+                events.append(board.turned(row, was, now))
         return tuple(events)
 
     def _gpu_batch(self, cadence: Cadence, now: Instant, silent: list[Presence | None]) -> Batch:
@@ -131,8 +131,8 @@ class SimNvml:
         return Batch(Scope.HOST, Cadence.MEDIUM, now, (self._machine.host_id,), columns)
 
     def _raw(self, event: DriverEvent) -> RawEvent:
-        row = roster.Gpu(event.uuid, {"index": event.index, "bus_id": event.bus_id})
-        return roster.pushed(row, _XID, event.code, _NO_INSTANCE, self._instant(event.at + _EVENT_DELAY_S))
+        row = board.Gpu(event.uuid, {"index": event.index, "bus_id": event.bus_id})
+        return board.pushed(row, _XID, event.code, _NO_INSTANCE, self._instant(event.at + _EVENT_DELAY_S))
 
     def _instant(self, at: float) -> Instant:
         now = self._clock.now()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from agent.clock import Clock, SystemClock
 from agent.sources.base import Reading
-from agent.sources.nvml import pci, reasons, roster
-from agent.sources.nvml.pool import WorkerHandle
+from agent.sources.nvml import gpu, pci, reasons
+from agent.sources.nvml.gpu import CADENCES
+from agent.sources.nvml.ports import WorkerHandle
 from agent.sources.nvml.reader import NvmlReader, Spawn, spawn_worker
-from agent.sources.nvml.roster import CADENCES
+from agent.sources.nvml.roster import Roster
 from agent.wire.specs import Cadence
 
 DEADLINE_S = 2.6
-_END_S = 0.1
 _ALL: frozenset[Cadence] = frozenset(CADENCES)
 
 
@@ -35,7 +35,7 @@ class OnceNvml:
         first = [early] if early is not None else []
         spawn: Spawn = lambda: first.pop() if first else spawn_worker()  # noqa: E731
         self._clock = clock or SystemClock()
-        gpus = roster.Roster(self._clock, {})
+        gpus = Roster(self._clock, {})
         self._reader = NvmlReader(self._clock, host_id, gpus, expected=expected, pci_devices=pci_devices, spawn=spawn)
         self._began = self._clock.real()
         self._reader.pool.request([int(cadence) for cadence in CADENCES], self._began)
@@ -52,10 +52,10 @@ class OnceNvml:
             self._wait(end)
             self._reader.pool.step(self._clock.real())
         self._settle_silence()
-        sick = [gpu for gpu in self._reader.roster.in_order() if gpu.state != "present"]
+        sick = [row for row in self._reader.roster.in_order() if row.state != "present"]
         reading = self._reader.reading(_ALL)
         said = self._reader.reasons() + tuple(
-            reasons.of_gpu(roster.label(gpu), gpu.state, roster.sentence(gpu)) for gpu in sick
+            reasons.of_gpu(gpu.label(row), row.state, gpu.sentence(row)) for row in sick
         )
         self.gpu_pids = self._reader.roster.gpu_pids()
         self._end()
@@ -91,16 +91,12 @@ class OnceNvml:
                 gpus.timed_out(index)
 
     def _end(self) -> None:
-        """No worker outlives the answer, as far as the kernel lets it end."""
+        """No worker outlives the answer, as far as the kernel lets it end; nobody waits for it."""
         pool = self._reader.pool
         now = self._clock.real()
         pool.close(now)
-        end = now + _END_S
-        while pool.workers and now < end:
-            select.poll().poll(2)
-            now = self._clock.real()
-            pool.step(now)
         pool.abandon()
+        pool.step(now)
 
 
 def begin(

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
 
 from agent.sources.nvml import channel, codes
 from agent.sources.nvml.channel import ChannelError, Message
+from agent.sources.nvml.ports import Answer, Sink, WorkerHandle
 
 STALL_S = 1.0
 DEADLINE_S = 2.0
@@ -26,77 +26,6 @@ RETURN_AFTER = 10  # reads below STALL_S
 BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _REAP_EVERY_S = 0.01
 _REAP_RARELY_S = 1.0
-
-
-class WorkerHandle(Protocol):
-    """What the pool needs of a worker."""
-
-    pid: int
-    bell: int
-
-    def send(self, message: Message) -> None:
-        """Ask; a worker that is gone is noticed when it is read."""
-
-    def replies(self) -> list[Message]:
-        """What it has replied since the last time. Raises ChannelError."""
-
-    def rings(self) -> tuple[list[Message], bool]:
-        """What it has rung since the last time, and whether it has ended. Raises ChannelError."""
-
-    def finish(self) -> None:
-        """Ask it to end: no more requests."""
-
-    def kill(self) -> None:
-        """End it by force."""
-
-    def gone(self) -> bool:
-        """Whether the kernel has given it back; frees what it held."""
-
-
-class Sink(Protocol):
-    """Who learns what the workers say. Called between waits, must not block."""
-
-    def asked(self, cadences: frozenset[int]) -> None:
-        """The healthy GPUs are being asked for these classes now."""
-
-    def hello(self, driver: str, library: str, count: int) -> None:
-        """NVML answers."""
-
-    def failed(self, code: int, text: str) -> None:
-        """NVML cannot be used; the next attempt follows by itself."""
-
-    def silent(self) -> None:
-        """NVML does not answer at all."""
-
-    def opened(self, index: int, identity: dict[str, Any]) -> None:
-        """A GPU was identified."""
-
-    def values(self, index: int, answer: "Answer") -> None:
-        """A GPU answered for one cadence class. Raises ValueError if it cannot be an answer."""
-
-    def lost(self, index: int, code: int, text: str) -> None:
-        """The driver says that a GPU is gone."""
-
-    def timed_out(self, index: int) -> None:
-        """A GPU did not answer before the deadline."""
-
-    def swept(self, count: int, suspects: frozenset[int]) -> None:
-        """Every GPU that the driver reports was asked, but for these suspects."""
-
-    def event(self, index: int, kind: int, data: int, instance: tuple[int, int]) -> None:
-        """NVML pushed an event."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One GPU's values of one cadence class; `at` in real time, `bad` the quality of each position that is not ok."""
-
-    at: float
-    latency: float
-    cadence: int
-    values: list[float | int | None]
-    bad: dict[int, int]
-    pids: list[tuple[int, int | None]] | None = None
 
 
 class Phase(Enum):

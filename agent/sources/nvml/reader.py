@@ -6,9 +6,11 @@ from pathlib import Path
 from agent.clock import Clock
 from agent.sources.base import Batch, Reading, Reason
 from agent.sources.nvml import channel, process, reasons
+from agent.sources.nvml.gpu import CADENCES, NAMES
 from agent.sources.nvml.pci import PciBus
-from agent.sources.nvml.pool import MAX_WORKERS, Pool, WorkerHandle
-from agent.sources.nvml.roster import CADENCES, NAMES, Roster
+from agent.sources.nvml.pool import MAX_WORKERS, Pool
+from agent.sources.nvml.ports import WorkerHandle
+from agent.sources.nvml.roster import Roster
 from agent.wire.specs import Cadence, Quality, Scope
 
 Spawn = Callable[[], WorkerHandle]
