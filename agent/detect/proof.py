@@ -39,6 +39,12 @@ def name(sighting: Sighting) -> str:
     return f"XID {sighting.code}" if sighting.first.kind == "xid" else "Loss"
 
 
+def meaning(code: int) -> str:
+    """What the catalogue says of a code, to follow a colon: its first word small unless it is an acronym."""
+    what = lookup(code).what
+    return what if what[1:2].isupper() else what[:1].lower() + what[1:]
+
+
 def newest(found: Finding) -> float:
     """When the newest fault that a finding rests on was seen, wall seconds."""
     times = [item["at"] for item in found.evidence if isinstance(item.get("at"), (int, float))]

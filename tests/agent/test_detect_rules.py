@@ -152,6 +152,16 @@ def test_a_gpu_nobody_ever_saw_is_missing_from_the_host() -> None:
     assert "1 GPU is missing" in only(host).text
 
 
+def test_a_gpu_that_left_without_a_word_is_missing_and_not_lost() -> None:
+    host = Watched(8)
+    host.run(60)
+    missing_one(host)
+    host.state(5, "missing")
+    host.qualities[ALL_SIGNALS, 5] = Quality.LOST
+    host.run(60)
+    assert host.rules_open() == ["gpu.missing"]
+
+
 def test_a_short_dip_of_the_count_is_silent() -> None:
     host = Watched(8)
     host.run(60)
@@ -310,6 +320,14 @@ def test_companions_and_lesser_codes_open_nothing(code: int) -> None:
     host.xid(code)
     host.run(30)
     assert host.engine.open() == ()
+
+
+def test_acronyms_of_the_catalogue_stay_as_they_are() -> None:
+    host = Watched()
+    host.xid(31, 0)
+    host.xid(119, 1)
+    assert ": GPU page fault" in host.open()["xid.app", 0].text
+    assert ": the GPU's system processor" in host.open()["xid.fatal", 1].text
 
 
 @pytest.mark.parametrize(("code", "fatal", "fires"), [(145, True, True), (145, False, False), (149, False, False)])

@@ -49,7 +49,9 @@ def gpu_lost(gpu: GpuView, found: Finding | None) -> Verdict:
     # An old word, read again at the agent's start, counts only if the GPU then really does not answer.
     silent = answers.quality not in (Quality.OK, Quality.PENDING)
     words = [seen for seen in gpu.sightings() if seen.code == OFF_BUS and (silent or not seen.last.replayed)]
-    if not lost and not words:
+    # The roster calls a GPU missing that the driver no longer counts and nobody saw fall: that is for gpu.missing.
+    missing = gpu.facts.get("state") == "missing" and found is None
+    if not words and (missing or not lost):
         return HOLD
     evidence = proof.lines(gpu, words)
     evidence += proof.kept(found, evidence)

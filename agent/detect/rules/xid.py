@@ -61,11 +61,10 @@ def _fired(gpu: GpuView, found: Finding | None, roots: list[Sighting], seen: lis
     root = min(roots, key=lambda sighting: (_rank(sighting, roots), sighting.first.at))
     echo = _echo(gpu, root)
     others = [sighting for sighting in seen if sighting is not root and _near(sighting, roots)]
-    entry = lookup(root.code)
     cure = max(lookup(sighting.code).action for sighting in roots)
     also = [proof.name(sighting) for sighting in others if sighting in roots and sighting.code != root.code]
     where = gpu.label if gpu.uuid else f"{_bus_id(root)}, where no GPU is known"
-    text = f"{proof.name(root)} on {where}: {entry.what[:1].lower()}{entry.what[1:]}"
+    text = f"{proof.name(root)} on {where}: {proof.meaning(root.code)}"
     text += f"; also {', '.join(also)}" if also else ""
     text += f"; probably the echo of {echo}" if echo else ""
     evidence = proof.lines(gpu, [root, *others])
@@ -137,11 +136,10 @@ def xid_app(gpu: GpuView, found: Finding | None) -> Verdict:
     if found is None and (gpu.has("xid.fatal") or gpu.has("gpu.lost")):
         return HOLD
     first = codes[0]
-    entry = lookup(first.code)
     where = gpu.label if gpu.uuid else f"{_bus_id(first)}, where no GPU is known"
     company = [sighting for sighting in seen if sighting.code in COMPANIONS and _near(sighting, codes)]
     also = ", ".join(proof.name(sighting) for sighting in codes[1:])
-    text = f"XID {first.code} on {where}{_who(first)}: {entry.what[:1].lower()}{entry.what[1:]}"
+    text = f"XID {first.code} on {where}{_who(first)}: {proof.meaning(first.code)}"
     return Verdict(
         Word.FIRE,
         f"{text}; also {also}" if also else text,
