@@ -68,17 +68,13 @@ class Sampler:
             group.create_task(self._tick(), name="tick")
 
     async def _tick(self) -> None:
-        at = self._clock.real()
-        following = self._aligned(at)
+        at = self._aligned(self._clock.real())
         while True:
             await self._once()
-            at, following = following, following + self._interval_s
-            late = self._clock.real() - at
-            if late > self._interval_s:
-                missed = int(late / self._interval_s)
-                self.ticks_late += missed
-                following += missed * self._interval_s
             await self._clock.sleep(max(0.0, at - self._clock.real()))
+            missed = max(0, int((self._clock.real() - at) / self._interval_s))
+            self.ticks_late += missed
+            at += (missed + 1) * self._interval_s
 
     def _aligned(self, start: float) -> float:
         """The second tick: the first comes at once, the others at this host's own place within the interval, so that
