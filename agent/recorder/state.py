@@ -146,8 +146,10 @@ class State:
             if now == self._saved:
                 return True
             try:
-                _write(self._directory, _encode(now))
-            except (OSError, TypeError, ValueError) as error:  # the latter two: a value that JSON cannot carry
+                content = _encode(now)
+                _decode(content)  # what the next start would refuse must not replace what it would accept
+                _write(self._directory, content)
+            except (OSError, StateError, TypeError, ValueError) as error:
                 self._failed(error)
                 return False
             if self._unsaved:

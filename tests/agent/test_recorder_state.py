@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,36 @@ def test_a_value_that_json_cannot_carry_is_a_reason(tmp_path: Path) -> None:
     state.remember(gpus={"GPU-1": {"load": float("nan")}})
     assert not state.save()
     assert state.reasons[0].code == "state_unsaved"
+
+
+def test_what_the_next_start_would_refuse_is_not_written(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.remember(kernel_log=Cursor("boot", 1))
+    assert state.save()
+    state.remember(gpus={"GPU-1": {"name": "x" * 10_000}})
+    assert not state.save()
+    assert "does not make sense" in state.reasons[0].says
+    assert State(tmp_path).kernel_log == Cursor("boot", 1)
+
+
+def test_numbers_reserved_while_another_thread_saves_are_on_disk(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    stop = threading.Event()
+
+    def save_for_ever() -> None:
+        while not stop.is_set():
+            state.save()
+
+    saver = threading.Thread(target=save_for_ever)
+    saver.start()
+    try:
+        for turn in range(50):
+            state.remember(kernel_log=Cursor("boot", turn))
+            numbers = state.reserve()
+            assert json.loads((tmp_path / FILE).read_text())["next_event"] >= numbers.stop
+    finally:
+        stop.set()
+        saver.join()
 
 
 def test_an_unchanged_state_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
