@@ -69,7 +69,8 @@ def sentence(raw: RawEvent) -> str:
     """What the event list shows: `XID 79 GPU has fallen off the bus. (pid 123 python3)`."""
     repeated = raw.data.get("repeated")
     if repeated:
-        return repeats(raw.kind, raw.code, int(repeated), float(raw.data.get("window_s", 60.0)))
+        what = str(raw.data.get("what") or raw.kind)
+        return repeats(raw.kind if raw.code else what, raw.code, int(repeated), float(raw.data.get("window_s", 60.0)))
     if raw.kind == "xid":
         return f"XID {raw.code} {raw.text or 'reported by the driver'}{_who(raw.data)}"
     if raw.kind == "sxid":

@@ -29,6 +29,8 @@ COMPANIONS: Mapping[int, frozenset[int]] = {
     172: frozenset({48, 94, 95, 140}),
     43: frozenset({13, 31}),
 }
+# Kinds whose lines come in twos and threes: switch and link errors, a PCIe error and its details, a failed start.
+ECHOING = frozenset({"sxid", "aer", "driver", "off_bus"})
 ACROSS_GPUS = frozenset({45, 137})  # these also follow a fault of another GPU of the host
 
 
@@ -64,6 +66,7 @@ class Witness:
     per_minute: int = PER_MINUTE
     _uuids: dict[str, str] = field(default_factory=dict)
     _words: dict[tuple[str, int], _Word] = field(default_factory=dict)
+    _echo: dict[tuple[str, int, str, str], float] = field(default_factory=dict)
     _held: list[tuple[float, RawEvent]] = field(default_factory=list)
     _roots: deque[_Seen] = field(default_factory=lambda: deque(maxlen=64))
     _orphans: deque[_Seen] = field(default_factory=lambda: deque(maxlen=64))
@@ -101,8 +104,22 @@ class Witness:
             if fallen and abs(raw.at.mono - fallen.kernel) <= self.join_s:
                 return []
         if raw.kind != "xid" or raw.data.get("repeated"):
-            return self._admit(raw, uuid, {}, now)
+            return [] if self._echoes(raw, gpu) else self._admit(raw, uuid, {}, now)
         return self._xid(raw, uuid, gpu, now)
+
+    def _echoes(self, raw: RawEvent, gpu: str) -> bool:
+        """Whether the log only says again, in this or in other words, what it said within the last moments."""
+        if raw.kind not in ECHOING or raw.data.get("repeated"):
+            return False
+        part = raw.data.get("link", raw.data.get("what", ""))
+        key = (raw.kind, raw.code, gpu, str(part))
+        last = self._echo.get(key)
+        if last is not None and abs(raw.at.mono - last) <= self.join_s:
+            return True
+        if len(self._echo) >= WORDS:
+            del self._echo[next(iter(self._echo))]
+        self._echo[key] = raw.at.mono
+        return False
 
     def _xid(self, raw: RawEvent, uuid: str, gpu: str, now: Instant) -> list[EventDraft]:
         word = self._remember(gpu, raw.code)
@@ -170,7 +187,8 @@ class Witness:
             early = sorted({orphan.code for orphan in self._orphans if self._follows(orphan, seen)})
             self._roots.append(seen)
             return {"companions": early} if early else {}
-        root = next((root for root in reversed(self._roots) if self._follows(seen, root)), None)
+        followed = [root for root in reversed(self._roots) if self._follows(seen, root)]
+        root = next((root for root in followed if root.gpu == gpu), followed[0] if followed else None)
         if root is None:
             self._orphans.append(seen)
             return {}

@@ -8,6 +8,7 @@ that is there before the first empty read counts as old.
 import contextlib
 import errno
 import os
+import select
 from dataclasses import dataclass, field
 
 from agent.sources.base import Reason
@@ -38,12 +39,14 @@ class Device:
         self._mark: int | None = None
         self._first_new: int | None = None  # number of the first record written after the opening
         self._at_end = False
+        self._before_end = True  # for the slice read last
         self.fd = os.open(path, _FLAGS)
         try:
             self._mark = os.open(path, _FLAGS)
             os.lseek(self._mark, 0, os.SEEK_END)
         except OSError:
             self._drop_mark()
+            self._at_end = not _readable(self.fd)
 
     def read(self, records: int) -> Slice:
         """At most about `records` records, without waiting."""
@@ -61,15 +64,15 @@ class Device:
                 raise OSError(errno.EPIPE, "the kernel log ended")
             found.records += [record for one in split_records(raw) if (record := parse_record(one)) is not None]
         self._look_at_mark()
-        if found.drained and self._first_new is None and self._mark is None:
-            self._at_end = True
+        self._before_end = not self._at_end
+        self._at_end = self._at_end or (found.drained and self._mark is None)
         return found
 
     def is_old(self, record: Record) -> bool:
         """Whether `record`, of the slice read last, was written before this device was opened."""
         if self._first_new is not None:
             return record.seq < self._first_new
-        return not self._at_end
+        return self._before_end
 
     def close(self) -> None:
         """Let go of both descriptors."""
@@ -95,6 +98,12 @@ class Device:
             with contextlib.suppress(OSError):
                 os.close(self._mark)
         self._mark = None
+
+
+def _readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def probe(path: str = "/dev/kmsg") -> Reason | None:

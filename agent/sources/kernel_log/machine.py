@@ -12,7 +12,9 @@ _AER_RECEIVED = re.compile(
     r"(?P<severity>Correct\w+|Uncorrect\w+ \([\w-]+\)) error (?:message )?received(?: from)?:?\s*(?P<source>\S*)"
 )
 _AER_BUS_ERROR = re.compile(r"PCIe Bus Error: severity=(?P<severity>[^,]+), type=(?P<type>[^,]+)")
-_KILLED = re.compile(r"Killed process (?P<pid>\d{1,10}) \((?P<name>.*?)\)(?:,? .*?anon-rss:(?P<rss>\d{1,15})kB)?", re.S)
+_KILLED = re.compile(
+    r"Killed process (?P<pid>\d{1,10}) \((?P<name>.{0,64})\)(?:,? .*?anon-rss:(?P<rss>\d{1,15})kB)?", re.S
+)
 _KILLER = re.compile(
     r"oom-kill:constraint=(?P<constraint>\w+),.*?(?:oom_memcg=(?P<memcg>[^,]*),)?task_memcg=(?P<cgroup>[^,]*),"
     r"task=(?P<name>.*),pid=(?P<pid>\d{1,10}),uid=\d+",

@@ -34,7 +34,7 @@ class Repeats:
         key = (event.kind, event.code, event.bus_id, str(event.data.get("what", "")))
         window = self._windows.get(key)
         out: list[RawEvent] = []
-        if window is None or not 0 <= event.at.mono - window.since < WINDOW_S:
+        if window is None or abs(event.at.mono - window.since) >= WINDOW_S:
             out = self._close(key)
             if len(self._windows) >= KEYS:
                 out += self._close(next(iter(self._windows)))

@@ -57,7 +57,7 @@ class KernelLogSource:
         self._ready: asyncio.Event | None = None
         self._device: Device | None = None
         self._listening = False
-        self._failure: OSError | None = None
+        self._tried = False
         self._assembler = Assembler()
         self._repeats = Repeats()
         self._missing = 0
@@ -81,7 +81,7 @@ class KernelLogSource:
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """Summaries that are due, messages that stayed incomplete, and why the log cannot be read, if so."""
         del due
-        if self._device is None:
+        if not self._tried:
             self._reason = probe(self._path)
         now = self._clock.now()
         late = [event for held in self._assembler.flush(now.mono) for event in self._repeats.admit(held)]
@@ -112,6 +112,7 @@ class KernelLogSource:
         self._release()
 
     def _open(self) -> None:
+        self._tried = True
         try:
             self._device = Device(self._path)
             self._listen()
