@@ -158,7 +158,7 @@ def _faults(args: argparse.Namespace) -> int:
     for spec in faults.FAULTS:
         print(f"{spec.name}: {spec.help}")
         for param in spec.params:
-            default = "must be given" if param.default is None else f"default {param.default}"
+            default = f"default {param.default_text}" if param.default is not None else "must be given"
             print(f"    {param.name}=  {param.help}: {param.says} ({default})")
     return 0
 

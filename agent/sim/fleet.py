@@ -127,8 +127,7 @@ class SimFleet:
             if machine.name == host:
                 return machine
         names = [machine.name for machine in self.machines]
-        shown = names if len(names) <= 16 else [*names[:16], "..."]
-        raise UsageError(f"there is no host {host[:64]!r}{nearest(host, shown)}")
+        raise UsageError(f"there is no host {host[:64]!r}{nearest(host, names)}")
 
     def socket(self, host: str) -> Path:
         """Where the agent of this host listens."""

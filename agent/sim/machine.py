@@ -273,7 +273,6 @@ class Machine:
     def _boot_messages(self) -> None:
         at = self.booted_at + 9.0
         self.kernel.write(self.booted_at, "Linux version 6.8.0-79-generic (buildd@lcy02-amd64-076)", kernel.NOTICE)
-        self.kernel.write(at, f"NVRM: loading NVIDIA UNIX x86_64 Kernel Module  {DRIVER}", kernel.NOTICE)
         for gpu in self.gpus:
             at += 0.4
             self.kernel.write(at, f"NVRM: GPU at PCI:{gpu.bus_id}: {gpu.uuid}", kernel.ERROR)

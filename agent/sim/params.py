@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from agent.errors import UsageError
 
 ALL = "all"
+_LISTED = 16
 ParamValue = int | float | str
 Params = Mapping[str, ParamValue]
 
@@ -23,6 +24,11 @@ class Param:
     high: float = 0
     choices: tuple[ParamValue, ...] = ()
     all_too: bool = False
+
+    @property
+    def default_text(self) -> str:
+        """Its default as one would type it; empty if it must be given."""
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default or "")
 
     @property
     def says(self) -> str:
@@ -59,10 +65,13 @@ def gpu_param(many: bool = False, default: ParamValue | None = None) -> Param:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or the list of what there is."""
+    """`; did you mean 'x'?`, or the list of what there is, cut to what one can read."""
     names = list(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(names)}"
+    near = difflib.get_close_matches(word[:64], names, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    rest = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"; there are: {', '.join(names[:_LISTED])}{rest}"
 
 
 def checked(fault: str, params: tuple[Param, ...], given: Mapping[str, str], gpus: int) -> dict[str, ParamValue]:

@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -210,26 +209,46 @@ def sim(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_line_says_ready_injects_and_ends_on_sigterm(directory: Path) -> None:
-    command = [sys.executable, "-m", "agent", "sim", "up", "--dir", str(directory), "--hosts", "2", "--gpus", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+@contextmanager
+def up(directory: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """`sim up` in a process of its own, once it is ready."""
+    command = [sys.executable, "-m", "agent", "sim", "up", "--dir", str(directory), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            assert up.stdout is not None
-            assert up.stdout.readline() == "READY\n"
-            assert (directory / "fleet.toml").exists()
-            done = sim("inject", "--dir", str(directory), "--host", "gpu-a01", "xid79", "gpu=1")
-            assert (done.returncode, done.stderr) == (0, "")
-            wrong = sim("inject", "--dir", str(directory), "--host", "gpu-a09", "xid79", "gpu=1")
-            assert wrong.returncode == 2
-            assert wrong.stderr.count("\n") == 1
-            start = time.monotonic()
-            up.send_signal(signal.SIGTERM)
-            assert up.wait(timeout=3) == 0
-            assert time.monotonic() - start < 3.0
+            assert process.stdout is not None
+            assert process.stdout.readline() == "READY\n"
+            yield process
         finally:
-            if up.poll() is None:
-                os.kill(up.pid, signal.SIGKILL)
+            if process.poll() is None:
+                process.kill()
+
+
+def test_the_command_line_says_ready_injects_and_ends_on_sigterm(directory: Path) -> None:
+    with up(directory, "--hosts", "2", "--gpus", "2") as process:
+        assert (directory / "fleet.toml").exists()
+        done = sim("inject", "--dir", str(directory), "--host", "gpu-a01", "xid79", "gpu=1")
+        assert (done.returncode, done.stderr) == (0, "")
+        wrong = sim("inject", "--dir", str(directory), "--host", "gpu-a09", "xid79", "gpu=1")
+        assert wrong.returncode == 2
+        assert wrong.stderr.count("\n") == 1
+        start = time.monotonic()
+        process.terminate()
+        assert process.wait(timeout=3) == 0
+        assert time.monotonic() - start < 3.0
     assert sim("inject", "--dir", str(directory), "--host", "gpu-a01", "oom", "gpu=0").returncode == 3
+
+
+def test_a_fleet_that_was_killed_goes_on_as_well(directory: Path) -> None:
+    with up(directory, "--hosts", "1", "--gpus", "2") as process:
+        control.request_inject(directory, "gpu-a01", "xid79", {"gpu": "1"})
+        process.kill()
+        process.wait()
+    with up(directory) as process:
+        picture = fetch(directory / "gpu-a01.sock")
+        states = sorted((gpu["index"], gpu["state"]) for gpu in picture.facts["gpus"].values())
+        assert states == [(0, "present"), (1, "lost")]
+        process.terminate()
+        assert process.wait(timeout=3) == 0
 
 
 @pytest.mark.parametrize(
