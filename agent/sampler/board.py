@@ -107,7 +107,7 @@ class Board:
             if not (group.dirty or group.urgent) or not self._tables[group.key[0]].rows:
                 continue
             _, cadence, level = group.key
-            waits = level is Level.SUMMARY and not group.urgent
+            waits = level is Level.SUMMARY and cadence is not Cadence.FAST and not group.urgent
             if waits and mono - group.published_at < cadence.period_s - self._tick_s * _SLACK:
                 continue
             self._stamp += 1

@@ -167,6 +167,7 @@ class Client:
         async with asyncio.timeout(timeout_s):
             while await self.read():
                 pass
+        await self.close()
         return self.picture
 
     async def close(self) -> None:
