@@ -1,0 +1,65 @@
+"""The terminal screens. Rule: importing this package costs nothing; Textual is loaded by `run_tui`, transports later
+still, after the first paint.
+
+Screens read `View`, never a link. Pure rooms: format, lines, canvas, heat, kpis, cells, story, evidence, the row and
+detail modules. What draws: widgets/. What an operator sees as a place or page: screens/, one file and one line of
+`screens.SCREENS` each.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from cockpit.errors import TerminalError
+
+if TYPE_CHECKING:
+    from cockpit.tui.view import Feed
+
+LEAST = (80, 24)  # columns, lines
+
+__all__ = ["LEAST", "run_tui"]
+
+
+def run_tui(
+    runtime: "Feed",
+    *,
+    open_at: str = "",
+    theme: str = "",
+    keymap: Mapping[str, str] | None = None,
+    mouse: bool = True,
+    title: str = "",
+) -> int:
+    """Run the screens until the operator leaves; returns the exit status.
+
+    `open_at`: a place ("hosts"), a host, or HOST:INDEX. `keymap`: binding id -> keys. `title` names the fleet.
+
+    Raises:
+        TerminalError: there is no terminal, or it is smaller than LEAST.
+        UsageError: `open_at`, `theme` or a binding id is not known; names the nearest.
+    """
+    check_terminal()
+    # Textual reads these when it is imported. 120 halves the tail of key-to-paint; nothing here needs animation.
+    os.environ.setdefault("TEXTUAL_FPS", "120")
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    from cockpit.tui.app import CockpitApp
+
+    app = CockpitApp(runtime, open_at=open_at, theme=theme, keymap=keymap or {}, fleet_name=title)
+    app.run(mouse=mouse)
+    return app.return_code or 0
+
+
+def check_terminal() -> None:
+    """Refuse what the screens cannot be drawn on.
+
+    Raises:
+        TerminalError: one sentence.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise TerminalError("the screens need a terminal; for a pipe or a script use `gpu-cockpit status` or --json")
+    size = os.get_terminal_size(sys.stdout.fileno())
+    if size.columns < LEAST[0] or size.lines < LEAST[1]:
+        raise TerminalError(
+            f"the terminal has {size.columns}x{size.lines} characters and the screens need {LEAST[0]}x{LEAST[1]}; "
+            "enlarge it, or use `gpu-cockpit status`"
+        )

@@ -1,0 +1,203 @@
+"""The Textual app: places, pages on top of them, keys that mean the same everywhere. It owns the View and starts the
+feed after the first paint; it reads the fleet and never changes it."""
+
+import gc
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import App
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from cockpit.errors import UsageError
+from cockpit.inventory import did_you_mean
+from cockpit.tui import keys
+from cockpit.tui.messages import OpenGpu, OpenHost, OpenPlace, ShowEvidence
+from cockpit.tui.palette import PROVIDERS
+from cockpit.tui.screens import LATER, PLACES, SCREENS
+from cockpit.tui.screens.evidence_page import EvidencePage
+from cockpit.tui.screens.gpu_page import GpuPage
+from cockpit.tui.screens.help_page import HelpPage
+from cockpit.tui.screens.host_page import HostPage
+from cockpit.tui.screens.place import Place
+from cockpit.tui.screens.table_place import TablePlace
+from cockpit.tui.screens.too_small import TooSmall, fits
+from cockpit.tui.theme import DEFAULT, SHADES, Inks, themes
+from cockpit.tui.view import Feed, View
+from cockpit.tui.widgets.line_view import LineView
+
+
+class CockpitApp(App[None], inherit_bindings=False):
+    """Places by digit, pages on top of them."""
+
+    BINDINGS: ClassVar = list(keys.APP)
+    COMMANDS: ClassVar = set(PROVIDERS)
+    DEFAULT_MODE = "1"
+    PAUSE_GC_ON_SCROLL = True
+    ESCAPE_TO_MINIMIZE = False
+    CSS = """
+    Screen { background: $background; color: $foreground; layout: vertical; }
+    #ticker, #table, #page { height: 1fr; }
+    #broken { color: $error; }
+    Toast { background: $panel; }
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        open_at: str = "",
+        theme: str = "",
+        keymap: Mapping[str, str] | None = None,
+        fleet_name: str = "",
+    ) -> None:
+        super().__init__()
+        name = theme or DEFAULT
+        if name not in SHADES:
+            raise UsageError(
+                f"there is no theme {name!r}{did_you_mean(name, list(SHADES))}; there are {', '.join(SHADES)}"
+            )
+        keys.check(keymap or {})
+        self.view = View(feed, name)
+        self.title = f"gpu-cockpit {fleet_name}".strip()
+        self.start = keys.parse_start(open_at, self.view.fleet, {spec.title.casefold(): spec.key for spec in SCREENS})
+        for item in themes():
+            self.register_theme(item)
+        self.theme = name
+        self.set_keymap(dict(keymap or {}))
+        for spec in SCREENS:
+            self.add_mode(spec.key, partial(spec.screen, self.view, PLACES))
+
+    # Start and end.
+
+    def on_mount(self) -> None:
+        """First the picture, then the feed."""
+        place, host, index = self.start
+        if place != self.current_mode:
+            self.switch_mode(place)
+        if host >= 0:
+            self.call_after_refresh(self._open_start, host, index)
+        self.call_after_refresh(self._painted)
+
+    def _open_start(self, host: int, index: int) -> None:
+        rows = self.view.fleet.hosts[host].gpu_rows
+        row = next((row for row in rows if int(self.view.fleet.gpus.index[row]) == index), None)
+        self.open_host(host) if row is None else self.open_gpu(row)
+
+    def _painted(self) -> None:
+        self.run_worker(self.view.feed.run(), name="feed", exit_on_error=False)
+        gc.collect()
+        gc.freeze()  # a full collection over Textual's objects is a pause of 10 to 60 ms
+        gc.set_threshold(50_000, 20, 100)
+
+    @on(Worker.StateChanged)
+    def feed_changed(self, event: Worker.StateChanged) -> None:
+        """A feed that ends is said on every screen until the end."""
+        if event.worker.name == "feed" and event.state is WorkerState.ERROR:
+            error = event.worker.error
+            self.view.trouble = f"the feed stopped: {type(error).__name__}: {error}"
+            self.log.error(self.view.trouble)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Too small is said, not drawn over."""
+        if not fits(event.size.width, event.size.height) and not isinstance(self.screen, TooSmall):
+            self.push_screen(TooSmall())
+
+    # Places and pages.
+
+    def action_place(self, key: str) -> None:
+        """A place by its digit; a later one says so."""
+        if key in LATER:
+            self.notify(f"{key} {LATER[key]} is not in this release yet.", timeout=3, markup=False)
+        elif key != self.current_mode:
+            self.switch_mode(key)
+        else:
+            while len(self.screen_stack) > 1:
+                self.pop_screen()
+
+    @on(OpenPlace)
+    def open_place(self, event: OpenPlace) -> None:
+        """A place was asked for by a click or a screen."""
+        self.action_place(event.key)
+        if event.filtering:
+            self.call_after_refresh(self._filter)
+
+    def _filter(self) -> None:
+        if isinstance(self.screen, TablePlace):
+            self.screen.action_filter()
+
+    @on(OpenGpu)
+    def gpu_asked(self, event: OpenGpu) -> None:
+        """The page of a GPU."""
+        self.open_gpu(event.row)
+
+    @on(OpenHost)
+    def host_asked(self, event: OpenHost) -> None:
+        """The page of a host."""
+        self.open_host(event.host)
+
+    @on(ShowEvidence)
+    def evidence_asked(self, event: ShowEvidence) -> None:
+        """The proof of something."""
+        self.push_screen(EvidencePage(self.view, PLACES, self.current_mode, event.evidence))
+
+    def open_gpu(self, row: int) -> None:
+        """The page of a GPU on top of this place."""
+        self.push_screen(GpuPage(self.view, PLACES, self.current_mode, row))
+
+    def open_host(self, host: int) -> None:
+        """The page of a host on top of this place."""
+        self.push_screen(HostPage(self.view, PLACES, self.current_mode, host))
+
+    def action_help(self) -> None:
+        """Keys as they are bound now, and the guide."""
+        if not isinstance(self.screen, HelpPage):
+            self.push_screen(HelpPage(self.view, PLACES, self.current_mode, keys.bound(self.screen, self)))
+
+    def action_leave(self) -> None:
+        """One page back; at a place, nothing."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def action_back_or_quit(self) -> None:
+        """One page back; at a place, leave."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+        else:
+            self.exit()
+
+    def action_quit_now(self) -> None:
+        """Leave from anywhere."""
+        self.exit()
+
+    # What every screen can do.
+
+    def action_pause(self) -> None:
+        """Stop the picture or let it go on."""
+        self.view.toggle_pause()
+        self.repaint()
+
+    def action_actions(self) -> None:
+        """The door to actions, still closed."""
+        self.notify("Actions are not in this release yet: this console only looks.", timeout=3, markup=False)
+
+    def action_redraw(self) -> None:
+        """Paint everything anew."""
+        self.refresh(layout=True)
+        self.repaint()
+
+    def use_theme(self, name: str) -> None:
+        """Change the colours."""
+        self.theme = name
+        self.view.inks = Inks(name)
+        self.repaint()
+
+    def repaint(self) -> None:
+        """Every live view of the screen on top."""
+        screen: Screen[object] = self.screen
+        if isinstance(screen, Place):
+            screen.tick(force=True)
+        for view in screen.query(LineView):
+            view.refresh()

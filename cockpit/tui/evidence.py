@@ -1,0 +1,107 @@
+"""PURE. Proof in lines: what a rule saw, or what an event carries. Rule: raw lines are shown as they came."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from agent.wire.specs import FindingState
+from cockpit.fleet.records import FleetEvent, FleetFinding
+from cockpit.fleet.state import Fleet
+from cockpit.tui.cells import subject
+from cockpit.tui.format import FORMATS, duration, moment, number, plain
+from cockpit.tui.lines import BLANK, Line, wrapped
+from cockpit.tui.theme import GLYPH, INK, Ink
+
+_LABEL = 13
+
+
+def labelled(name: str, text: str, width: int, ink: Ink = Ink.TEXT) -> list[Line]:
+    """`name` once, `text` wrapped beside it."""
+    parts = wrapped(plain(text), max(10, width - _LABEL - 4)) or [""]
+    return [((f"  {name if at == 0 else '':<{_LABEL}} ", Ink.FAINT), (part, ink)) for at, part in enumerate(parts)]
+
+
+def finding_lines(fleet: Fleet, entry: FleetFinding, now: float, width: int) -> list[Line]:
+    """One finding: what was judged, by which rule, what proves it."""
+    finding, host = entry.finding, fleet.hosts[entry.host]
+    since = finding.since - host.skew_s
+    rule = next((spec for spec in host.rules if spec.id == finding.rule), None)
+    where = f"{plain(host.name)} {subject(fleet, entry.host, finding.subject)}"
+    lines: list[Line] = [
+        (
+            (f" {GLYPH[finding.severity]} {finding.severity.word.upper()}  ", INK[finding.severity]),
+            (f"{where}  ", Ink.STRONG),
+            (plain(finding.text), Ink.TEXT),
+        ),
+        *labelled("since", f"{moment(since, now)} UTC, {duration(now - since)} ago, seen {finding.count}×", width),
+    ]
+    if finding.state is FindingState.UNKNOWN:
+        lines += labelled("state", "its evidence can no longer be read: it may be over or not", width, Ink.UNKNOWN)
+    for item in finding.evidence:
+        lines += _proof(item, now, host.skew_s, width)
+    lines += labelled("rule", finding.rule, width, Ink.MUTED)
+    if rule is not None:
+        for name, text in (
+            ("fires when", rule.when),
+            ("clears when", rule.clears),
+            ("beware", rule.traps),
+            ("source", rule.source),
+        ):
+            lines += labelled(name, text, width, Ink.MUTED) if text else []
+    if finding.runbook:
+        lines += labelled("runbook", finding.runbook, width, Ink.MUTED)
+    return [*lines, BLANK]
+
+
+def _proof(item: dict[str, Any], now: float, skew_s: float, width: int) -> list[Line]:
+    """One piece of evidence: what, its value against its threshold, when, and the raw line."""
+    what = plain(str(item.get("what", "evidence")))
+    unit = str(item.get("unit", ""))
+    parts = [what]
+    if "value" in item:
+        parts.append(_value(item["value"], unit))
+    for name, word in (("threshold", "threshold"), ("baseline", "normally")):
+        if name in item:
+            parts.append(f"({word} {_value(item[name], unit)})")
+    if isinstance(item.get("window_s"), (int, float)):
+        parts.append(f"over {duration(float(item['window_s']))}")
+    if isinstance(item.get("at"), (int, float)):
+        parts.append(f"at {moment(float(item['at']) - skew_s, now)} UTC")
+    lines = labelled("evidence", " ".join(parts), width)
+    if isinstance(item.get("line"), str):
+        lines += labelled("", item["line"], width, Ink.AGED)
+    return lines
+
+
+def _value(value: object, unit: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return plain(str(value))
+    return FORMATS.get(unit, number)(float(value)) if unit != "1" else number(float(value))
+
+
+def event_lines(fleet: Fleet, entry: FleetEvent, now: float, width: int = 110) -> list[Line]:
+    """One event with all that it carries."""
+    event, host = entry.event, fleet.hosts[entry.host]
+    lines: list[Line] = [
+        (
+            (f" {GLYPH[event.severity]} {event.severity.word}  ", INK[event.severity]),
+            (plain(event.text), Ink.STRONG),
+        ),
+        *labelled("when", f"{moment(entry.at, now)} UTC, {duration(now - entry.at)} ago", width),
+        *labelled("host", host.name, width),
+        *labelled("subject", subject(fleet, entry.host, event.subject), width),
+        *labelled("kind", event.kind, width),
+        *labelled("position", f"boot {host.boot_id} event {event.seq}", width, Ink.MUTED),
+    ]
+    for name, value in _flat(event.data):
+        lines += labelled(plain(name)[:_LABEL], value, width, Ink.MUTED)
+    return [*lines, BLANK]
+
+
+def _flat(data: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in data.items():
+        if name == "finding" and isinstance(value, dict):
+            yield "finding", f"{value.get('rule', '')} {value.get('id', '')} {value.get('state', '')}".strip()
+        elif isinstance(value, (list, tuple)):
+            yield str(name), ", ".join(str(item) for item in value)
+        elif value is not None:
+            yield str(name), str(value)

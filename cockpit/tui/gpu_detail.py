@@ -1,0 +1,229 @@
+"""PURE. The page of one GPU as lines: its story, its charts, who holds it, every signal with its worth."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from agent.wire.specs import Quality, Severity
+from cockpit.fleet.problems import holders
+from cockpit.fleet.records import FleetFinding, HostRecord
+from cockpit.fleet.state import Fleet
+from cockpit.fleet.table import Table
+from cockpit.tui.cells import QUALITY_INKS, gpu_name, gpu_state
+from cockpit.tui.evidence import finding_lines
+from cockpit.tui.format import (
+    celsius,
+    fit,
+    hertz,
+    percent,
+    plain,
+    quality_word,
+    reading,
+    short_duration,
+    signal,
+    size,
+    watts,
+)
+from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, width_of
+from cockpit.tui.story import fact_lines, gpu_story, process_text
+from cockpit.tui.theme import Ink
+from cockpit.tui.view import View
+from cockpit.tui.widgets.chart import Mark, Series, chart_lines
+
+_NAN = float("nan")
+
+
+def beside(columns: Sequence[Sequence[Line]], width: int) -> list[Line]:
+    """Blocks of lines side by side in equal columns."""
+    each = width // max(1, len(columns))
+    rows: list[Line] = []
+    for at in range(max((len(block) for block in columns), default=0)):
+        spans: list[Span] = []
+        for block in columns:
+            line = clipped(block[at], each) if at < len(block) else BLANK
+            spans += [*line, (" " * (each - width_of(line)), Ink.TEXT)]
+        rows.append(joined(spans))
+    return rows
+
+
+def grid(blocks: Sequence[Sequence[Line]], width: int, least: int) -> list[Line]:
+    """Blocks in as many equal columns of at least `least` cells as fit."""
+    per_row = max(1, min(len(blocks), width // least))
+    lines: list[Line] = []
+    for at in range(0, len(blocks), per_row):
+        row = list(blocks[at : at + per_row])
+        row += [[]] * (per_row - len(row))
+        lines += beside(row, width)
+    return lines
+
+
+def marks_of(host: HostRecord, now: float, subject: str = "") -> list[Mark]:
+    """When the open findings of a subject (or of a whole host) began."""
+    return [
+        Mark(now - (finding.since - host.skew_s), finding.severity)
+        for finding in host.findings.values()
+        if not subject or finding.subject == subject
+    ]
+
+
+def now_span(table: Table, name: str, row: int) -> Span:
+    """The value of now, with what it is worth."""
+    if name not in table.fields:
+        return (quality_word(Quality.PENDING), Ink.FAINT)
+    cell = table.cell(name, row)
+    text = reading(_NAN if cell.value is None else cell.value, cell.quality, _FORMS[name])
+    return (text, Ink.STRONG if cell.quality is Quality.OK else QUALITY_INKS[cell.quality])
+
+
+_FORMS = {
+    "gpu.utilization": percent,
+    "gpu.temperature": celsius,
+    "gpu.power": watts,
+    "gpu.memory.used": size,
+    "gpu.clock.sm": hertz,
+}
+
+
+def _value(table: Table, name: str, row: int) -> float:
+    if name not in table.fields:
+        return _NAN
+    value = table.cell(name, row).value
+    return _NAN if value is None else value
+
+
+def charts(view: View, row: int, width: int, height: int) -> list[Line]:
+    """Five charts of five minutes."""
+    fleet = view.fleet
+    table = fleet.gpus
+    host = fleet.hosts[int(table.host[row])]
+    marks = marks_of(host, view.now.wall, f"gpu:{table.ids[row]}")
+    memory = _value(table, "gpu.memory.total", row)
+    series = [
+        Series("LOAD", table.history("gpu.utilization", row), percent, now_span(table, "gpu.utilization", row), 1.0),
+        Series(
+            "TEMPERATURE",
+            table.history("gpu.temperature", row),
+            celsius,
+            now_span(table, "gpu.temperature", row),
+            90.0,
+            _value(table, "gpu.temperature.slowdown", row),
+        ),
+        Series(
+            "POWER",
+            table.history("gpu.power", row),
+            watts,
+            now_span(table, "gpu.power", row),
+            _NAN,
+            _value(table, "gpu.power.limit", row),
+        ),
+        Series("MEMORY", table.history("gpu.memory.used", row), size, now_span(table, "gpu.memory.used", row), memory),
+        Series(
+            "SM CLOCK",
+            table.history("gpu.clock.sm", row),
+            hertz,
+            now_span(table, "gpu.clock.sm", row),
+            _NAN,
+            _value(table, "gpu.clock.sm.max", row),
+        ),
+    ]
+    columns = max(1, min(len(series), width // 38, 3))
+    blocks = [chart_lines(item, marks, width // columns, height) for item in series]
+    return grid(blocks, width, 38 if columns < 3 else width // 3)
+
+
+def gpu_lines(view: View, row: int, width: int) -> list[Line]:
+    """The whole page."""
+    fleet, now = view.fleet, view.now.wall
+    host = fleet.hosts[int(fleet.gpus.host[row])]
+    lines: list[Line] = [_title(fleet, host, row)]
+    lines += fact_lines(gpu_story(fleet, row, now), width)
+    found = [item for item in host.findings.values() if item.subject == f"gpu:{fleet.gpus.ids[row]}"]
+    lines += [BLANK, *charts(view, row, width, 7 if width < 120 else 10), BLANK]
+    if found:
+        lines += heading("FINDINGS")
+        for finding in sorted(found, key=lambda item: (-item.severity, item.since)):
+            lines += finding_lines(fleet, FleetFinding(host.number, finding), now, width)
+    lines += heading("PROCESSES")
+    running = holders(fleet, row)
+    lines += [((f"  {process_text(process)}", Ink.TEXT),) for process in running] or [
+        (("  nothing holds this GPU", Ink.MUTED),)
+    ]
+    lines += [BLANK, *heading("SIGNALS"), *signal_lines(fleet.gpus, row, width)]
+    return lines
+
+
+def heading(text: str) -> list[Line]:
+    """The heading of a part of a page."""
+    return [((f" {text}", Ink.HEADING),)]
+
+
+def _title(fleet: Fleet, host: HostRecord, row: int) -> Line:
+    state = gpu_state(int(fleet.gpus.state[row]), int(fleet.gpus.severity[row]))
+    loud = int(fleet.gpus.severity[row]) >= Severity.UNKNOWN
+    return joined(
+        [
+            (" ", Ink.TEXT),
+            (f"{gpu_name(fleet, row)}  ", Ink.STRONG),
+            (state[0].upper() if loud else state[0], state[1]),
+            (f"  pool {plain(host.labels.get('pool', '–'))}", Ink.MUTED),
+            (f"  rack {plain(host.labels['rack'])}" if host.labels.get("rack") else "", Ink.MUTED),
+        ]
+    )
+
+
+def signal_lines(table: Table, row: int, width: int) -> list[Line]:
+    """Every signal of a row: name, value with its worth, age; in columns where there is room."""
+    prefix = "gpu." if table.scope.word == "gpu" else ""
+    blocks = [
+        _signal(table, spec.name, row, spec.name.removeprefix(prefix))
+        for spec in sorted(table.specs, key=lambda spec: spec.name)
+    ]
+    columns = max(1, width // 60)
+    each = math.ceil(len(blocks) / columns)
+    return beside([blocks[at * each : (at + 1) * each] for at in range(columns)], width)
+
+
+def _signal(table: Table, name: str, row: int, label: str) -> Line:
+    cell = table.cell(name, row)
+    text = reading(
+        _NAN if cell.value is None else cell.value, cell.quality, lambda value: signal(name, cell.unit, value)
+    )
+    age = "" if cell.age_s is None else short_duration(cell.age_s)
+    word = "" if cell.quality is Quality.OK else cell.quality.word
+    return joined(
+        [
+            (f"  {fit(plain(label), 26)} ", Ink.MUTED),
+            (fit(text, 14, right=True), QUALITY_INKS[cell.quality]),
+            (f" {age:>5} ", Ink.FAINT),
+            (word, QUALITY_INKS[cell.quality]),
+        ]
+    )
+
+
+def host_series(fleet: Fleet, host: HostRecord) -> list[Series]:
+    """What the GPUs of a host do together."""
+    rows = np.asarray(host.gpu_rows, dtype=np.intp)
+    ring = fleet.gpus.history_ring
+
+    def over(name: str, total: bool, top: bool = False) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        samples = ring.read_many(name, rows)
+        known = ~np.isnan(samples)
+        count = known.sum(axis=1)
+        filled = np.where(known, samples, -np.inf if top else 0.0)
+        combined = (
+            filled.max(axis=1, initial=-np.inf) if top else filled.sum(axis=1) / (1 if total else np.maximum(count, 1))
+        )
+        return np.where(count > 0, combined, np.nan)
+
+    found = []
+    for title, values, form, top in (
+        ("MEAN LOAD", over("gpu.utilization", False), percent, 1.0),
+        ("HOTTEST GPU", over("gpu.temperature", False, True), celsius, 90.0),
+        ("POWER OF ALL GPUs", over("gpu.power", True), watts, _NAN),
+        ("GPU MEMORY", over("gpu.memory.used", True), size, _NAN),
+    ):
+        newest = float(values[-1]) if len(values) else _NAN
+        now = (form(newest), Ink.STRONG) if not math.isnan(newest) else ("–", Ink.FAINT)
+        found.append(Series(title, values, form, now, top))
+    return found

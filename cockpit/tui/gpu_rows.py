@@ -1,0 +1,166 @@
+"""PURE. The GPUs of the fleet as table rows: a row is a row number of `Fleet.gpus`, which never moves."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from agent.wire.specs import Severity
+from cockpit.errors import CockpitError
+from cockpit.fleet.query import sort_order
+from cockpit.tui import cells
+from cockpit.tui.format import celsius, gib, hertz, percent, plain, watts
+from cockpit.tui.lines import Span
+from cockpit.tui.theme import Ink
+from cockpit.tui.view import View
+from cockpit.tui.widgets.table import Column, Wanted
+
+
+def _state(view: View, rows: Sequence[int]) -> list[Span]:
+    gpus = view.fleet.gpus
+    return [cells.gpu_state(int(gpus.state[row]), int(gpus.severity[row])) for row in rows]
+
+
+def _host(view: View, rows: Sequence[int]) -> list[Span]:
+    fleet = view.fleet
+    return [
+        (plain(fleet.hosts[int(fleet.gpus.host[row])].name), _name_ink(int(fleet.gpus.severity[row]))) for row in rows
+    ]
+
+
+def _name_ink(severity: int) -> Ink:
+    return Ink.STRONG if severity >= Severity.UNKNOWN else Ink.TEXT
+
+
+def _index(view: View, rows: Sequence[int]) -> list[Span]:
+    gpus = view.fleet.gpus
+    return [
+        (str(int(gpus.index[row])) if gpus.index[row] >= 0 else "?", _name_ink(int(gpus.severity[row]))) for row in rows
+    ]
+
+
+def _pool(view: View, rows: Sequence[int]) -> list[Span]:
+    fleet = view.fleet
+    return [(plain(fleet.hosts[int(fleet.gpus.host[row])].labels.get("pool", "")), Ink.MUTED) for row in rows]
+
+
+def _model(view: View, rows: Sequence[int]) -> list[Span]:
+    fleet = view.fleet
+    found = []
+    for row in rows:
+        facts = fleet.hosts[int(fleet.gpus.host[row])].gpu_facts.get(fleet.gpus.ids[row])
+        found.append((plain(facts.name).removeprefix("NVIDIA ") if facts else "", Ink.MUTED))
+    return found
+
+
+def _trouble(view: View, rows: Sequence[int]) -> list[Span]:
+    """The worst finding of a GPU, or what runs on it."""
+    fleet = view.fleet
+    return [trouble(view, int(fleet.gpus.host[row]), f"gpu:{fleet.gpus.ids[row]}", row) for row in rows]
+
+
+def trouble(view: View, host: int, subject: str, row: int) -> Span:
+    """The worst finding of one GPU in words; else the program that holds it, quietly."""
+    record = view.fleet.hosts[host]
+    if record.findings:
+        own = [finding for finding in record.findings.values() if finding.subject == subject]
+        if own:
+            worst = max(own, key=lambda finding: (finding.severity, -finding.since))
+            more = f" +{len(own) - 1}" if len(own) > 1 else ""
+            label = cells.gpu_label(view.fleet, row)
+            return (plain(worst.text).removeprefix(f"{label} ") + more, Ink.TEXT)
+    uuid = view.fleet.gpus.ids[row]
+    for process in record.processes:
+        if uuid in process.gpus:
+            return (plain(process.program), Ink.FAINT)
+    return ("", Ink.FAINT)
+
+
+def _of(signal: str, form: Any) -> Any:
+    def read(view: View, rows: Sequence[int]) -> list[Span]:
+        return cells.values(view.fleet.gpus, signal, rows, form)
+
+    return read
+
+
+def _age(view: View, rows: Sequence[int]) -> list[Span]:
+    return cells.ages(view.fleet.gpus, "gpu.utilization", rows, view.now.wall)
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("severity", "STATE", 10, _state),
+    Column("host", "HOST", 9, _host),
+    Column("index", "#", 2, _index, right=True),
+    Column("pool", "POOL", 10, _pool, drop=5),
+    Column("name", "MODEL", 16, _model, drop=7),
+    Column("util", "LOAD", 6, _of("gpu.utilization", percent), right=True, high=True),
+    Column("temp", "TEMP", 7, _of("gpu.temperature", celsius), right=True, high=True),
+    Column("power", "POWER", 6, _of("gpu.power", watts), right=True, high=True),
+    Column("memory", "GiB", 6, _of("gpu.memory.used", gib), right=True, high=True),
+    Column("gpu.memory.total", "OF", 6, _of("gpu.memory.total", gib), right=True, high=True, drop=8),
+    Column("clock", "SM CLOCK", 9, _of("gpu.clock.sm", hertz), right=True, high=True, drop=6),
+    Column("memtemp", "MEM TEMP", 8, _of("gpu.temperature.memory", celsius), right=True, high=True, drop=9),
+    Column("age", "AGE", 5, _age, right=True, high=True),
+    Column("rule", "FINDING / RUNNING", 12, _trouble, rest=True, drop=1, fixed=True),
+)
+
+
+class GpuRows:
+    """Every GPU ever seen; `only` limits it to one host."""
+
+    noun = "GPUs"
+
+    def __init__(self, only: int | None = None) -> None:
+        self.only = only
+        hidden = {"host", "pool"} if only is not None else set()
+        self.columns = tuple(column for column in COLUMNS if column.key not in hidden)
+
+    def order(self, view: View, wanted: Wanted) -> list[int]:
+        """By need (severity, then host and index) or by the column asked for."""
+        fleet = view.fleet
+        if self.only is not None and not wanted.sort:
+            return list(fleet.hosts[self.only].gpu_rows)
+        rows = need_order(view) if wanted.sort in ("", "severity") else _sorted(view, wanted)
+        if wanted.sort == "severity" and wanted.reverse:
+            rows = rows[::-1]
+        keep = np.ones(fleet.gpus.n, dtype=np.bool_)
+        if self.only is not None:
+            keep &= fleet.gpus.host == self.only
+        if wanted.filter is not None:
+            keep &= wanted.filter.gpus(fleet)
+        if wanted.faults:
+            keep &= fleet.gpus.severity >= Severity.UNKNOWN
+        ordered: list[int] = rows[keep[rows]].tolist()
+        return ordered
+
+    def locate(self, view: View, order: list[int], identity: Hashable) -> int:
+        """Where a row is now, -1 if it is not shown."""
+        try:
+            return order.index(identity)  # type: ignore[arg-type]
+        except ValueError:
+            return -1
+
+    def identity(self, view: View, row: int) -> Hashable:
+        """A row never moves within its table."""
+        return row
+
+    def is_problem(self, view: View, row: int) -> bool:
+        """Whether a human is needed here."""
+        return bool(view.fleet.gpus.severity[row] >= Severity.UNKNOWN)
+
+    def total(self, view: View) -> int:
+        """All GPUs."""
+        return view.fleet.gpus.n if self.only is None else len(view.fleet.hosts[self.only].gpu_rows)
+
+
+def need_order(view: View) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Rows by severity, worst first; then by host and GPU index."""
+    gpus = view.fleet.gpus
+    return np.lexsort((gpus.index, gpus.host, -gpus.severity.astype(np.int16)))
+
+
+def _sorted(view: View, wanted: Wanted) -> np.ndarray[Any, np.dtype[np.intp]]:
+    try:
+        return sort_order(view.fleet, view.fleet.gpus, wanted.sort, wanted.reverse)
+    except CockpitError:
+        return need_order(view)

@@ -1,0 +1,288 @@
+"""PURE. The heat map: where every GPU of the fleet stands and what its cell shows. Rule: need, not load; only what
+wants a human has colour, how busy a GPU is shows as a quiet shade, and what is gone keeps its cell."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.wire.specs import Quality, Severity
+from cockpit.fleet.records import GpuState, HostRecord
+from cockpit.fleet.state import Fleet
+from cockpit.fleet.table import Table
+from cockpit.tui.canvas import text_of_codes
+from cockpit.tui.format import celsius, fit, percent, plain, plural, watts
+from cockpit.tui.lines import Line, Span, joined
+from cockpit.tui.theme import GLYPH, INK, TOMBSTONE, Ink
+
+NO_POOL = "no pool"
+WIDE = 120
+CHUNK = 16  # GPUs of one host on one line
+LOADS = "▁▂▃▅▆▇"
+_EDGES = np.array([0.05, 0.25, 0.5, 0.75, 0.93])
+_BAND = 0.02  # a level is left only so far beyond its edge: a GPU on an edge must not flicker
+_LOAD_INK = np.array([Ink.LOAD_0, Ink.LOAD_0, Ink.LOAD_1, Ink.LOAD_1, Ink.LOAD_2, Ink.LOAD_2], dtype=np.uint8)
+_LOAD_CODES = np.array([ord(char) for char in LOADS], dtype=np.uint32)
+_WAITING = ord("·")
+_GLYPHS = np.array([ord(GLYPH[severity]) for severity in Severity], dtype=np.uint32)
+_INKS = np.array([INK[severity] for severity in Severity], dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Up to CHUNK GPUs of one host: `rows` in `Fleet.gpus`; `first` on the first line of its host."""
+
+    host: int
+    rows: tuple[int, ...]
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How tiles are drawn: cells of `pitch` columns, a label of `label` columns (0 none), numbers beside or not."""
+
+    pitch: int
+    label: int
+    cells: int
+    numbers: bool
+    per_line: int
+
+    @property
+    def tile(self) -> int:
+        """Columns of one tile, the gap behind it included."""
+        return self.label + (1 if self.label else 0) + self.cells * self.pitch + (_NUMBERS if self.numbers else 0) + 2
+
+
+_NUMBERS = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The line above the hosts of one pool."""
+
+    pool: str
+    hosts: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Plan:
+    """The lines of the map: each a pool's heading or tiles side by side. `margin` columns name a line's first host
+    where tiles have no label of their own."""
+
+    form: Form
+    margin: int = 0
+    lines: list[Heading | tuple[Tile, ...]] = field(default_factory=list)
+
+
+def pools(fleet: Fleet) -> dict[str, list[HostRecord]]:
+    """Hosts by pool; pools and hosts in the order of the inventory."""
+    groups: dict[str, list[HostRecord]] = {}
+    for host in fleet.hosts:
+        groups.setdefault(host.labels.get("pool", "") or NO_POOL, []).append(host)
+    return groups
+
+
+def tiles_of(host: HostRecord) -> list[Tile]:
+    """The tiles of one host; a host without any GPU yet has one empty tile, so that it is still seen."""
+    rows = host.gpu_rows
+    chunks = [tuple(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)] or [()]
+    return [Tile(host.number, chunk, at == 0) for at, chunk in enumerate(chunks)]
+
+
+def label_width(fleet: Fleet) -> int:
+    """Columns that hosts' names may take."""
+    return max(4, min(18, max([len(host.name) for host in fleet.hosts], default=8)))
+
+
+def forms(fleet: Fleet, width: int) -> list[Form]:
+    """The ways to draw the map, the roomiest first."""
+    cells = min(CHUNK, max([len(host.gpu_rows) for host in fleet.hosts], default=0)) or 8
+    label = label_width(fleet)
+    found = []
+    for pitch, named, numbers in ((2, label, True), (2, label, False), (1, label, False), (1, 0, False)):
+        form = Form(pitch, named, cells, numbers, 1)
+        room = width - 1 - (0 if named else label + 1)
+        if form.tile <= room + 2 or not named:
+            found.append(replace(form, per_line=max(1, (room + 2) // form.tile)))
+    return found
+
+
+def planned(fleet: Fleet, width: int, height: int) -> Plan:
+    """The roomiest plan that fits into `height` lines; else the densest, to be scrolled."""
+    plan = Plan(Form(1, 0, 8, False, 1))
+    for form in forms(fleet, width):
+        plan = _plan(fleet, form)
+        if len(plan.lines) <= height:
+            break
+    return plan
+
+
+def _plan(fleet: Fleet, form: Form) -> Plan:
+    plan = Plan(form, 0 if form.label else label_width(fleet))
+    groups = pools(fleet)
+    for pool, hosts in groups.items():
+        if len(groups) > 1 or pool != NO_POOL:
+            plan.lines.append(Heading(pool, tuple(host.number for host in hosts)))
+        tiles = [tile for host in hosts for tile in tiles_of(host)]
+        plan.lines += [tuple(tiles[at : at + form.per_line]) for at in range(0, len(tiles), form.per_line)]
+    return plan
+
+
+class Shades:
+    """What each GPU's cell shows now: a code point and an ink per row, and the fresh values that tiles sum up (NaN
+    where a value is not fresh). Remembers load levels to keep them calm."""
+
+    def __init__(self) -> None:
+        self._level: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
+        self.codes: NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
+        self.inks: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
+        self.load = self.heat = self.power = np.zeros(0)
+
+    def update(self, fleet: Fleet) -> None:
+        """Look at the fleet again."""
+        gpus = fleet.gpus
+        self.load, self.heat, self.power = (
+            fresh(gpus, name) for name in ("gpu.utilization", "gpu.temperature", "gpu.power")
+        )
+        known = ~np.isnan(self.load)
+        level = self._levels(np.where(known, self.load, 0.0))
+        codes = np.where(known, _LOAD_CODES[level], _WAITING)
+        inks = np.where(known, _LOAD_INK[level], Ink.FAINT)
+        severity, state = gpus.severity, gpus.state
+        needs = severity >= Severity.UNKNOWN
+        codes = np.where(needs, _GLYPHS[severity], codes)
+        inks = np.where(needs, _INKS[severity], inks)
+        missing = state == GpuState.MISSING
+        self.codes = np.where(missing, ord(TOMBSTONE), codes).astype(np.uint32)
+        self.inks = np.where(missing, Ink.CRITICAL, inks).astype(np.uint8)
+
+    def _levels(self, load: NDArray[np.float64]) -> NDArray[np.int8]:
+        fresh = np.searchsorted(_EDGES, load, side="right").astype(np.int8)
+        old = self._level
+        if len(old) < len(fresh):
+            old = np.concatenate([old, fresh[len(old) :]])
+        up = np.searchsorted(_EDGES, load - _BAND, side="right")
+        down = np.searchsorted(_EDGES, load + _BAND, side="right")
+        self._level = np.where(fresh > old, np.maximum(up, old), np.where(fresh < old, np.minimum(down, old), old))
+        return self._level.astype(np.int8)
+
+
+def fresh(table: Table, signal: str) -> NDArray[np.float64]:
+    """Values of a signal where they are fresh, NaN elsewhere."""
+    return np.where(table.quality(signal) == Quality.OK, table.value(signal), np.nan)
+
+
+def cells(shades: Shades, rows: Sequence[int], pitch: int) -> list[Span]:
+    """The cells of some GPUs, neighbours of one ink in one span."""
+    if not rows:
+        return []
+    at = np.asarray(rows)
+    codes = shades.codes[at]
+    inks = shades.inks[at]
+    if pitch > 1:
+        padded = np.full(len(at) * pitch, ord(" "), dtype=np.uint32)
+        padded[::pitch] = codes
+        codes, inks = padded, np.repeat(inks, pitch)
+    cuts = np.flatnonzero(np.diff(inks)) + 1
+    text = text_of_codes(codes)
+    edges = [0, *cuts.tolist(), len(text)]
+    return [(text[a:b], Ink(int(inks[a]))) for a, b in pairwise(edges)]
+
+
+def heading(fleet: Fleet, pool: Heading) -> Line:
+    """The heading of one pool: its name and its roll call."""
+    hosts = [fleet.hosts[number] for number in pool.hosts]
+    expected = sum(host.gpus_expected for host in hosts)
+    present = sum(host.gpus_present for host in hosts)
+    short = present < expected
+    roll = f"{present} of {expected} GPUs" if short else plural(expected, "GPU")
+    return (
+        (f" {plain(pool.pool)}", Ink.STRONG),
+        (f"  {plural(len(hosts), 'host')} · ", Ink.MUTED),
+        (roll, Ink.CRITICAL if short else Ink.MUTED),
+    )
+
+
+def host_ink(host: HostRecord) -> Ink:
+    """The ink of a host's name: loud only where it needs a human."""
+    return INK[host.severity] if host.severity >= Severity.UNKNOWN else Ink.MUTED
+
+
+def tile_line(fleet: Fleet, shades: Shades, plan: Plan, tiles: Sequence[Tile], selected: int | None) -> Line:
+    """One line of the map; `selected` is the GPU row under the cursor."""
+    form = plan.form
+    spans: list[Span] = [(" ", Ink.TEXT)]
+    if plan.margin and tiles:
+        spans.append((fit(plain(fleet.hosts[tiles[0].host].name), plan.margin) + " ", Ink.FAINT))
+    for tile in tiles:
+        host = fleet.hosts[tile.host]
+        if form.label:
+            spans.append((fit(plain(host.name) if tile.first else "", form.label) + " ", host_ink(host)))
+        spans += _tile_cells(host, shades, form, tile, selected)
+        if form.numbers:
+            spans += _numbers(fleet, shades, tile)
+        spans.append(("  ", Ink.TEXT))
+    return joined(spans)
+
+
+def _tile_cells(host: HostRecord, shades: Shades, form: Form, tile: Tile, selected: int | None) -> list[Span]:
+    room = form.cells * form.pitch
+    if not tile.rows:
+        return [(fit(_no_gpus(host), room), host_ink(host))]
+    spans = cells(shades, tile.rows, form.pitch)
+    if selected is not None and selected in tile.rows:
+        spans = _select(spans, tile.rows.index(selected) * form.pitch)
+    return [*spans, (" " * (room - len(tile.rows) * form.pitch), Ink.TEXT)]
+
+
+def _no_gpus(host: HostRecord) -> str:
+    return "no GPUs" if host.live else host.link.state.value.replace("_", " ")
+
+
+def _select(spans: list[Span], at: int) -> list[Span]:
+    """The spans with the cell at column `at` in the ink of the cursor."""
+    out: list[Span] = []
+    used = 0
+    for text, ink in spans:
+        if used <= at < used + len(text):
+            local = at - used
+            out += [(text[:local], ink), (text[local], Ink.CURSOR), (text[local + 1 :], ink)]
+        else:
+            out.append((text, ink))
+        used += len(text)
+    return [span for span in out if span[0]]
+
+
+def _numbers(fleet: Fleet, shades: Shades, tile: Tile) -> list[Span]:
+    """Mean load, hottest GPU and power of one host, from fresh values only."""
+    if not tile.first:
+        return [(" " * _NUMBERS, Ink.TEXT)]
+    rows = np.asarray(fleet.hosts[tile.host].gpu_rows, dtype=np.intp)
+    texts = [
+        _summed(shades.load[rows], np.mean, percent, 6),
+        _summed(shades.heat[rows], np.max, celsius, 8),
+        _summed(shades.power[rows], np.sum, watts, 9),
+    ]
+    return [(fit("  " + " ".join(texts), _NUMBERS), Ink.MUTED)]
+
+
+def _summed(
+    values: NDArray[np.float64],
+    how: Callable[[NDArray[np.float64]], np.floating[Any]],
+    form: Callable[[float], str],
+    width: int,
+) -> str:
+    known = values[~np.isnan(values)]
+    return fit(form(float(how(known))) if len(known) else "–", width, right=True)
+
+
+def legend(width: int) -> Line:
+    """What the cells mean; shorter on narrow terminals."""
+    spans: list[Span] = [(LOADS, Ink.LOAD_1), (" load  " if width < WIDE else " idle to busy   ", Ink.FAINT)]
+    gap = "  " if width < WIDE else "   "
+    for severity in (Severity.WARNING, Severity.CRITICAL, Severity.UNKNOWN):
+        spans += [(GLYPH[severity], INK[severity]), (f" {severity.word}{gap}", Ink.FAINT)]
+    return (*spans, (TOMBSTONE, Ink.CRITICAL), (" missing ", Ink.FAINT))

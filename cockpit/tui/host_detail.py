@@ -1,0 +1,79 @@
+"""PURE. The page of one host as lines, below the table of its GPUs."""
+
+from cockpit.fleet.records import FleetFinding, HostRecord
+from cockpit.tui.cells import link, severity
+from cockpit.tui.evidence import finding_lines, labelled
+from cockpit.tui.format import number, plain, plural
+from cockpit.tui.gpu_detail import grid, heading, host_series, marks_of, signal_lines
+from cockpit.tui.host_rows import link_words
+from cockpit.tui.lines import BLANK, Line, joined
+from cockpit.tui.story import fact_lines, process_text
+from cockpit.tui.theme import Ink
+from cockpit.tui.view import View
+from cockpit.tui.widgets.chart import chart_lines
+
+PROCESSES = 32  # rows of the page; place 9 shows all
+
+
+def head_lines(view: View, host: HostRecord, width: int) -> list[Line]:
+    """Who it is, how it is reached, whether all its GPUs answer."""
+    state, ink = severity(host.severity)
+    short = host.gpus_present < host.gpus_expected
+    title = joined(
+        [
+            (f" {plain(host.name)}  ", Ink.STRONG),
+            (f"{state}  " if state != "·" else "· ok  ", ink),
+            link(host.link),
+            (
+                f"  {host.gpus_present} of {plural(host.gpus_expected, 'GPU')} present",
+                Ink.CRITICAL if short else Ink.MUTED,
+            ),
+        ]
+    )
+    facts = [("link", f"{link_words(view, host)} · {plain(host.target)}")]
+    if host.link.hint:
+        facts.append(("try", plain(host.link.hint)))
+    labels = " · ".join(f"{plain(name)} {plain(value)}" for name, value in sorted(host.labels.items()) if value)
+    if labels:
+        facts.append(("labels", labels))
+    if machine := _machine(host):
+        facts.append(("machine", machine))
+    version, boot = plain(host.agent_version) or "?", plain(host.boot_id)[:13] or "?"
+    facts.append(("agent", f"{version} · boot {boot} · clock {host.skew_s:+.1f} s from ours"))
+    facts += [
+        (plain(reason.what)[:12] or "reason", f"{plain(reason.says)} {plain(reason.hint)}".strip())
+        for reason in host.reasons
+    ]
+    return [title, *fact_lines(facts, width)]
+
+
+def _machine(host: HostRecord) -> str:
+    facts = host.facts.get("host", {})
+    if not isinstance(facts, dict):
+        return ""
+    words = [plain(str(facts[name])) for name in ("os", "kernel", "cpu") if facts.get(name)]
+    if isinstance(facts.get("cpus"), (int, float)):
+        words.append(plural(int(facts["cpus"]), "thread"))
+    drivers = sorted({plain(gpu.driver) for gpu in host.gpu_facts.values() if gpu.driver})
+    return " · ".join(words + [f"driver {', '.join(drivers)}"] * bool(drivers))
+
+
+def below_lines(view: View, host: HostRecord, width: int) -> list[Line]:
+    """Charts, findings, processes, the host's own signals."""
+    fleet, now = view.fleet, view.now.wall
+    columns = max(1, min(4, width // 38))
+    height = 7 if width < 120 else 10
+    marks = marks_of(host, now)
+    blocks = [chart_lines(series, marks, width // columns, height) for series in host_series(fleet, host)]
+    lines: list[Line] = [BLANK, *grid(blocks, width, width // columns), BLANK]
+    if host.findings:
+        lines += heading("FINDINGS")
+        for finding in sorted(host.findings.values(), key=lambda item: (-item.severity, item.since)):
+            lines += finding_lines(fleet, FleetFinding(host.number, finding), now, width)
+    lines += heading(f"PROCESSES ON GPUs  {len(host.processes)}")
+    lines += [((f"  {process_text(process)}", Ink.TEXT),) for process in host.processes[:PROCESSES]]
+    left_out = max(0, len(host.processes) - PROCESSES) + host.processes_left_out
+    if left_out:
+        lines += labelled("", f"and {number(left_out)} more; 9 shows what the agent sent", width, Ink.MUTED)
+    lines += [BLANK, *heading("SIGNALS"), *signal_lines(fleet.host_table, host.number, width)]
+    return lines

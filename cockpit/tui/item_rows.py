@@ -1,0 +1,231 @@
+"""PURE. Events and processes as table rows. An event's identity is the event itself: it never changes."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from agent.wire.specs import Severity
+from cockpit.fleet.facts import Process
+from cockpit.fleet.records import FleetEvent
+from cockpit.tui import cells
+from cockpit.tui.format import MISSING, duration, gib, moment, plain
+from cockpit.tui.lines import Span
+from cockpit.tui.theme import GLYPH, INK, Ink
+from cockpit.tui.view import View
+from cockpit.tui.widgets.table import Column, Wanted
+
+
+def _loud(event: FleetEvent) -> Ink:
+    return Ink.TEXT if event.event.severity >= Severity.UNKNOWN else Ink.MUTED
+
+
+def _when(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
+    return [(moment(entry.at, view.now.wall), Ink.MUTED) for entry in rows]
+
+
+def _event_host(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
+    return [(plain(view.fleet.hosts[entry.host].name), _loud(entry)) for entry in rows]
+
+
+def _event_severity(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
+    return [(f"{GLYPH[entry.event.severity]} {entry.event.severity.word}", INK[entry.event.severity]) for entry in rows]
+
+
+def _subject(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
+    return [(cells.subject(view.fleet, entry.host, entry.event.subject), _loud(entry)) for entry in rows]
+
+
+def _kind(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
+    return [
+        (plain(entry.event.kind) + (f" {entry.event.data['xid']}" if "xid" in entry.event.data else ""), Ink.MUTED)
+        for entry in rows
+    ]
+
+
+def _text(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
+    return [(plain(entry.event.text), _loud(entry)) for entry in rows]
+
+
+class EventRows:
+    """The newest events of all hosts, newest first; time is their only order."""
+
+    noun = "events"
+    columns: tuple[Column, ...] = (
+        Column("at", "TIME UTC", 15, _when, fixed=True),
+        Column("host", "HOST", 10, _event_host, fixed=True),
+        Column("severity", "NEED", 10, _event_severity, fixed=True),
+        Column("subject", "SUBJECT", 8, _subject, fixed=True),
+        Column("kind", "KIND", 8, _kind, drop=2, fixed=True),
+        Column("text", "WHAT", 16, _text, rest=True, fixed=True),
+    )
+
+    def order(self, view: View, wanted: Wanted) -> list[FleetEvent]:
+        """Newest first; `reverse` gives oldest first."""
+        fleet = view.fleet
+        found = list(fleet.events) if wanted.filter is None else wanted.filter.events(fleet, fleet.events)
+        if wanted.faults:
+            found = [entry for entry in found if entry.event.severity >= Severity.UNKNOWN]
+        return found if wanted.reverse else found[::-1]
+
+    def locate(self, view: View, order: list[FleetEvent], identity: Hashable) -> int:
+        """Where an event is now, -1 if it is not shown."""
+        return next((at for at, entry in enumerate(order) if id(entry) == identity), -1)
+
+    def identity(self, view: View, row: FleetEvent) -> Hashable:
+        """Events are kept as they came."""
+        return id(row)
+
+    def is_problem(self, view: View, row: FleetEvent) -> bool:
+        """Whether it is one to stop at."""
+        return row.event.severity >= Severity.WARNING
+
+    def total(self, view: View) -> int:
+        """All that are kept."""
+        return len(view.fleet.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One process on one host."""
+
+    host: int
+    process: Process
+
+
+def _process_host(view: View, rows: Sequence[Held]) -> list[Span]:
+    return [(plain(view.fleet.hosts[row.host].name), Ink.TEXT) for row in rows]
+
+
+def _gpus(view: View, rows: Sequence[Held]) -> list[Span]:
+    found: list[Span] = []
+    for row in rows:
+        at = [view.fleet.gpus.row(row.host, uuid) for uuid in row.process.gpus]
+        known = [number for number in at if number is not None]
+        worst = max([int(view.fleet.gpus.severity[number]) for number in known], default=0)
+        labels = ",".join(str(int(view.fleet.gpus.index[number])) for number in known) or MISSING
+        glyph = f"{GLYPH[Severity(worst)]} " if worst >= Severity.UNKNOWN else ""
+        found.append((glyph + labels, INK[Severity(worst)] if worst >= Severity.UNKNOWN else Ink.TEXT))
+    return found
+
+
+def _pid(view: View, rows: Sequence[Held]) -> list[Span]:
+    return [(str(row.process.pid), Ink.MUTED) for row in rows]
+
+
+def _user(view: View, rows: Sequence[Held]) -> list[Span]:
+    return [(plain(row.process.user) or MISSING, Ink.TEXT) for row in rows]
+
+
+def _memory(view: View, rows: Sequence[Held]) -> list[Span]:
+    return [
+        (MISSING, Ink.FAINT) if row.process.gpu_memory is None else (gib(row.process.gpu_memory), Ink.TEXT)
+        for row in rows
+    ]
+
+
+def _running(view: View, rows: Sequence[Held]) -> list[Span]:
+    found: list[Span] = []
+    for row in rows:
+        record = view.fleet.hosts[row.host]
+        if row.process.started is None:
+            found.append((MISSING, Ink.FAINT))
+        else:
+            found.append((duration(view.now.wall - (row.process.started - record.skew_s)), Ink.MUTED))
+    return found
+
+
+def _owner(view: View, rows: Sequence[Held]) -> list[Span]:
+    return [
+        (
+            cells.owner(
+                [
+                    ("job", row.process.job),
+                    ("pod", row.process.pod),
+                    ("", row.process.unit),
+                    ("container", row.process.container),
+                ]
+            ),
+            Ink.MUTED,
+        )
+        for row in rows
+    ]
+
+
+def _command(view: View, rows: Sequence[Held]) -> list[Span]:
+    return [(plain(row.process.command), Ink.TEXT) for row in rows]
+
+
+def _state(view: View, rows: Sequence[Held]) -> list[Span]:
+    odd = ("zombie", "ghost", "blocked")
+    return [(plain(row.process.state), Ink.WARNING if row.process.state in odd else Ink.FAINT) for row in rows]
+
+
+_KEYS = {
+    "host": lambda row: row.host,
+    "pid": lambda row: row.process.pid,
+    "user": lambda row: row.process.user,
+    "memory": lambda row: -(row.process.gpu_memory or 0.0),
+    "running": lambda row: row.process.started or 0.0,
+    "owner": lambda row: (row.process.job, row.process.pod, row.process.unit, row.process.container),
+    "command": lambda row: row.process.command,
+    "state": lambda row: row.process.state,
+}
+
+
+class ProcessRows:
+    """Every process that holds a GPU."""
+
+    noun = "processes"
+    columns: tuple[Column, ...] = (
+        Column("host", "HOST", 10, _process_host),
+        Column("gpu", "GPU", 7, _gpus, fixed=True),
+        Column("pid", "PID", 8, _pid, right=True),
+        Column("user", "USER", 10, _user),
+        Column("memory", "GiB", 6, _memory, right=True),
+        Column("running", "RUNNING", 9, _running, right=True, drop=3),
+        Column("state", "STATE", 8, _state, drop=4),
+        Column("owner", "JOB / UNIT / POD", 18, _owner, drop=2),
+        Column("command", "COMMAND", 14, _command, rest=True),
+    )
+
+    def order(self, view: View, wanted: Wanted) -> list[Held]:
+        """Those on sick GPUs first, then by host and GPU; or by the column asked for."""
+        fleet = view.fleet
+        pairs = [(record.number, process) for record in fleet.hosts for process in record.processes]
+        if wanted.filter is not None:
+            pairs = wanted.filter.processes(fleet, pairs)
+        found = [Held(host, process) for host, process in pairs]
+        if wanted.faults:
+            found = [row for row in found if self.is_problem(view, row)]
+        found.sort(key=lambda row: (-self._need(view, row), row.host, self._first_gpu(view, row), row.process.pid))
+        if wanted.sort in _KEYS:
+            found.sort(key=_KEYS[wanted.sort])
+        if wanted.reverse:
+            found.reverse()
+        return found
+
+    def locate(self, view: View, order: list[Held], identity: Hashable) -> int:
+        """Where a process is now, -1 if it is not shown."""
+        return next((at for at, row in enumerate(order) if (row.host, row.process.pid) == identity), -1)
+
+    def identity(self, view: View, row: Held) -> Hashable:
+        """Host and process id."""
+        return (row.host, row.process.pid)
+
+    def is_problem(self, view: View, row: Held) -> bool:
+        """Whether it runs on a GPU that needs a human."""
+        return self._need(view, row) >= Severity.UNKNOWN
+
+    def total(self, view: View) -> int:
+        """All processes."""
+        return sum(len(record.processes) for record in view.fleet.hosts)
+
+    def _need(self, view: View, row: Held) -> int:
+        gpus = view.fleet.gpus
+        at = [gpus.row(row.host, uuid) for uuid in row.process.gpus]
+        worst = max([int(gpus.severity[number]) for number in at if number is not None], default=0)
+        return worst if worst >= Severity.UNKNOWN else 0
+
+    def _first_gpu(self, view: View, row: Held) -> int:
+        gpus = view.fleet.gpus
+        at = [gpus.row(row.host, uuid) for uuid in row.process.gpus]
+        return min([int(gpus.index[number]) for number in at if number is not None], default=-1)

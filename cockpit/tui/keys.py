@@ -1,0 +1,106 @@
+"""The keys that mean the same on every screen, and how users bind others. Rule: no key changes anything on a host;
+Ctrl-A/B/S/Q/Z and Alt stay free for terminals and multiplexers."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from textual.app import App
+from textual.binding import Binding
+from textual.screen import Screen
+
+from cockpit.errors import UsageError
+from cockpit.fleet.state import Fleet
+from cockpit.inventory import did_you_mean
+
+if TYPE_CHECKING:
+    from cockpit.tui.screens.help_page import BoundKey
+
+FORBIDDEN = ("ctrl+a", "ctrl+b", "ctrl+s", "ctrl+q", "ctrl+z")
+
+APP: tuple[Binding, ...] = (
+    Binding("question_mark", "help", "help", key_display="?", id="help"),
+    Binding("colon,ctrl+p", "command_palette", "palette", key_display=":", id="palette"),
+    Binding("p", "pause", "pause", id="pause"),
+    Binding("x", "actions", "actions", show=False, id="actions"),
+    Binding("q", "back_or_quit", "back / quit", id="quit"),
+    Binding("escape", "leave", "back", show=False, id="back"),
+    *[Binding(digit, f"place('{digit}')", f"place {digit}", show=False, id=f"place.{digit}") for digit in "123456789"],
+    Binding("ctrl+l", "redraw", "redraw", show=False, id="redraw"),
+    Binding("ctrl+c", "quit_now", "quit", show=False, id="quit.now"),
+)
+
+
+def all_bindings() -> Iterator[Binding]:
+    """Every binding that a user may rebind."""
+    from cockpit.tui.screens.gpu_page import GpuPage
+    from cockpit.tui.screens.help_page import HelpPage
+    from cockpit.tui.screens.place import Place
+    from cockpit.tui.screens.situation import Situation
+    from cockpit.tui.screens.sort_menu import SortMenu
+    from cockpit.tui.screens.table_place import TablePlace
+    from cockpit.tui.screens.too_small import TooSmall
+    from cockpit.tui.widgets.filter_bar import FilterInput
+    from cockpit.tui.widgets.heatmap import HeatMap
+    from cockpit.tui.widgets.page import Page
+    from cockpit.tui.widgets.problems import Problems
+    from cockpit.tui.widgets.table import TableView
+
+    yield from APP
+    screens = (Place, TablePlace, Situation, GpuPage, HelpPage, SortMenu, TooSmall)
+    widgets = (FilterInput, HeatMap, Page, Problems, TableView)
+    for owner in (*screens, *widgets):
+        yield from (binding for binding in owner.BINDINGS if isinstance(binding, Binding))
+
+
+def check(keymap: Mapping[str, str]) -> None:
+    """Refuse a keymap that names unknown ids or takes keys that are not ours.
+
+    Raises:
+        UsageError: one sentence, with the nearest id.
+    """
+    known = sorted({binding.id for binding in all_bindings() if binding.id})
+    for name, pressed in keymap.items():
+        if name not in known:
+            raise UsageError(f"[keymap] {name!r} is no binding{did_you_mean(name, known)}; ? lists them all")
+        for key in pressed.split(","):
+            if key.strip() in FORBIDDEN or key.strip().startswith("alt+"):
+                raise UsageError(
+                    f"[keymap] {name} = {pressed!r}: {key.strip()} belongs to terminals and multiplexers; take another"
+                )
+
+
+def bound(screen: Screen[object], app: App[None]) -> "list[BoundKey]":
+    """What the keys do on a screen now, each action once with all its keys."""
+    from cockpit.tui.screens.help_page import BoundKey
+
+    found: dict[str, tuple[list[str], str, str]] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if binding.description and active.enabled:
+            keys, _, _ = found.setdefault(binding.action, ([], binding.description, binding.id or ""))
+            shown = app.get_key_display(binding)
+            if shown not in keys:
+                keys.append(shown)
+    return [BoundKey(" ".join(keys), says, name) for keys, says, name in found.values()]
+
+
+def parse_start(text: str, fleet: Fleet, places: Mapping[str, str]) -> tuple[str, int, int]:
+    """Where to start: the digit of a place, host number (-1 none), GPU index (-1 none).
+
+    Raises:
+        UsageError: neither a place nor a host of this fleet.
+    """
+    if not text:
+        return "1", -1, -1
+    if text.casefold() in places:
+        return places[text.casefold()], -1, -1
+    name, _, index = text.partition(":")
+    number = fleet.numbers.get(text, fleet.numbers.get(name, -1))
+    if number < 0:
+        known = [*fleet.numbers, *places]
+        raise UsageError(f"{text!r} is neither a place nor a host of this fleet{did_you_mean(name, known)}")
+    if text in fleet.numbers or not index:
+        return "2", number, -1
+    if not index.isdigit():
+        raise UsageError(f"{text!r}: {index!r} is no GPU index; write {name}:0")
+    return "3", number, int(index)

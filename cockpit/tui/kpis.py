@@ -1,0 +1,167 @@
+"""PURE. The numbers on top of Situation. Rule: each says how many of how many, or how old; colour only where a human is
+needed."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.wire.specs import Severity
+from cockpit.fleet.records import GpuState
+from cockpit.fleet.state import Fleet
+from cockpit.tui.canvas import spark
+from cockpit.tui.cells import gpu_name
+from cockpit.tui.format import MISSING, celsius, duration, fit, percent, short_duration, watts
+from cockpit.tui.heat import fresh
+from cockpit.tui.lines import Line, Span, joined
+from cockpit.tui.theme import GLYPH, Ink
+
+_WORRY_S = 5.0  # an age above this is worth a look
+_SPARK_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Kpis:
+    """The fleet in eleven numbers. Ages in seconds of data time, NaN where nothing is known."""
+
+    hosts_live: int
+    hosts: int
+    gpus_present: int
+    gpus_expected: int
+    gpus_ok: int
+    critical: int
+    warning: int
+    age_s: float
+    load: float
+    power: float
+    heat: float
+    hottest: str
+
+
+def counted(fleet: Fleet, now: float) -> Kpis:
+    """Count the fleet; `now` is wall seconds of data time."""
+    gpus = fleet.gpus
+    load, heat, power = (fresh(gpus, f"gpu.{name}") for name in ("utilization", "temperature", "power"))
+    severities = [host.severity for host in fleet.hosts]
+    judged = [entry.finding.severity for entry in fleet.findings()]
+    linked = sum(
+        not host.live and severity >= Severity.WARNING for host, severity in zip(fleet.hosts, severities, strict=True)
+    )
+    here = gpus.state < GpuState.MISSING
+    ages = now - gpus.at("gpu.utilization")[here]
+    known = ages[~np.isnan(ages)]
+    hottest = int(np.nanargmax(heat)) if not np.all(np.isnan(heat)) and len(heat) else -1
+    return Kpis(
+        hosts_live=sum(host.live for host in fleet.hosts),
+        hosts=len(fleet.hosts),
+        gpus_present=sum(host.gpus_present for host in fleet.hosts),
+        gpus_expected=sum(host.gpus_expected for host in fleet.hosts),
+        gpus_ok=int(np.count_nonzero(gpus.state == GpuState.OK)),
+        critical=sum(severity is Severity.CRITICAL for severity in judged),
+        warning=sum(severity is Severity.WARNING for severity in judged) + linked,
+        age_s=max(0.0, float(known.max())) if len(known) else float("nan"),
+        load=_mean(load),
+        power=float(np.nansum(power)) if not np.all(np.isnan(power)) else float("nan"),
+        heat=float(heat[hottest]) if hottest >= 0 else float("nan"),
+        hottest=gpu_name(fleet, hottest) if hottest >= 0 else "",
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def load_history(fleet: Fleet, seconds: int = _SPARK_S) -> NDArray[np.float64]:
+    """Mean load of the fleet over the last seconds, oldest first."""
+    rows = np.arange(fleet.gpus.n, dtype=np.intp)
+    samples = fleet.gpus.history_ring.read_many("gpu.utilization", rows, seconds)
+    known = ~np.isnan(samples)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, samples, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def _or_dash(value: float, text: str) -> str:
+    return MISSING if math.isnan(value) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One number with its name."""
+
+    name: str
+    value: str
+    ink: Ink
+    note: str = ""
+    note_ink: Ink = Ink.MUTED
+
+
+def tiles(kpis: Kpis) -> list[Tile]:
+    """The numbers in the order in which they are needed."""
+    silent = kpis.hosts - kpis.hosts_live
+    absent = kpis.gpus_expected - kpis.gpus_present
+    return [
+        Tile(
+            "hosts live",
+            f"{kpis.hosts_live}/{kpis.hosts}",
+            Ink.WARNING if silent else Ink.STRONG,
+            f"{silent} silent" if silent else "",
+            Ink.WARNING,
+        ),
+        Tile(
+            "GPUs",
+            f"{kpis.gpus_present}/{kpis.gpus_expected}",
+            Ink.CRITICAL if absent else Ink.STRONG,
+            f"{absent} gone" if absent and not silent else f"{absent} unaccounted" if absent else "",
+            Ink.CRITICAL,
+        ),
+        Tile(
+            "oldest value",
+            _or_dash(kpis.age_s, duration(kpis.age_s)),
+            Ink.WARNING if kpis.age_s > _WORRY_S else Ink.STRONG,
+        ),
+        Tile("mean load", _or_dash(kpis.load, percent(kpis.load)), Ink.STRONG),
+        Tile("power", _or_dash(kpis.power, watts(kpis.power)), Ink.STRONG),
+        Tile("hottest", _or_dash(kpis.heat, celsius(kpis.heat)), Ink.STRONG, kpis.hottest),
+    ]
+
+
+def wide_lines(kpis: Kpis, history: NDArray[np.float64], width: int) -> list[Line]:
+    """Names over values, in equal columns, with a minute of load as a quiet sparkline."""
+    shown = tiles(kpis)
+    column = min(32, (width - 2) // len(shown))
+    names: list[Span] = [(" ", Ink.TEXT)]
+    values: list[Span] = [(" ", Ink.TEXT)]
+    for tile in shown:
+        names.append((fit(tile.name.upper(), column), Ink.FAINT))
+        note, note_ink = tile.note, tile.note_ink
+        if tile.name == "mean load":
+            note, note_ink = spark(history, max(0, column - len(tile.value) - 4), 0.0, 1.0), Ink.LOAD_1
+        values += [(tile.value, tile.ink), (fit(f"  {note}", column - len(tile.value)), note_ink)]
+    return [joined(names), joined(values)]
+
+
+def narrow_lines(kpis: Kpis, width: int) -> list[Line]:
+    """All in one line for small terminals."""
+    mark = GLYPH[Severity.CRITICAL]
+    silent = kpis.hosts - kpis.hosts_live
+    absent = kpis.gpus_expected - kpis.gpus_present
+    spans: list[Span] = [
+        (" hosts ", Ink.FAINT),
+        (f"{kpis.hosts_live}/{kpis.hosts}", Ink.WARNING if silent else Ink.STRONG),
+        ("  GPUs ", Ink.FAINT),
+        (
+            f"{kpis.gpus_present}/{kpis.gpus_expected}{f' {mark}{absent}' if absent else ''}",
+            Ink.CRITICAL if absent else Ink.STRONG,
+        ),
+        ("  age ", Ink.FAINT),
+        (_or_dash(kpis.age_s, short_duration(kpis.age_s)), Ink.WARNING if kpis.age_s > _WORRY_S else Ink.STRONG),
+        ("  load ", Ink.FAINT),
+        (_or_dash(kpis.load, percent(kpis.load)), Ink.STRONG),
+        ("  power ", Ink.FAINT),
+        (_or_dash(kpis.power, watts(kpis.power)), Ink.STRONG),
+        ("  hottest ", Ink.FAINT),
+        (_or_dash(kpis.heat, celsius(kpis.heat)), Ink.STRONG),
+    ]
+    return [joined(spans)]

@@ -1,0 +1,59 @@
+"""What screens ask of the app. Messages go up, attributes go down; no screen knows another."""
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from cockpit.fleet.query import Filter
+from cockpit.fleet.records import FleetFinding
+from cockpit.tui.lines import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What `e` shows: findings with their proof, or ready lines."""
+
+    title: str
+    findings: tuple[FleetFinding, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+class OpenGpu(Message):
+    """The page of a GPU, by its row."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__()
+        self.row = row
+
+
+class OpenHost(Message):
+    """The page of a host, by its number."""
+
+    def __init__(self, host: int) -> None:
+        super().__init__()
+        self.host = host
+
+
+class OpenPlace(Message):
+    """A place by its digit; `filtering` opens its filter line at once."""
+
+    def __init__(self, key: str, *, filtering: bool = False) -> None:
+        super().__init__()
+        self.key = key
+        self.filtering = filtering
+
+
+class ShowEvidence(Message):
+    """The proof of something."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__()
+        self.evidence = evidence
+
+
+class FilterChosen(Message):
+    """A filter for the table of this screen; None for everything."""
+
+    def __init__(self, chosen: Filter | None) -> None:
+        super().__init__()
+        self.chosen = chosen

@@ -1,0 +1,40 @@
+"""Place 2: every host, ordered by need, with what is wrong in words."""
+
+from textual import on
+
+from cockpit.fleet.records import FleetFinding
+from cockpit.tui.format import plain
+from cockpit.tui.host_rows import HostRows, host_words
+from cockpit.tui.messages import Evidence, OpenHost
+from cockpit.tui.screens.table_place import TablePlace
+from cockpit.tui.widgets.table import Rows, TableView
+
+
+class Hosts(TablePlace):
+    """The hosts."""
+
+    key = "2"
+
+    def rows(self) -> Rows:
+        return HostRows()
+
+    @on(TableView.Opened)
+    def open_host(self, event: TableView.Opened) -> None:
+        """The host's page."""
+        event.stop()
+        self.post_message(OpenHost(event.row))
+
+    def evidence(self) -> Evidence | None:
+        if self.table.row is None:
+            return None
+        host = self.view.fleet.hosts[self.table.row]
+        if not host.findings:
+            return None
+        return Evidence(host.name, tuple(FleetFinding(host.number, finding) for finding in host.findings.values()))
+
+    def copied(self) -> str:
+        if self.table.row is None:
+            return ""
+        host = self.view.fleet.hosts[self.table.row]
+        words, _ = host_words(self.view, host)
+        return " ".join(part for part in (plain(host.name), plain(host.target), words) if part)

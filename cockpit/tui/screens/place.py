@@ -1,0 +1,135 @@
+"""The base of every place and page. Rule: one timer per screen asks once a tick whether anything changed and paints
+what is on top; a part that fails says so in its own rectangle."""
+
+import logging
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from cockpit.tui.messages import Evidence, ShowEvidence
+from cockpit.tui.view import View
+from cockpit.tui.widgets.bars import KeyBar, TitleBar
+from cockpit.tui.widgets.line_view import LineView
+
+log = logging.getLogger(__name__)
+TICK_S = 0.25
+LONGEST_S = 1.0  # without news the ages still grow
+
+
+class Place(Screen[None]):
+    """Title, body, keys."""
+
+    BINDINGS: ClassVar = [
+        Binding("tab", "app.focus_next", "next pane", show=False, id="focus.next"),
+        Binding("shift+tab", "app.focus_previous", "previous pane", show=False, id="focus.previous"),
+        Binding("n", "problem(1)", "next problem", id="problem.next"),
+        Binding("N", "problem(-1)", "previous problem", show=False, id="problem.previous"),
+        Binding("e", "evidence", "evidence", id="evidence"),
+        Binding("y", "copy", "copy", show=False, id="copy"),
+    ]
+    AUTO_FOCUS = None
+    key = ""  # the place's digit; pages keep the digit of the place they were opened from
+    trail = ""
+
+    def __init__(self, view: View, places: tuple[tuple[str, str], ...], here: str = "") -> None:
+        super().__init__()
+        self.view = view
+        self.places = places
+        self.here = here or self.key
+        self.live: list[LineView] = []
+        self._seen = -1
+        self._painted = float("-inf")
+
+    def body(self) -> Iterable[Widget]:
+        """What stands between title and keys."""
+        return ()
+
+    def compose(self) -> ComposeResult:
+        """Title, body, keys; a body that fails is replaced by a sentence."""
+        yield TitleBar(self.view, self.places, self.here, self.trail)
+        try:
+            yield from list(self.body())
+        except Exception as error:
+            log.exception("screen.failed", extra={"screen": type(self).__name__})
+            sentence = f" {type(self).__name__} cannot be shown: {type(error).__name__}: {error}"
+            yield Static(sentence, markup=False, id="broken")
+        yield KeyBar(self.view)
+
+    def on_mount(self) -> None:
+        """Start the one timer."""
+        self.live = list(self.query(LineView))
+        self.set_interval(TICK_S, self.tick)
+        self.first_focus()
+
+    def first_focus(self) -> None:
+        """Where keys go first."""
+        for view in self.live:
+            if view.can_focus:
+                view.focus()
+                return
+
+    def on_screen_resume(self) -> None:
+        """On top again: everything may have changed meanwhile."""
+        self.view.focus(self.hosts_in_detail())
+        self.call_after_refresh(self.tick, True)
+
+    def tick(self, force: bool = False) -> None:
+        """Paint if there is something new, or if a second has passed."""
+        if self.app.screen is not self and not force:
+            return
+        version, real = self.view.fleet.version, self.view.feed.clock.real()
+        if not force and version == self._seen and abs(real - self._painted) < LONGEST_S:
+            return
+        self._seen, self._painted = version, real
+        for view in self.live:
+            if view.display:
+                view.paint()
+        self.after_tick()
+
+    def after_tick(self) -> None:
+        """For screens that have more to do."""
+
+    def hosts_in_detail(self) -> frozenset[int]:
+        """Hosts whose every signal is wanted while this screen is on top."""
+        return frozenset()
+
+    # What keys mean here.
+
+    def evidence(self) -> Evidence | None:
+        """What `e` would show."""
+        return None
+
+    def copied(self) -> str:
+        """What `y` would copy."""
+        return ""
+
+    def next_problem(self, step: int) -> bool:
+        """Go to the next or previous problem on this screen; False when there is none."""
+        return False
+
+    def action_problem(self, step: int) -> None:
+        """The next problem, or a word that there is none."""
+        if not self.next_problem(step):
+            self.notify("No problem here: nothing on this screen needs a human.", timeout=3, markup=False)
+
+    def action_evidence(self) -> None:
+        """The proof of what is under the cursor."""
+        found = self.evidence()
+        if found is None:
+            self.notify("No evidence here: nothing under the cursor was judged.", timeout=3, markup=False)
+            return
+        self.post_message(ShowEvidence(found))
+
+    def action_copy(self) -> None:
+        """Copy what is under the cursor to the terminal's clipboard."""
+        text = self.copied()
+        if not text:
+            self.notify("Nothing under the cursor to copy.", timeout=3, markup=False)
+            return
+        self.app.copy_to_clipboard(text)
+        self.notify(f"Copied: {text.splitlines()[0][:60]}", timeout=2, markup=False)

@@ -1,0 +1,79 @@
+"""What screens are handed. Rule: a screen reads the fleet through its View and nowhere else, so a pause, a theme or a
+test's frozen clock is one assignment."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from cockpit.clock import Clock, Instant
+from cockpit.fleet.state import Fleet
+from cockpit.tui.theme import DEFAULT, Inks
+
+
+class Feed(Protocol):
+    """What the screens need of `cockpit.runtime.Runtime`."""
+
+    fleet: Fleet
+    clock: Clock
+
+    async def run(self) -> None:
+        """Feed the fleet until cancelled."""
+
+    def focus(self, hosts: Collection[int]) -> None:
+        """These hosts are on screen in detail."""
+
+
+class View:
+    """The fleet as the screens see it: live, or as it was when the operator pressed pause."""
+
+    def __init__(self, feed: Feed, theme: str = DEFAULT) -> None:
+        self.feed = feed
+        self.inks = Inks(theme)
+        self.trouble = ""  # why nothing new arrives any more, in words; stays until the end
+        self._frozen: Fleet | None = None
+        self._frozen_now = Instant(0.0, 0.0)
+        self._frozen_real = 0.0
+        self._focus: frozenset[int] = frozenset()
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet to draw."""
+        return self._frozen or self.feed.fleet
+
+    @property
+    def now(self) -> Instant:
+        """Data time of the picture: ages are counted to here."""
+        return self._frozen_now if self._frozen else self.feed.clock.now()
+
+    @property
+    def real(self) -> float:
+        """Real monotonic seconds of the picture, for link states."""
+        return self._frozen_real if self._frozen else self.feed.clock.real()
+
+    @property
+    def paused(self) -> bool:
+        """True while the picture stands still."""
+        return self._frozen is not None
+
+    @property
+    def paused_s(self) -> float:
+        """Real seconds since the pause."""
+        return self.feed.clock.real() - self._frozen_real if self._frozen else 0.0
+
+    def focus(self, hosts: frozenset[int]) -> None:
+        """These hosts are on screen in detail; told to the feed when it changes."""
+        if hosts != self._focus:
+            self._focus = hosts
+            self.feed.focus(hosts)
+
+    def hands(self) -> float:
+        """Real monotonic seconds that run on during a pause, to know when hands were last on the keys."""
+        return self.feed.clock.real()
+
+    def toggle_pause(self) -> None:
+        """Stop the picture, or let it go on; data keeps arriving behind it."""
+        if self._frozen:
+            self._frozen = None
+            return
+        clock = self.feed.clock
+        self._frozen_now, self._frozen_real = clock.now(), clock.real()
+        self._frozen = self.feed.fleet.frozen()

@@ -1,0 +1,91 @@
+"""One live chart: five minutes of one signal as a braille line, its limit dotted, findings marked where they began."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.wire.specs import Severity
+from cockpit.tui.canvas import level_picture, line_picture
+from cockpit.tui.format import fit
+from cockpit.tui.lines import BLANK, Line, Span, joined, spread
+from cockpit.tui.theme import GLYPH, INK, Ink
+
+SPAN_S = 300.0
+_AXIS = 9  # columns of the labels on the left
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment to mark: `ago_s` before the right edge."""
+
+    ago_s: float
+    severity: Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One signal to draw. `top` is the least upper end of its axis, NaN for none; `limit` is dotted, NaN for none."""
+
+    title: str
+    values: NDArray[np.float64]
+    form: Callable[[float], str]
+    now: Span
+    top: float = float("nan")
+    limit: float = float("nan")
+
+
+def chart_lines(series: Series, marks: list[Mark], width: int, height: int) -> list[Line]:
+    """Title with the value of now, the picture, and the marks under it: `height` lines in all."""
+    room, lines = width - _AXIS - 2, height - 2
+    if room < 8 or lines < 1:
+        return [BLANK] * height
+    low, high = _range(series)
+    head = spread(
+        ((f" {series.title}", Ink.HEADING),),
+        joined([(series.now[0], series.now[1]), (f"   {_extremes(series)} ", Ink.FAINT)]),
+        width,
+    )
+    front = line_picture(series.values, room, lines, low, high)
+    back = level_picture(series.limit, room, lines, low, high)
+    body = []
+    for at in range(lines):
+        label = series.form(high) if at == 0 else series.form(low) if at == lines - 1 else ""
+        spans: list[Span] = [(fit(label, _AXIS - 1, right=True) + " ", Ink.FAINT)]
+        body.append(joined(spans + _over(front[at], back[at])))
+    return [head, *body, _foot(marks, room)]
+
+
+def _range(series: Series) -> tuple[float, float]:
+    known = series.values[~np.isnan(series.values)]
+    peak = float(known.max()) if len(known) else 0.0
+    high = max([value for value in (peak, series.top, series.limit) if not math.isnan(value)] or [1.0])
+    return 0.0, high if high > 0 else 1.0
+
+
+def _extremes(series: Series) -> str:
+    known = series.values[~np.isnan(series.values)]
+    if not len(known):
+        return "no samples in 5 min"
+    return f"{series.form(float(known.min()))} to {series.form(float(known.max()))} in 5 min"
+
+
+def _over(front: str, back: str) -> list[Span]:
+    """The line in front of its limit, cell by cell."""
+    return [(upper, Ink.LINE) if upper != " " else (lower, Ink.FAINT) for upper, lower in zip(front, back, strict=True)]
+
+
+def _foot(marks: list[Mark], room: int) -> Line:
+    """The time axis; a finding stands where it began."""
+    cells: list[Span] = [(" ", Ink.FAINT)] * room
+    for text, at in (("-5 min", 0), ("-2:30", room // 2 - 2), ("now", room - 3)):
+        for offset, char in enumerate(text):
+            if 0 <= at + offset < room:
+                cells[at + offset] = (char, Ink.FAINT)
+    for mark in marks:
+        if 0 <= mark.ago_s <= SPAN_S:
+            at = min(room - 1, int((1 - mark.ago_s / SPAN_S) * room))
+            cells[at] = (GLYPH[mark.severity], INK[mark.severity])
+    return joined([(" " * _AXIS, Ink.FAINT), *cells])

@@ -1,0 +1,173 @@
+"""The heat map of every GPU, by pool and host. The cursor stands on a GPU, not on a place of the screen."""
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding
+
+from agent.wire.specs import Severity
+from cockpit.tui.heat import Heading, Plan, Shades, Tile, heading, legend, planned, tile_line
+from cockpit.tui.lines import Line, spread
+from cockpit.tui.messages import OpenGpu
+from cockpit.tui.theme import Ink
+from cockpit.tui.view import View
+from cockpit.tui.widgets.line_view import LineView
+
+
+class HeatMap(LineView, can_focus=True):
+    """Tiles of hosts under headings of pools."""
+
+    BINDINGS: ClassVar = [
+        Binding("down,j", "move(0, 1)", "down", id="cursor.down", show=False),
+        Binding("up,k", "move(0, -1)", "up", id="cursor.up", show=False),
+        Binding("right,l", "move(1, 0)", "right", id="cursor.right", show=False),
+        Binding("left,h", "move(-1, 0)", "left", id="cursor.left", show=False),
+        Binding("g,home", "edge(0)", "first", id="cursor.top", show=False),
+        Binding("G,end", "edge(1)", "last", id="cursor.bottom", show=False),
+        Binding("pagedown", "move(0, 8)", "page down", id="cursor.page_down", show=False),
+        Binding("pageup", "move(0, -8)", "page up", id="cursor.page_up", show=False),
+        Binding("enter", "open", "open", id="open"),
+    ]
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view, id="heat")
+        self.plan = Plan(planned(view.fleet, 80, 10).form)
+        self.selected: int | None = None  # row in Fleet.gpus
+        self.height_for_plan = 0  # lines that the screen can spare, pinned one included
+        self._shades = Shades()
+        self._planned: tuple[int, ...] = ()
+
+    # Lines.
+
+    def prepare(self) -> None:
+        fleet = self.view.fleet
+        self._shades.update(fleet)
+        roll = (fleet.gpus.n, sum(host.gpus_expected for host in fleet.hosts), self.columns, self.height_for_plan)
+        if roll != self._planned:
+            self.replan()
+            self._planned = roll
+
+    def replan(self) -> None:
+        """Arrange the tiles anew."""
+        self.plan = planned(self.view.fleet, self.columns, max(1, self.height_for_plan - 1))
+
+    def wanted_height(self, columns: int, spare: int) -> int:
+        """Lines that the map would take of `spare`."""
+        self.height_for_plan = spare
+        return 1 + len(planned(self.view.fleet, columns, max(1, spare - 1)).lines)
+
+    def pinned(self) -> list[Line]:
+        title: Line = ((" EVERY GPU", Ink.HEADING),)
+        return [spread(title, legend(self.columns), self.columns)]
+
+    def total(self) -> int:
+        return len(self.plan.lines)
+
+    def build(self, first: int, last: int) -> list[Line]:
+        fleet = self.view.fleet
+        selected = self.selected if self.has_focus else None
+        return [
+            heading(fleet, line)
+            if isinstance(line, Heading)
+            else tile_line(fleet, self._shades, self.plan, line, selected)
+            for line in self.plan.lines[first:last]
+        ]
+
+    # Hands.
+
+    def spot(self) -> tuple[int, int] | None:
+        """Line and position in it of the selected GPU."""
+        for at, line in enumerate(self.plan.lines):
+            if isinstance(line, Heading):
+                continue
+            rows = [row for tile in line for row in tile.rows]
+            if self.selected in rows:
+                return at, rows.index(self.selected)
+        return None
+
+    def on_focus(self) -> None:
+        """The cursor starts where a human is needed most, else at the first GPU."""
+        if self.spot() is None:
+            severity = self.view.fleet.gpus.severity
+            if len(severity) and int(severity.max()) >= Severity.UNKNOWN:
+                self.selected = int(severity.argmax())
+            else:
+                self.action_edge(0)
+        self.paint()
+
+    def on_blur(self) -> None:
+        """The cursor shows only where keys go."""
+        self.paint()
+
+    def select(self, row: int) -> None:
+        """Put the cursor on a GPU."""
+        self.selected = row
+        if spot := self.spot():
+            self.reveal(spot[0])
+        self.paint()
+
+    def action_move(self, across: int, down: int) -> None:
+        """To the neighbour; at the end of a line across to the next."""
+        spot = self.spot()
+        if spot is None:
+            self.action_edge(0)
+            return
+        lines = [at for at, line in enumerate(self.plan.lines) if not isinstance(line, Heading) and _rows(line)]
+        at, place = lines.index(spot[0]), spot[1] + across
+        if place < 0 or place >= len(_rows(self.plan.lines[spot[0]])):
+            at, place = at + (1 if place > 0 else -1), 0 if place > 0 else 10**6
+        at += down
+        if not 0 <= at < len(lines):
+            at = max(0, min(len(lines) - 1, at))
+            place = spot[1]
+        rows = _rows(self.plan.lines[lines[at]])
+        self.select(rows[min(place, len(rows) - 1)])
+
+    def action_edge(self, end: int) -> None:
+        """To the first or the last GPU."""
+        rows = [row for line in self.plan.lines for row in _rows(line)]
+        if rows:
+            self.select(rows[-1 if end else 0])
+
+    def action_open(self) -> None:
+        """Open the selected GPU."""
+        if self.selected is not None:
+            self.post_message(OpenGpu(self.selected))
+
+    def next_problem(self, step: int) -> bool:
+        """To the next (+1) or previous (-1) GPU that needs a human."""
+        rows = [row for line in self.plan.lines for row in _rows(line)]
+        sick = [row for row in rows if self.view.fleet.gpus.severity[row] >= Severity.UNKNOWN]
+        if not sick:
+            return False
+        here = sick.index(self.selected) if self.selected in sick else (-1 if step > 0 else 0)
+        self.select(sick[(here + step) % len(sick)])
+        return True
+
+    def on_click(self, event: events.Click) -> None:
+        """A cell is selected; the selected cell (or a double click) opens."""
+        row = self._row_at(event.x, event.y - 1 + self.scroll_offset.y)
+        if row is None:
+            return
+        again = row == self.selected
+        self.select(row)
+        if again or event.chain > 1:
+            self.action_open()
+
+    def _row_at(self, x: int, y: int) -> int | None:
+        if not 0 <= y < len(self.plan.lines):
+            return None
+        line, form = self.plan.lines[y], self.plan.form
+        if isinstance(line, Heading):
+            return None
+        x -= 1 + (self.plan.margin + 1 if self.plan.margin else 0)
+        tile_at, inside = divmod(x, form.tile)
+        if x < 0 or tile_at >= len(line):
+            return None
+        cell = (inside - (form.label + 1 if form.label else 0)) // form.pitch
+        rows = line[tile_at].rows
+        return rows[cell] if 0 <= cell < len(rows) else None
+
+
+def _rows(line: "Heading | tuple[Tile, ...]") -> list[int]:
+    return [] if isinstance(line, Heading) else [row for tile in line for row in tile.rows]

@@ -1,0 +1,308 @@
+"""The table of every place. Rule: the cursor belongs to what it stands on, not to a line number, and nothing is
+re-sorted while hands are on the keys."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
+
+from textual import events
+from textual.binding import Binding
+from textual.message import Message
+
+from cockpit.tui.format import fit
+from cockpit.tui.lines import Line, Span, joined
+from cockpit.tui.theme import CURSOR, Ink
+from cockpit.tui.view import View
+from cockpit.tui.widgets.line_view import LineView
+
+RESORT_S = 1.0  # real seconds between two sorts
+HANDS_OFF_S = 3.0  # real seconds after the last key before lines may move
+
+Cells = Callable[[View, Sequence[Any]], list[Span]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: `cells` gives the spans of many rows at once; `drop` says how early it gives way on a narrow
+    terminal (0 never, largest first); at most one column of a table takes the `rest` of the width. `high`: sorting
+    starts with the largest; `fixed`: it is no order to sort by."""
+
+    key: str
+    title: str
+    width: int
+    cells: Cells
+    right: bool = False
+    drop: int = 0
+    rest: bool = False
+    high: bool = False
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an operator asked a table for: `sort` is a column key ("" is need), `faults` only rows that need one."""
+
+    filter: Any = None
+    faults: bool = False
+    sort: str = ""
+    reverse: bool = False
+
+
+class Rows(Protocol):
+    """Where a table's rows come from."""
+
+    columns: tuple[Column, ...]
+    noun: str
+
+    def order(self, view: View, wanted: Wanted) -> list[Any]:
+        """The rows to show, in order."""
+
+    def identity(self, view: View, row: Any) -> Hashable:
+        """What stays the same when rows move."""
+
+    def locate(self, view: View, order: list[Any], identity: Hashable) -> int:
+        """Where a row is in `order`, -1 if it is not shown."""
+
+    def is_problem(self, view: View, row: Any) -> bool:
+        """Whether a human is needed here."""
+
+    def total(self, view: View) -> int:
+        """Rows before any filter."""
+
+
+@dataclass(slots=True)
+class Layout:
+    """The columns that fit and their widths."""
+
+    columns: list[Column] = field(default_factory=list)
+    widths: list[int] = field(default_factory=list)
+
+
+def laid_out(columns: Sequence[Column], width: int) -> Layout:
+    """The columns that fit into `width` cells: the first to drop goes first, the `rest` column takes what is left."""
+    kept = list(columns)
+    while len(kept) > 1 and sum(column.width + 2 for column in kept) > width - 1:
+        victim = max(kept, key=lambda column: column.drop)
+        if victim.drop == 0:
+            break
+        kept.remove(victim)
+    widths = [column.width for column in kept]
+    slack = width - 1 - sum(w + 2 for w in widths)
+    for at, column in enumerate(kept):
+        if column.rest and slack > 0:
+            widths[at] += slack
+    return Layout(kept, widths)
+
+
+class TableView(LineView, can_focus=True):
+    """Rows under a pinned heading, with a cursor that sticks to identity."""
+
+    BINDINGS: ClassVar = [
+        Binding("down,j", "move(1)", "down", id="cursor.down", show=False),
+        Binding("up,k", "move(-1)", "up", id="cursor.up", show=False),
+        Binding("pagedown,space", "page(1)", "page down", id="cursor.page_down", show=False),
+        Binding("pageup", "page(-1)", "page up", id="cursor.page_up", show=False),
+        Binding("g,home", "edge(0)", "top", id="cursor.top", show=False),
+        Binding("G,end", "edge(1)", "bottom", id="cursor.bottom", show=False),
+        Binding("enter", "open", "open", id="open"),
+    ]
+
+    class Opened(Message):
+        """The row under the cursor was asked for."""
+
+        def __init__(self, table: "TableView", row: Any) -> None:
+            super().__init__()
+            self.table = table
+            self.row = row
+
+    class SortAsked(Message):
+        """A heading was clicked."""
+
+        def __init__(self, table: "TableView", key: str) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+    def __init__(self, view: View, rows: Rows, *, id: str | None = None) -> None:
+        super().__init__(view, id=id)
+        self.source = rows
+        self.wanted = Wanted()
+        self.order: list[Any] = []
+        self.cursor = 0
+        self._identity: Hashable = None
+        self._moved = False  # until the operator moves it, the cursor stays on the first line
+        self._hands_at = float("-inf")
+        self._sorted_at = float("-inf")
+        self._layout = Layout()
+        self._layout_width = -1
+
+    # Rows.
+
+    def ask(self, **change: Any) -> None:
+        """Change filter, sort or faults-only, and show it at once."""
+        self.wanted = replace(self.wanted, **change)
+        self.reorder()
+        self.paint()
+
+    def prepare(self) -> None:
+        now = self.view.hands()
+        if now - self._sorted_at >= RESORT_S and now - self._hands_at >= HANDS_OFF_S:
+            self.reorder()
+
+    def reorder(self) -> None:
+        """Ask for the rows again; the cursor follows its row."""
+        self._sorted_at = self.view.hands()
+        self.order = self.source.order(self.view, self.wanted)
+        if not self.order:
+            self.cursor = 0
+            return
+        if not self._moved:
+            self._settle(0)
+            return
+        at = self.source.locate(self.view, self.order, self._identity)
+        self._settle(at if at >= 0 else min(self.cursor, len(self.order) - 1))
+        self.reveal(self.cursor)
+
+    def _settle(self, cursor: int) -> None:
+        self.cursor = cursor
+        self._identity = self.source.identity(self.view, self.order[cursor])
+
+    @property
+    def row(self) -> Any | None:
+        """The row under the cursor."""
+        return self.order[self.cursor] if self.cursor < len(self.order) else None
+
+    def select(self, identity: Hashable) -> bool:
+        """Put the cursor on a row by identity; False when it is not shown."""
+        at = self.source.locate(self.view, self.order, identity)
+        if at >= 0:
+            self._go(at)
+        return at >= 0
+
+    # Lines.
+
+    def total(self) -> int:
+        return max(1, len(self.order))
+
+    def cursor_line(self) -> int:
+        return self.cursor if self.order and self.has_focus else -1
+
+    def layout_now(self) -> Layout:
+        """Columns and widths for the width of now."""
+        if self._layout_width != self.columns:
+            self._layout = laid_out(self.source.columns, self.columns)
+            self._layout_width = self.columns
+        return self._layout
+
+    def pinned(self) -> list[Line]:
+        layout = self.layout_now()
+        spans: list[Span] = [(" ", Ink.HEADING)]
+        for column, width in zip(layout.columns, layout.widths, strict=True):
+            sorted_here = self.wanted.sort == column.key
+            title = column.title + (("▾" if self.wanted.reverse else "▴") if sorted_here else "")
+            ink = Ink.ACCENT if sorted_here else Ink.HEADING
+            spans += [(fit(title, width, right=column.right), ink), ("  ", Ink.HEADING)]
+        return [joined(spans)]
+
+    def build(self, first: int, last: int) -> list[Line]:
+        if not self.order:
+            return [self._empty()]
+        layout = self.layout_now()
+        rows = self.order[first:last]
+        columns = [column.cells(self.view, rows) for column in layout.columns]
+        cursor = self.cursor_line()
+        lines = []
+        for at in range(len(rows)):
+            spans: list[Span] = [(CURSOR if first + at == cursor else " ", Ink.ACCENT)]
+            for column, width, cells in zip(layout.columns, layout.widths, columns, strict=True):
+                text, ink = cells[at]
+                spans += [(fit(text, width, right=column.right), ink), ("  ", ink)]
+            lines.append(joined(spans))
+        return lines
+
+    def _empty(self) -> Line:
+        total = self.source.total(self.view)
+        if not total:
+            return ((f"  no {self.source.noun} yet", Ink.MUTED),)
+        if self.wanted.faults:
+            return ((f"  none of {total} {self.source.noun} needs a human  (! shows all)", Ink.OK),)
+        return ((f"  none of {total} {self.source.noun} matches the filter  (esc clears it)", Ink.MUTED),)
+
+    # Hands.
+
+    def _go(self, cursor: int) -> None:
+        self._hands_at = self.view.hands()
+        self._moved = True
+        if not self.order:
+            return
+        before, self.cursor = self.cursor, max(0, min(len(self.order) - 1, cursor))
+        self._identity = self.source.identity(self.view, self.order[self.cursor])
+        self.reveal(self.cursor)
+        self._redraw(before, self.cursor)
+
+    def _redraw(self, *lines: int) -> None:
+        """The lines of the old and the new cursor; the marker in them moves too."""
+        top = self._shown_top
+        head = len(self.pinned())
+        for line in lines:
+            at = line - top + head
+            if head <= at < len(self._shown) and line < len(self.order):
+                self._shown[at] = self.build(line, line + 1)[0]
+        self.refresh_lines_at(*lines)
+
+    def on_focus(self) -> None:
+        """The cursor shows only where keys go."""
+        self._redraw(self.cursor)
+
+    def on_blur(self) -> None:
+        """The cursor shows only where keys go."""
+        self._redraw(self.cursor)
+
+    def action_move(self, step: int) -> None:
+        """One line down or up."""
+        self._go(self.cursor + step)
+
+    def action_page(self, step: int) -> None:
+        """One page down or up."""
+        self._go(self.cursor + step * max(1, self.rows - 2))
+
+    def action_edge(self, end: int) -> None:
+        """First or last row."""
+        self._go(len(self.order) - 1 if end else 0)
+        self._moved = bool(end)
+
+    def action_open(self) -> None:
+        """Open the row under the cursor."""
+        if self.row is not None:
+            self.post_message(self.Opened(self, self.row))
+
+    def next_problem(self, step: int) -> bool:
+        """Go to the next (+1) or previous (-1) row that needs a human; False when there is none."""
+        count = len(self.order)
+        for distance in range(1, count + 1):
+            at = (self.cursor + step * distance) % count
+            if self.source.is_problem(self.view, self.order[at]):
+                self._go(at)
+                return True
+        return False
+
+    def on_click(self, event: events.Click) -> None:
+        """A heading sorts, a row is selected, the selected row (or a double click) opens."""
+        if event.y == 0:
+            self._click_heading(event.x)
+            return
+        line = event.y - 1 + self.scroll_offset.y
+        if 0 <= line < len(self.order):
+            again = line == self.cursor and self._moved
+            self._go(line)
+            if again or event.chain > 1:
+                self.action_open()
+
+    def _click_heading(self, x: int) -> None:
+        layout = self.layout_now()
+        left = 1
+        for column, width in zip(layout.columns, layout.widths, strict=True):
+            if left <= x < left + width + 2:
+                self.post_message(self.SortAsked(self, column.key))
+                return
+            left += width + 2
