@@ -178,8 +178,12 @@ class Session:
         match frame:
             case EventFrame(event):
                 return self._reached(event.seq)
-            case Gap(last=last) | Synced(seq=last):
+            case Gap(last=last):
                 self._reached(last)
+            case Synced(seq=newest):
+                # Lower than where we stopped: the agent has lost its memory and counts anew.
+                assert self.position is not None
+                self.position = Position(self.position.boot_id, newest)
             case Ping(id=number):
                 self._send(Pong(number, now.wall, now.mono))
                 return False
