@@ -76,6 +76,11 @@ class Plan:
 
     def bind(self) -> None:
         """Work out the calls anew from the answers so far."""
+        while not self._bind_once():  # each failure uses up a way of some signal
+            pass
+
+    def _bind_once(self) -> bool:
+        """False if the binding lacks a call that was to be used: its signals now have their next way."""
         self._fields, self._calls, self._computed = [], [], []
         self._silent = {}
         shared: dict[tuple[str, tuple[str | int, ...]], list[tuple[int, Call]]] = {}
@@ -91,8 +96,7 @@ class Plan:
             else:
                 self._computed.append((position, way))
         self._field_ids = [field.id for _, field in self._fields]
-        for (name, args), wanted in shared.items():
-            self._bind_call(name, args, wanted)
+        return all([self._bind_call(name, args, wanted) for (name, args), wanted in shared.items()])
 
     def _way(self, name: str) -> Way | None:
         """How to ask for this signal now; None if nobody answers it."""
@@ -102,7 +106,7 @@ class Plan:
         at = self._answers.way.get(name, 0)
         return ways[at] if at < len(ways) else None
 
-    def _bind_call(self, name: str, args: tuple[str | int, ...], wanted: list[tuple[int, Call]]) -> None:
+    def _bind_call(self, name: str, args: tuple[str | int, ...], wanted: list[tuple[int, Call]]) -> bool:
         """Resolve names to functions and constants; a binding too old for them counts as a driver that cannot say."""
         nvml = self._nvml
         try:
@@ -111,10 +115,9 @@ class Plan:
         except AttributeError:
             for position, _ in wanted:
                 self._next_way(position)
-            for position, _ in wanted:
-                self._silent.setdefault(position, codes.QUALITY_UNSUPPORTED)
-            return
+            return False
         self._calls.append((function, (self._handle, *constants), wanted))
+        return True
 
     def _next_way(self, position: int) -> None:
         """This way does not answer: use the next one from now on."""
