@@ -115,6 +115,8 @@ def gpus(data: object) -> dict[str, GpuFacts]:
 
 def processes(data: object) -> tuple[Process, ...]:
     """Section `processes`: a list of maps."""
+    if not isinstance(data, (list, tuple)):
+        raise WireError("facts processes: expected a list")
     return _processes(data)
 
 

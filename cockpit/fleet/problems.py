@@ -105,7 +105,7 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
 def _gpu_problem(fleet: Fleet, record: HostRecord, row: int, state: GpuState, judged: list[Finding]) -> Problem:
     facts = record.gpu_facts.get(fleet.gpus.ids[row])
     since = _since(record, facts, judged)
-    name, lead = gpu_name(fleet, row), _lead(judged) if judged else None
+    name, lead = gpu_name(fleet, row), _lead(judged, gone=state >= GpuState.MISSING) if judged else None
     at = f" since {clock_text(since)}" if since else ""
     why = f": {_without(name, lead.text)}" if lead else ""
     if state >= GpuState.MISSING:
@@ -201,9 +201,11 @@ def _folded(state: LinkState, hop: str, records: list[HostRecord]) -> Problem:
     )
 
 
-def _lead(findings: list[Finding]) -> Finding:
-    """The finding that names the fault: the worst; among equals a cause that was witnessed before what it led to."""
-    return min(findings, key=lambda finding: (-finding.severity, not finding.rule.startswith("xid."), finding.since))
+def _lead(findings: list[Finding], *, gone: bool = False) -> Finding:
+    """The finding that names the fault: of a GPU that is gone the one that says so, else the worst; among equals what
+    was witnessed comes before what followed from it."""
+    first = ("gpu.lost", "gpu.missing") if gone else ("xid.",)
+    return min(findings, key=lambda finding: (-finding.severity, not finding.rule.startswith(first), finding.since))
 
 
 def _since(record: HostRecord, facts: GpuFacts | None, judged: list[Finding]) -> float:
@@ -233,12 +235,11 @@ def _last_values(fleet: Fleet, row: int) -> str:
 
 def _without(name: str, text: str) -> str:
     """A finding's sentence without the subject that the title has already named."""
-    label = name.rsplit(" ", 2)
-    prefix = " ".join(label[-2:])
-    for start in (f"{prefix}: ", f"{prefix} "):
+    label = " ".join(name.rsplit(" ", 2)[-2:])
+    for start in (f"{label}: ", f"{label} "):
         if text.startswith(start):
             return text[len(start) :]
-    return text
+    return text.replace(f" on {label}:", ":", 1)
 
 
 def _as_of(record: HostRecord) -> str:

@@ -333,7 +333,9 @@ class Table:
         quality[(quality == Quality.OK) & ~finite] = Quality.ERROR
         ok = quality == Quality.OK
         old = self._values[plan.where]
-        theirs = np.isnan(old) & finite & _LAST_KNOWN[quality] & ~(plan.unsigned & (fresh == 0))
+        # A state cannot say "none": its 0 is a last known value only where the same row has others.
+        sure = ~plan.unsigned | (fresh != 0) | (finite & ~plan.unsigned).any(axis=0)
+        theirs = np.isnan(old) & finite & _LAST_KNOWN[quality] & sure
         if plan.counters.any():
             counted = plan.counters
             self._count(plan.counter_where, old[counted], fresh[counted], at, ok[counted])
