@@ -1,20 +1,25 @@
-"""`gpu-cockpit-agent` and `python -m agent`. The bridge is taken out of the way first: it must not wait for imports."""
+"""`gpu-cockpit-agent` and `python -m agent`. What must start in milliseconds leaves before the full parser is imported:
+the bridge, and `once`, whose NVML worker starts before anything else."""
 
 import sys
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
-    words = sys.argv[1:]
-    if words[:1] == ["attach"]:
+    command, *words = sys.argv[1:] or [""]
+    if command == "attach":
         from agent.cli import attach
 
-        path = attach.socket_of(words[1:])
+        path = attach.socket_of(words)
         if path is not None:
             return attach.bridge(path)
+    if command == "once" and words in ([], ["--json"]):
+        from agent.cli import quick
+
+        return quick.once(as_json=bool(words))
     from agent.cli.main import main as run
 
-    return run(words)
+    return run(sys.argv[1:])
 
 
 if __name__ == "__main__":

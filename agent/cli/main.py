@@ -5,16 +5,14 @@ Exit status: 0 done, 1 it could not be done, 2 the command line or the configura
 
 import argparse
 import importlib
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import agent
-from agent.errors import AgentError, UsageError
+from agent.cli.guard import PROG, guarded
+from agent.errors import UsageError
 
-PROG = "gpu-cockpit-agent"
 COMMANDS = {
     "run": "watch this host and answer cockpits until told to stop",
     "once": "read everything once, print it and end",
@@ -36,29 +34,8 @@ class _Parser(argparse.ArgumentParser):
 def main(words: Sequence[str]) -> int:
     """Run the command that `words` name; returns the exit status."""
     debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
-    try:
-        status = _run(words)
-        sys.stdout.flush()
-    except AgentError as error:
-        if debug:
-            raise
-        return _complain(str(error), error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains at exit
-        return 0
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:  # the last boundary: a user never sees a traceback
-        if debug:
-            raise
-        return _complain(f"unexpected {type(error).__name__}: {error}; run it again with --debug and report it", 1)
-    return status
-
-
-def _complain(sentence: str, status: int) -> int:
-    print(f"{PROG}: {sentence}", file=sys.stderr)
-    return status
+    rest = [word for word in words if word != "--debug"]
+    return guarded(lambda: _run(rest), debug=debug)
 
 
 def _run(words: list[str]) -> int:

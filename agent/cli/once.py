@@ -4,17 +4,23 @@ The NVML worker starts first and answers while the rest is imported and read. Ex
 1 when a GPU is lost or does not answer.
 """
 
-import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from agent.cli.moment import iso
 from agent.clock import Instant, SystemClock
 from agent.config import AgentConfig, HostIdentity, identify, load
 from agent.sources.base import ALL_SIGNALS, Batch, Reading, Reason
+from agent.sources.nvml import once as nvml
+from agent.sources.nvml.process import WorkerProcess
+from agent.sources.nvml.signals import SIGNALS as GPU_SIGNALS
 from agent.wire.specs import Cadence, Quality, Scope
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 DEADLINE_S = 2.5
 _EVERY = frozenset(Cadence)
@@ -43,12 +49,16 @@ class Picture:
         return 0 if self.answered and all(state == "present" for state in states) else 1
 
 
-def main(arguments: argparse.Namespace) -> int:
+def main(arguments: "Namespace") -> int:
     """Look once and print."""
-    config = load(arguments.config)
-    picture = look(config)
-    if arguments.json:
-        print(json.dumps(as_json(picture)))
+    return run(as_json=arguments.json, config=arguments.config)
+
+
+def run(*, as_json: bool, config: Path | None, early: WorkerProcess | None = None) -> int:
+    """The same; `early` is an NVML worker that is under way already."""
+    picture = look(load(config), early)
+    if as_json:
+        print(json.dumps(to_json(picture)))
     else:
         from agent.cli.once_table import lines
 
@@ -56,15 +66,13 @@ def main(arguments: argparse.Namespace) -> int:
     return picture.status
 
 
-def look(config: AgentConfig) -> Picture:
+def look(config: AgentConfig, early: WorkerProcess | None = None) -> Picture:
     """Read every source once."""
-    from agent.sources.nvml import once as nvml
-
     identity = identify(config)
-    begun = nvml.begin(identity.host_id, expected=config.gpus_expected, pci_devices=config.sysfs / "bus/pci/devices")
-    # Imported while the worker starts: this is the time it needs.
+    pci = config.sysfs / "bus/pci/devices"
+    begun = nvml.begin(identity.host_id, expected=config.gpus_expected, pci_devices=pci, early=early)
+    # Imported while the worker works: this is the time it needs.
     from agent.sources.host import HostSource
-    from agent.sources.nvml.signals import SIGNALS as GPU_SIGNALS
     from agent.sources.processes import ProcessSource
 
     clock = SystemClock()
@@ -104,7 +112,7 @@ def _spread(batch: Batch, rows: dict[str, dict[str, Cell]]) -> None:
             known[signal] = (value, quality)
 
 
-def as_json(picture: Picture) -> dict[str, Any]:
+def to_json(picture: Picture) -> dict[str, Any]:
     """The object of `once --json`."""
     return {
         "schema": 1,

@@ -1,0 +1,23 @@
+"""`once` without the full parser: the NVML worker is started first and works while everything else is imported."""
+
+from agent.sources.nvml.process import WorkerProcess, spawn
+
+
+def once(*, as_json: bool) -> int:
+    """Look once and print; returns the exit status."""
+    worker = _early()
+    from agent.cli.guard import guarded
+
+    def command() -> int:
+        from agent.cli.once import run
+
+        return run(as_json=as_json, config=None, early=worker)
+
+    return guarded(command)
+
+
+def _early() -> WorkerProcess | None:
+    try:
+        return spawn()
+    except OSError:  # tried again, and reported, where it can be said well
+        return None
