@@ -3,11 +3,9 @@
 Nothing is guessed: an unknown key, a wrong type or a value out of range is a `ConfigError` that names file and key.
 """
 
-import hashlib
 import os
-import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -97,7 +95,7 @@ class AgentConfig:
     host_id: str = ""
     host_name: str = ""
     gpus_expected: int | None = None
-    labels: Mapping[str, str] = MappingProxyType({})
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     socket_mode: int = 0o660
     socket_group: str = ""
     kernel_log: Path = Path("/dev/kmsg")
@@ -196,7 +194,9 @@ def identify(config: AgentConfig) -> HostIdentity:
     The host id is a hash: /etc/machine-id itself is not to be shown to others (machine-id(5)). Hosts without one, or
     cloned with one, need `host_id` in their configuration.
     """
-    name = config.host_name or socket.gethostname()
+    import hashlib  # here: `once` reaches this while its worker is busy anyway
+
+    name = config.host_name or os.uname().nodename
     machine = _word(Path("/etc/machine-id")) or _word(Path("/var/lib/dbus/machine-id")) or f"name:{name}"
     host_id = config.host_id or hashlib.sha256(f"gpu-cockpit:{machine}".encode()).hexdigest()[:16]
     boot_id = _word(config.proc / "sys/kernel/random/boot_id") or "unknown-boot"

@@ -1,11 +1,14 @@
 """`once` without the full parser: the NVML worker is started first and works while everything else is imported."""
 
+import gc
+
 from agent.sources.nvml.process import WorkerProcess, spawn
 
 
 def once(*, as_json: bool) -> int:
     """Look once and print; returns the exit status."""
     worker = _early()
+    gc.disable()  # this process ends before it could collect anything worth its time
     from agent.cli.guard import guarded
 
     def command() -> int:
