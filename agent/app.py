@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from agent.clock import Clock, Instant
 from agent.config import AgentConfig, HostIdentity
 from agent.detect import RULES, Engine
 from agent.detect.catalogue import severity
-from agent.errors import SourceError
+from agent.errors import ServeError, SourceError
 from agent.recorder import EventLog, State
 from agent.recorder.state import Cursor
 from agent.sampler import Board, FactBook, Sampler, SelfMetrics, self_metrics
@@ -94,7 +94,11 @@ class HostAgent:
         Raises:
             ServeError: the socket cannot be had.
         """
-        self._server.bind()
+        try:
+            self._server.bind()
+        except ServeError:
+            await self._close_sources()  # and no word to the state: it may be that of the agent who has the socket
+            raise
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -290,17 +294,19 @@ class HostAgent:
     async def _shut_down(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
-        try:
-            async with asyncio.timeout(CLOSE_DEADLINE_S):
-                await asyncio.gather(
-                    self._server.close("the agent is stopping"),
-                    *(source.close() for source in self._sources),
-                    return_exceptions=True,
-                )
-        except TimeoutError:
-            log.warning("not everything let go within %g s", CLOSE_DEADLINE_S)
+        await self._close_sources(self._server.close("the agent is stopping"))
         self._remember()
         self._events.close()
+
+    async def _close_sources(self, *others: Awaitable[None]) -> None:
+        closing = [*others, *(source.close() for source in self._sources)]
+        try:
+            async with asyncio.timeout(CLOSE_DEADLINE_S):
+                for result in await asyncio.gather(*closing, return_exceptions=True):
+                    if isinstance(result, Exception):
+                        log.warning("something did not close in order: %s", result)
+        except TimeoutError:
+            log.warning("not everything let go within %g s", CLOSE_DEADLINE_S)
 
 
 def _index(facts: dict[str, Any]) -> int:
