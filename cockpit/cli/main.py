@@ -8,34 +8,36 @@ from cockpit.cli.arguments import Arguments, command_of, parse
 from cockpit.errors import CockpitError
 
 _INTERRUPTED = 130
+_CANNOT_KNOW = 3
 
 
 def run(words: Sequence[str]) -> int:
     """Run one command line; returns its exit status. A traceback is printed with `--debug` alone."""
-    debug = "--debug" in words
     try:
-        return _dispatch(words)
-    except CockpitError as error:
-        if debug:
-            raise
-        _say(str(error))
-        return error.exit_code
+        status = _dispatch(words)
+        sys.stdout.flush()  # here, where a reader that has gone is no error yet
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # Who reads us has gone (`| head`); give the interpreter a place to flush to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
-        if debug:
+        cause: BaseException = error
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, BrokenPipeError):
+            # Who reads us has gone (`| head`); the interpreter needs a place to flush to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if "--debug" in words:
             raise
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        if isinstance(error, CockpitError):
-            _say(str(error))
-            return error.exit_code
-        _say(f"internal error: {type(error).__name__}: {error}; run it again with --debug and report what it prints")
-        return 3
+        return _explain(cause)
+    return status
+
+
+def _explain(cause: BaseException) -> int:
+    if isinstance(cause, CockpitError):
+        _say(str(cause))
+        return cause.exit_code
+    _say(f"internal error: {type(cause).__name__}: {cause}; run it again with --debug and report what it prints")
+    return _CANNOT_KNOW
 
 
 def _dispatch(words: Sequence[str]) -> int:
