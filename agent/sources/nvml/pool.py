@@ -269,7 +269,7 @@ class Pool:
         if lane is self._side:
             self._side = None
             return
-        self._main = None
+        self._lose_main(lane)
         self._suspects.clear()
         self._back_off(now)
         self._sink.failed(code, text)
@@ -283,14 +283,19 @@ class Pool:
                 return
             self._side = None
         else:
-            self._main = None
+            self._lose_main(lane)
             self._back_off(now)
             if culprit is None:
                 self._sink.failed(codes.WORKER_DIED, says)
             else:
                 self._suspects.setdefault(culprit, Suspect())
-                self._owed |= lane.cadences
         self._leave(lane, now, kill=True)
+
+    def _lose_main(self, lane: Lane) -> None:
+        """There is no main worker now; what it was asked for is owed again."""
+        self._main = None
+        if lane.phase is Phase.BUSY:
+            self._owed |= lane.cadences
 
     def _back_off(self, now: float) -> None:
         self._spawn_at = now + BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
@@ -323,8 +328,7 @@ class Pool:
         if lane is self._side:
             self._side = None
         else:
-            self._main = None
-            self._owed |= lane.cadences
+            self._lose_main(lane)
             self._spawn_at = now
 
     # -- deadlines
@@ -351,7 +355,7 @@ class Pool:
         if lane is self._side:
             self._side = None
         else:
-            self._main = None
+            self._lose_main(lane)
             self._back_off(now)
             self._sink.silent()
 
@@ -372,8 +376,8 @@ class Pool:
         self._suspects.setdefault(index, Suspect())
         lane.pending = deque([index])
         lane.worker.send([channel.DROP])
-        self._owed |= lane.cadences
-        self._side, self._main = lane, None
+        self._lose_main(lane)
+        self._side = lane
 
     def _check_side(self, now: float) -> None:
         lane = self._side
