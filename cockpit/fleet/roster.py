@@ -30,6 +30,7 @@ def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
             gpus.index[row] = facts.index
         present += record.live and state < GpuState.MISSING and (facts is None or facts.state in HERE)
         gpus.state[row] = state
+        gpus.gone[row] = state >= GpuState.MISSING
         gpus.severity[row] = max(judged, Severity.UNKNOWN) if state >= GpuState.UNKNOWN else judged
     record.gpu_rows.sort(key=lambda row: (gpus.index[row] < 0, gpus.index[row], row))
     record.gpus_present = present

@@ -68,6 +68,7 @@ class Table:
             "index": np.zeros(0, dtype=np.int32),
             "state": np.zeros(0, dtype=np.uint8),
             "severity": np.zeros(0, dtype=np.uint8),
+            "gone": np.zeros(0, dtype=np.bool_),
         }
         self._limits: Floats = np.zeros((2, 0))
         self._values: Floats = np.zeros((0, 0))
@@ -95,6 +96,12 @@ class Table:
     def severity(self) -> Bytes:
         """`Severity` of each row."""
         return self._columns["severity"][: self.n]
+
+    @property
+    def gone(self) -> npt.NDArray[np.bool_]:
+        """Tombstones: the roll call knows that these rows are gone, whatever their last block said."""
+        gone: npt.NDArray[np.bool_] = self._columns["gone"][: self.n]
+        return gone
 
     def row(self, host: int, identity: str) -> int | None:
         """The row of an identity, if it was ever seen."""
@@ -182,11 +189,13 @@ class Table:
         return np.full(self.n, Quality.PENDING, dtype=np.uint8) if field is None else self._quality[field, : self.n]
 
     def quality(self, signal: str) -> Bytes:
-        """Effective `Quality` of every row: OK turns STALE with age or when the host is not live."""
+        """Effective `Quality` of every row: OK turns STALE with age or when the host is not live, and what a
+        tombstone knew is LOST."""
         quality = self.raw_quality(signal).copy()
         field = self.fields.get(signal)
         if field is not None:
             quality[(quality == Quality.OK) & self._aged(field)] = Quality.STALE
+            quality[self.gone & ((quality == Quality.OK) | (quality == Quality.STALE))] = Quality.LOST
         return quality
 
     def at(self, signal: str) -> Floats:
@@ -219,7 +228,9 @@ class Table:
         field = self.fields[signal]
         value, at = float(self._values[field, row]), float(self._at[field, row])
         quality = Quality(int(self._quality[field, row]))
-        if quality is Quality.OK and bool(self._aged(field)[row]):
+        if quality in (Quality.OK, Quality.STALE) and self.gone[row]:
+            quality = Quality.LOST
+        elif quality is Quality.OK and self._is_aged(field, row):
             quality = Quality.STALE
         return Cell(
             None if math.isnan(value) else value,
@@ -265,6 +276,11 @@ class Table:
             _columns={name: column.copy() for name, column in self._columns.items()},
         )
         return twin
+
+    def _is_aged(self, field: int, row: int) -> bool:
+        host = self.host[row]
+        limit = self._limits[int(self.detail[host]), field]
+        return bool(self.now.mono - self._at[field, row] > limit or not self.live[host])
 
     def _aged(self, field: int) -> npt.NDArray[np.bool_]:
         hosts = self.host

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from textual import events, on
 from textual.app import App
+from textual.binding import Binding
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -69,6 +70,10 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.set_keymap(dict(keymap or {}))
         for spec in SCREENS:
             self.add_mode(spec.key, partial(spec.screen, self.view, PLACES))
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Keys by the names that are printed on them."""
+        return keys.NAMES.get(binding.key) or super().get_key_display(binding)
 
     # Start and end.
 

@@ -45,6 +45,13 @@ def line_picture(values: Floats, width: int, height: int, low: float, high: floa
     return _lines(dots, width, height)
 
 
+def area_picture(values: Floats, width: int, height: int, low: float, high: float) -> list[str]:
+    """What lies under the line of `line_picture`."""
+    rows = dot_rows(resampled(values, width * 2), height, low, high)
+    dots = (np.arange(height * 4)[:, None] > rows) & (rows >= 0)
+    return _lines(dots, width, height)
+
+
 def level_picture(value: float, width: int, height: int, low: float, high: float) -> list[str]:
     """A dotted horizontal line at `value`: a limit to compare a chart with."""
     row = int(dot_rows(np.array([value]), height, low, high)[0])

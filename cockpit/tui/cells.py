@@ -32,7 +32,7 @@ def severity(level: int) -> Span:
     """Glyph and word: `✖ critical`; a healthy thing is a quiet dot."""
     known = Severity(level)
     if known is Severity.OK:
-        return (GLYPH[known], Ink.FAINT)
+        return (f"{GLYPH[known]} ok", Ink.FAINT)
     return (f"{GLYPH[known]} {known.word}", INK[known])
 
 

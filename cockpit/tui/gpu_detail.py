@@ -28,6 +28,7 @@ from cockpit.tui.format import (
 from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, width_of
 from cockpit.tui.story import fact_lines, gpu_story, process_text
 from cockpit.tui.theme import Ink
+from cockpit.tui.trend import highest, mean, total
 from cockpit.tui.view import View
 from cockpit.tui.widgets.chart import Mark, Series, chart_lines
 
@@ -108,6 +109,7 @@ def charts(view: View, row: int, width: int, height: int) -> list[Line]:
             now_span(table, "gpu.temperature", row),
             90.0,
             _value(table, "gpu.temperature.slowdown", row),
+            20.0,
         ),
         Series(
             "POWER",
@@ -206,24 +208,14 @@ def host_series(fleet: Fleet, host: HostRecord) -> list[Series]:
     rows = np.asarray(host.gpu_rows, dtype=np.intp)
     ring = fleet.gpus.history_ring
 
-    def over(name: str, total: bool, top: bool = False) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        samples = ring.read_many(name, rows)
-        known = ~np.isnan(samples)
-        count = known.sum(axis=1)
-        filled = np.where(known, samples, -np.inf if top else 0.0)
-        combined = (
-            filled.max(axis=1, initial=-np.inf) if top else filled.sum(axis=1) / (1 if total else np.maximum(count, 1))
-        )
-        return np.where(count > 0, combined, np.nan)
-
     found = []
-    for title, values, form, top in (
-        ("MEAN LOAD", over("gpu.utilization", False), percent, 1.0),
-        ("HOTTEST GPU", over("gpu.temperature", False, True), celsius, 90.0),
-        ("POWER OF ALL GPUs", over("gpu.power", True), watts, _NAN),
-        ("GPU MEMORY", over("gpu.memory.used", True), size, _NAN),
+    for title, values, form, top, low in (
+        ("MEAN LOAD", mean(ring.read_many("gpu.utilization", rows)), percent, 1.0, 0.0),
+        ("HOTTEST GPU", highest(ring.read_many("gpu.temperature", rows)), celsius, 90.0, 20.0),
+        ("POWER OF ALL GPUs", total(ring.read_many("gpu.power", rows)), watts, _NAN, 0.0),
+        ("GPU MEMORY", total(ring.read_many("gpu.memory.used", rows)), size, _NAN, 0.0),
     ):
         newest = float(values[-1]) if len(values) else _NAN
         now = (form(newest), Ink.STRONG) if not math.isnan(newest) else ("–", Ink.FAINT)
-        found.append(Series(title, values, form, now, top))
+        found.append(Series(title, values, form, now, top, low=low))
     return found

@@ -11,6 +11,7 @@ from cockpit.fleet.query import sort_order
 from cockpit.tui import cells
 from cockpit.tui.format import celsius, gib, hertz, percent, plain, watts
 from cockpit.tui.lines import Span
+from cockpit.tui.names import host_width
 from cockpit.tui.theme import Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.table import Column, Wanted
@@ -89,17 +90,17 @@ def _age(view: View, rows: Sequence[int]) -> list[Span]:
 
 COLUMNS: tuple[Column, ...] = (
     Column("severity", "STATE", 10, _state),
-    Column("host", "HOST", 9, _host),
+    Column("host", "HOST", 9, _host, grow=host_width, middle=True),
     Column("index", "#", 2, _index, right=True),
-    Column("pool", "POOL", 10, _pool, drop=5),
+    Column("pool", "POOL", 12, _pool, drop=5),
     Column("name", "MODEL", 16, _model, drop=7),
-    Column("util", "LOAD", 6, _of("gpu.utilization", percent), right=True, high=True),
+    Column("util", "LOAD", 7, _of("gpu.utilization", percent), right=True, high=True),
     Column("temp", "TEMP", 7, _of("gpu.temperature", celsius), right=True, high=True),
-    Column("power", "POWER", 6, _of("gpu.power", watts), right=True, high=True),
-    Column("memory", "GiB", 6, _of("gpu.memory.used", gib), right=True, high=True),
-    Column("gpu.memory.total", "OF", 6, _of("gpu.memory.total", gib), right=True, high=True, drop=8),
-    Column("clock", "SM CLOCK", 9, _of("gpu.clock.sm", hertz), right=True, high=True, drop=6),
     Column("memtemp", "MEM TEMP", 8, _of("gpu.temperature.memory", celsius), right=True, high=True, drop=9),
+    Column("power", "POWER", 7, _of("gpu.power", watts), right=True, high=True),
+    Column("memory", "GiB", 7, _of("gpu.memory.used", gib), right=True, high=True),
+    Column("gpu.memory.total", "OF GiB", 7, _of("gpu.memory.total", gib), right=True, high=True, drop=8),
+    Column("clock", "SM CLOCK", 9, _of("gpu.clock.sm", hertz), right=True, high=True, drop=6),
     Column("age", "AGE", 5, _age, right=True, high=True),
     Column("rule", "FINDING / RUNNING", 12, _trouble, rest=True, drop=1, fixed=True),
 )

@@ -33,22 +33,26 @@ _INKS = np.array([INK[severity] for severity in Severity], dtype=np.uint8)
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Up to CHUNK GPUs of one host: `rows` in `Fleet.gpus`; `first` on the first line of its host."""
+    """Up to CHUNK GPUs of one host: `rows` in `Fleet.gpus`; `first` on the first line of its host; `unseen` GPUs that
+    are owed an answer and never gave one."""
 
     host: int
     rows: tuple[int, ...]
     first: bool
+    unseen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How tiles are drawn: cells of `pitch` columns, a label of `label` columns (0 none), numbers beside or not."""
+    """How tiles are drawn: cells of `pitch` columns, a label of `label` columns (0 none), numbers beside or not; in
+    the roomiest form, `alone`, a host has a line of its own with what is wrong in words."""
 
     pitch: int
     label: int
     cells: int
     numbers: bool
     per_line: int
+    alone: bool = False
 
     @property
     def tile(self) -> int:
@@ -89,7 +93,10 @@ def tiles_of(host: HostRecord) -> list[Tile]:
     """The tiles of one host; a host without any GPU yet has one empty tile, so that it is still seen."""
     rows = host.gpu_rows
     chunks = [tuple(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)] or [()]
-    return [Tile(host.number, chunk, at == 0) for at, chunk in enumerate(chunks)]
+    unseen = min(CHUNK, host.gpus_missing if host.ever_synced else 0)
+    return [
+        Tile(host.number, chunk, at == 0, unseen if at == len(chunks) - 1 else 0) for at, chunk in enumerate(chunks)
+    ]
 
 
 def label_width(fleet: Fleet) -> int:
@@ -99,14 +106,23 @@ def label_width(fleet: Fleet) -> int:
 
 def forms(fleet: Fleet, width: int) -> list[Form]:
     """The ways to draw the map, the roomiest first."""
-    cells = min(CHUNK, max([len(host.gpu_rows) for host in fleet.hosts], default=0)) or 8
+    tiles = [tile for host in fleet.hosts for tile in tiles_of(host)]
+    cells = max([len(tile.rows) + tile.unseen for tile in tiles], default=0) or 8
     label = label_width(fleet)
     found = []
-    for pitch, named, numbers in ((2, label, True), (2, label, False), (1, label, False), (1, 0, False)):
+    for pitch, named, numbers in (
+        (3, label, True),
+        (2, label, True),
+        (2, label, False),
+        (1, label, False),
+        (1, 0, False),
+    ):
         form = Form(pitch, named, cells, numbers, 1)
         room = width - 1 - (0 if named else label + 1)
         if form.tile <= room + 2 or not named:
             found.append(replace(form, per_line=max(1, (room + 2) // form.tile)))
+            if pitch == 3:
+                found.insert(0, replace(form, per_line=1, alone=True))
     return found
 
 
@@ -125,6 +141,8 @@ def _plan(fleet: Fleet, form: Form) -> Plan:
     groups = pools(fleet)
     for pool, hosts in groups.items():
         if len(groups) > 1 or pool != NO_POOL:
+            if form.alone and plan.lines:
+                plan.lines.append(())
             plan.lines.append(Heading(pool, tuple(host.number for host in hosts)))
         tiles = [tile for host in hosts for tile in tiles_of(host)]
         plan.lines += [tuple(tiles[at : at + form.per_line]) for at in range(0, len(tiles), form.per_line)]
@@ -225,17 +243,28 @@ def tile_line(fleet: Fleet, shades: Shades, plan: Plan, tiles: Sequence[Tile], s
         if form.numbers:
             spans += _numbers(fleet, shades, tile)
         spans.append(("  ", Ink.TEXT))
+        if form.alone and tile.first and host.severity >= Severity.UNKNOWN:
+            spans.append((words(host), Ink.TEXT))
     return joined(spans)
+
+
+def words(host: HostRecord) -> str:
+    """The worst of a host in a few words."""
+    if not host.live:
+        return plain(host.link.says) or host.link.state.value.replace("_", " ")
+    worst = max(host.findings.values(), key=lambda item: (item.severity, -item.since), default=None)
+    return plain(worst.text) if worst else ""
 
 
 def _tile_cells(host: HostRecord, shades: Shades, form: Form, tile: Tile, selected: int | None) -> list[Span]:
     room = form.cells * form.pitch
-    if not tile.rows:
+    if not tile.rows and not tile.unseen:
         return [(fit(_no_gpus(host), room), host_ink(host))]
     spans = cells(shades, tile.rows, form.pitch)
     if selected is not None and selected in tile.rows:
         spans = _select(spans, tile.rows.index(selected) * form.pitch)
-    return [*spans, (" " * (room - len(tile.rows) * form.pitch), Ink.TEXT)]
+    owed = (TOMBSTONE + " " * (form.pitch - 1)) * tile.unseen
+    return [*spans, (owed, Ink.WARNING), (" " * (room - (len(tile.rows) + tile.unseen) * form.pitch), Ink.TEXT)]
 
 
 def _no_gpus(host: HostRecord) -> str:

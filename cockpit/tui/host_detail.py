@@ -22,7 +22,7 @@ def head_lines(view: View, host: HostRecord, width: int) -> list[Line]:
     title = joined(
         [
             (f" {plain(host.name)}  ", Ink.STRONG),
-            (f"{state}  " if state != "·" else "· ok  ", ink),
+            (f"{state}  ", ink),
             link(host.link),
             (
                 f"  {host.gpus_present} of {plural(host.gpus_expected, 'GPU')} present",

@@ -15,6 +15,7 @@ from cockpit.tui import cells
 from cockpit.tui.format import MISSING, celsius, duration, gib, number, percent, plain, watts
 from cockpit.tui.heat import fresh
 from cockpit.tui.lines import Span
+from cockpit.tui.names import host_width
 from cockpit.tui.theme import GLYPH, INK, Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.table import Column, Wanted
@@ -117,10 +118,10 @@ def link_words(view: View, host: HostRecord) -> str:
 
 COLUMNS: tuple[Column, ...] = (
     Column("severity", "NEED", 10, _severity),
-    Column("host", "HOST", 12, _name),
-    Column("pool", "POOL", 10, _pool, drop=5),
+    Column("host", "HOST", 9, _name, grow=host_width, middle=True),
+    Column("pool", "POOL", 12, _pool, drop=5),
     Column("rack", "RACK", 6, _rack, drop=9),
-    Column("link", "LINK", 13, _link, drop=2),
+    Column("link", "LINK", 14, _link),
     Column("age", "AGE", 5, _age, right=True, high=True),
     Column("present", "GPUs", 5, _gpus, right=True),
     Column("util", "LOAD", 6, _over_gpus("gpu.utilization", np.mean, percent), right=True, high=True, drop=4),
@@ -128,9 +129,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("power", "POWER", 8, _over_gpus("gpu.power", np.sum, watts), right=True, high=True, drop=6),
     Column("memory", "GPU GiB", 8, _over_gpus("gpu.memory.used", np.sum, gib), right=True, high=True, drop=8),
     Column("cpu", "CPU", 6, _own("host.cpu.utilization", percent), right=True, high=True, drop=7),
-    Column("load", "LOAD 1m", 7, _own("host.load.1m", number), right=True, high=True, drop=12),
+    Column("load", "LOAD 1m", 8, _own("host.load.1m", number), right=True, high=True, drop=12),
     Column("ram", "RAM GiB", 8, _own("host.memory.used", gib), right=True, high=True, drop=11),
-    Column("findings", "WHAT", 14, _findings, rest=True, drop=1, high=True),
+    Column("findings", "WHAT", 12, _findings, rest=True, drop=1, high=True),
 )
 
 

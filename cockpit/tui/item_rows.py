@@ -9,6 +9,7 @@ from cockpit.fleet.records import FleetEvent
 from cockpit.tui import cells
 from cockpit.tui.format import MISSING, duration, gib, moment, plain
 from cockpit.tui.lines import Span
+from cockpit.tui.names import host_width
 from cockpit.tui.theme import GLYPH, INK, Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.table import Column, Wanted
@@ -20,6 +21,12 @@ def _loud(event: FleetEvent) -> Ink:
 
 def _when(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
     return [(moment(entry.at, view.now.wall), Ink.MUTED) for entry in rows]
+
+
+def _when_width(view: View) -> int:
+    """Room for the day where the oldest event is of another one."""
+    events = view.fleet.events
+    return len(moment(events[0].at, view.now.wall)) if events else 8
 
 
 def _event_host(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
@@ -50,10 +57,10 @@ class EventRows:
 
     noun = "events"
     columns: tuple[Column, ...] = (
-        Column("at", "TIME UTC", 15, _when, fixed=True),
-        Column("host", "HOST", 10, _event_host, fixed=True),
+        Column("at", "TIME UTC", 8, _when, fixed=True, grow=_when_width),
+        Column("host", "HOST", 9, _event_host, fixed=True, grow=host_width, middle=True),
         Column("severity", "NEED", 10, _event_severity, fixed=True),
-        Column("subject", "SUBJECT", 8, _subject, fixed=True),
+        Column("subject", "SUBJECT", 7, _subject, fixed=True),
         Column("kind", "KIND", 8, _kind, drop=2, fixed=True),
         Column("text", "WHAT", 16, _text, rest=True, fixed=True),
     )
@@ -176,14 +183,14 @@ class ProcessRows:
 
     noun = "processes"
     columns: tuple[Column, ...] = (
-        Column("host", "HOST", 10, _process_host),
-        Column("gpu", "GPU", 7, _gpus, fixed=True),
+        Column("host", "HOST", 9, _process_host, grow=host_width, middle=True),
+        Column("gpu", "GPU", 5, _gpus, fixed=True),
         Column("pid", "PID", 8, _pid, right=True),
         Column("user", "USER", 10, _user),
         Column("memory", "GiB", 6, _memory, right=True),
         Column("running", "RUNNING", 9, _running, right=True, drop=3),
         Column("state", "STATE", 8, _state, drop=4),
-        Column("owner", "JOB / UNIT / POD", 18, _owner, drop=2),
+        Column("owner", "JOB / UNIT / POD", 16, _owner, drop=2),
         Column("command", "COMMAND", 14, _command, rest=True),
     )
 

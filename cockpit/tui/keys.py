@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 FORBIDDEN = ("ctrl+a", "ctrl+b", "ctrl+s", "ctrl+q", "ctrl+z")
 
+NAMES = {
+    "enter": "enter",
+    "escape": "esc",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "tab": "tab",
+    "space": "space",
+    "backspace": "backspace",
+}
+
 APP: tuple[Binding, ...] = (
     Binding("question_mark", "help", "help", key_display="?", id="help"),
     Binding("colon,ctrl+p", "command_palette", "palette", key_display=":", id="palette"),

@@ -18,7 +18,6 @@ from cockpit.tui.lines import Line, Span, joined
 from cockpit.tui.theme import GLYPH, Ink
 
 _WORRY_S = 5.0  # an age above this is worth a look
-_SPARK_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +70,6 @@ def counted(fleet: Fleet, now: float) -> Kpis:
 def _mean(values: NDArray[np.float64]) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
-
-
-def load_history(fleet: Fleet, seconds: int = _SPARK_S) -> NDArray[np.float64]:
-    """Mean load of the fleet over the last seconds, oldest first."""
-    rows = np.arange(fleet.gpus.n, dtype=np.intp)
-    samples = fleet.gpus.history_ring.read_many("gpu.utilization", rows, seconds)
-    known = ~np.isnan(samples)
-    count = known.sum(axis=1)
-    return np.where(count > 0, np.where(known, samples, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def _or_dash(value: float, text: str) -> str:
@@ -137,7 +127,7 @@ def wide_lines(kpis: Kpis, history: NDArray[np.float64], width: int) -> list[Lin
         names.append((fit(tile.name.upper(), column), Ink.FAINT))
         note, note_ink = tile.note, tile.note_ink
         if tile.name == "mean load":
-            note, note_ink = spark(history, max(0, column - len(tile.value) - 4), 0.0, 1.0), Ink.LOAD_1
+            note, note_ink = spark(history[-60:], max(0, column - len(tile.value) - 4), 0.0, 1.0), Ink.LOAD_1
         values += [(tile.value, tile.ink), (fit(f"  {note}", column - len(tile.value)), note_ink)]
     return [joined(names), joined(values)]
 

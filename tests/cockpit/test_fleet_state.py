@@ -152,6 +152,8 @@ def test_one_lost_gpu_never_hides_its_neighbours() -> None:
     expected[3] = GpuState.LOST
     assert states(fleet) == expected
     assert fleet.gpus.severity.tolist() == [0, 0, 0, 4, 0, 0, 0, 0]
+    assert fleet.gpus.quality("gpu.power").tolist() == [0, 0, 0, Quality.LOST, 0, 0, 0, 0]
+    assert fleet.gpus.cell("gpu.power", 3).quality is Quality.LOST
     assert (fleet.hosts[0].gpus_present, fleet.hosts[0].severity) == (7, Severity.CRITICAL)
 
 

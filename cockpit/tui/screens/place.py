@@ -21,7 +21,7 @@ TICK_S = 0.25
 LONGEST_S = 1.0  # without news the ages still grow
 
 
-class Place(Screen[None]):
+class Place(Screen[None], inherit_bindings=False):
     """Title, body, keys."""
 
     BINDINGS: ClassVar = [

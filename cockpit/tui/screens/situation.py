@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from textual import events, on
 from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from cockpit.fleet.records import FleetFinding, Problem
@@ -13,15 +14,19 @@ from cockpit.tui.messages import Evidence, OpenGpu, OpenHost, OpenPlace
 from cockpit.tui.screens.gpus import gpu_evidence, gpu_text
 from cockpit.tui.screens.place import Place
 from cockpit.tui.story import facts_of, title_of
+from cockpit.tui.trend import Trend
 from cockpit.tui.view import View
 from cockpit.tui.widgets.heatmap import HeatMap
 from cockpit.tui.widgets.kpi_strip import WIDE, KpiStrip
 from cockpit.tui.widgets.problems import Problems
 from cockpit.tui.widgets.ticker import Ticker
+from cockpit.tui.widgets.trend_view import MOST, TrendView
 
 _BARS = 2  # title and keys
 _TICKER = 4  # lines that the events keep, their heading included
 _HEAT = 4  # lines that the map keeps
+_LEAST_TREND = 8  # lines below which charts say nothing
+_ROOMY = 160  # columns from which the events stand beside the rest
 
 
 class Situation(Place):
@@ -32,18 +37,29 @@ class Situation(Place):
         Binding("slash", "filter", "filter", key_display="/", show=False, id="filter"),
         Binding("exclamation_mark", "faults", "faults", key_display="!", show=False, id="faults"),
     ]
+    DEFAULT_CSS = """
+    Situation #split { height: 1fr; layout: horizontal; }
+    Situation #main { width: 3fr; height: 1fr; }
+    Situation #ticker { width: 2fr; height: 1fr; }
+    Situation.-stacked #split { layout: vertical; }
+    Situation.-stacked #main { width: 1fr; }
+    Situation.-stacked #ticker { width: 1fr; }
+    """
 
     def __init__(self, view: View, places: tuple[tuple[str, str], ...], here: str = "") -> None:
         super().__init__(view, places, here)
-        self.kpis = KpiStrip(view)
+        trend = Trend()
+        self.kpis = KpiStrip(view, trend)
         self.problems = Problems(view)
         self.heat = HeatMap(view)
+        self.trend = TrendView(view, trend)
         self.ticker = Ticker(view)
         self._heights: tuple[int, ...] = ()
 
     def body(self) -> Iterable[Widget]:
-        """Numbers, problems, map, events."""
-        return (self.kpis, self.problems, self.heat, self.ticker)
+        """Numbers, problems, map, trend, events."""
+        yield self.kpis
+        yield Horizontal(Vertical(self.problems, self.heat, self.trend, id="main"), self.ticker, id="split")
 
     def on_resize(self, event: events.Resize) -> None:
         """Share the lines out anew."""
@@ -53,23 +69,35 @@ class Situation(Place):
         self.share(self.size.width, self.size.height)
 
     def share(self, width: int, height: int) -> None:
-        """Problems take what they need up to a half, then the map, the events get the rest."""
+        """Problems take what they need up to a half, then the map, then the trend; the events get the rest."""
+        beside = width >= _ROOMY
+        left = width * 3 // 5 if beside else width
         kpis = 4 if width >= WIDE else 1
+        gap = 1 if height >= 40 else 0
         body = height - _BARS - kpis
+        keep = 0 if beside else _TICKER
         self.problems.story_lines = 5 if height < 30 else 6
-        problems = min(
-            self.problems.wanted_height(width), max(4, body - _HEAT - _TICKER, body // 2) if height < 30 else body // 2
-        )
-        spare = max(_HEAT, body - problems - _TICKER - (1 if height >= 40 else 0))
-        heat = min(self.heat.wanted_height(width, spare), spare)
-        heights = (kpis, problems, heat)
-        if heights != self._heights:
-            self._heights = heights
-            gap = (0, 0, 1, 0) if height >= 40 else (0, 0, 0, 0)
-            for widget, lines in ((self.kpis, kpis), (self.problems, problems), (self.heat, heat)):
-                widget.styles.height = lines
-            self.heat.styles.margin = gap
-            self.problems.styles.margin = gap
+        most = max(4, body - _HEAT - keep) if height < 30 else body // 2
+        problems = min(self.problems.wanted_height(left), most)
+        spare = max(_HEAT, body - problems - keep - gap)
+        heat = min(self.heat.wanted_height(left, spare), spare)
+        rest = body - problems - heat - keep - 2 * gap
+        trend = min(MOST + 1, rest) if beside and rest >= _LEAST_TREND else 0
+        self._apply((kpis, problems, heat, trend, gap, int(beside)))
+
+    def _apply(self, heights: tuple[int, ...]) -> None:
+        if heights == self._heights:
+            return
+        self._heights = heights
+        kpis, problems, heat, trend, gap, beside = heights
+        self.set_class(not beside, "-stacked")
+        for widget, lines in ((self.kpis, kpis), (self.problems, problems), (self.heat, heat), (self.trend, trend)):
+            widget.styles.height = lines
+            widget.display = lines > 0
+        main = self.query_one("#main")
+        main.styles.height = "1fr" if beside else problems + heat + gap
+        for widget in (self.heat, self.trend):
+            widget.styles.margin = (gap, 0, 0, 0)
 
     def first_focus(self) -> None:
         self.problems.look()

@@ -54,7 +54,7 @@ class Choices(LineView, can_focus=False):
         return [*lines, ()][first:last]
 
 
-class SortMenu(ModalScreen[str | None]):
+class SortMenu(ModalScreen[str | None], inherit_bindings=False):
     """Returns a column's key, or None."""
 
     BINDINGS: ClassVar = [

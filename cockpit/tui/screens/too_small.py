@@ -16,7 +16,7 @@ def fits(columns: int, lines: int) -> bool:
     return columns >= LEAST[0] and lines >= LEAST[1]
 
 
-class TooSmall(ModalScreen[None]):
+class TooSmall(ModalScreen[None], inherit_bindings=False):
     """One sentence."""
 
     BINDINGS: ClassVar = [Binding("q", "app.quit", "quit", id="small.quit")]

@@ -12,6 +12,8 @@ from cockpit.tui.theme import GLYPH, INK, Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
 
+ROOMY = 130  # columns from which a page's title keeps all places beside it
+
 
 class Bar(LineView, can_focus=False):
     """One line."""
@@ -38,7 +40,10 @@ class TitleBar(Bar):
         self._spots = []
         spans: list[Span] = [(" ", Ink.BAR)]
         used = 1
+        crowded = bool(self.trail) and self.columns < ROOMY
         for key, title in self.places:
+            if crowded and key != self.here:
+                continue
             text = f" {key} {title} "
             self._spots.append((used, used + len(text), key))
             spans.append((text, Ink.BAR_HERE if key == self.here else Ink.BAR))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from agent.wire.specs import Severity
 from cockpit.tui.canvas import level_picture, line_picture
 from cockpit.tui.format import fit
-from cockpit.tui.lines import BLANK, Line, Span, joined, spread
+from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_of
 from cockpit.tui.theme import GLYPH, INK, Ink
 
 SPAN_S = 300.0
@@ -27,7 +27,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One signal to draw. `top` is the least upper end of its axis, NaN for none; `limit` is dotted, NaN for none."""
+    """One signal to draw. `low` is the lower end of its axis, `top` the least upper end, `limit` is dotted; NaN for
+    none."""
 
     title: str
     values: NDArray[np.float64]
@@ -35,6 +36,7 @@ class Series:
     now: Span
     top: float = float("nan")
     limit: float = float("nan")
+    low: float = 0.0
 
 
 def chart_lines(series: Series, marks: list[Mark], width: int, height: int) -> list[Line]:
@@ -43,11 +45,7 @@ def chart_lines(series: Series, marks: list[Mark], width: int, height: int) -> l
     if room < 8 or lines < 1:
         return [BLANK] * height
     low, high = _range(series)
-    head = spread(
-        ((f" {series.title}", Ink.HEADING),),
-        joined([(series.now[0], series.now[1]), (f"   {_extremes(series)} ", Ink.FAINT)]),
-        width,
-    )
+    head = _head(series, width)
     front = line_picture(series.values, room, lines, low, high)
     back = level_picture(series.limit, room, lines, low, high)
     body = []
@@ -62,14 +60,20 @@ def _range(series: Series) -> tuple[float, float]:
     known = series.values[~np.isnan(series.values)]
     peak = float(known.max()) if len(known) else 0.0
     high = max([value for value in (peak, series.top, series.limit) if not math.isnan(value)] or [1.0])
-    return 0.0, high if high > 0 else 1.0
+    return series.low, high if high > series.low else series.low + 1.0
 
 
-def _extremes(series: Series) -> str:
+def _head(series: Series, width: int) -> Line:
+    """Title, the value of now, and between what and what it moved, as far as there is room."""
+    title: Line = ((f" {series.title}  ", Ink.HEADING), series.now)
     known = series.values[~np.isnan(series.values)]
     if not len(known):
-        return "no samples in 5 min"
-    return f"{series.form(float(known.min()))} to {series.form(float(known.max()))} in 5 min"
+        return spread(title, (("no samples yet ", Ink.FAINT),), width)
+    low, high = series.form(float(known.min())), series.form(float(known.max()))
+    for text in (f"{low} to {high} in 5 min ", f"{low} to {high} "):
+        if width_of(title) + len(text) + 1 <= width:
+            return spread(title, ((text, Ink.FAINT),), width)
+    return clipped(title, width)
 
 
 def _over(front: str, back: str) -> list[Span]:

@@ -1,11 +1,8 @@
 """The KPI strip: the fleet in one line, or in two with a minute of load where there is room."""
 
-import math
-
-import numpy as np
-
-from cockpit.tui.kpis import counted, load_history, narrow_lines, wide_lines
+from cockpit.tui.kpis import counted, narrow_lines, wide_lines
 from cockpit.tui.lines import BLANK, Line
+from cockpit.tui.trend import Trend
 from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
 
@@ -17,10 +14,9 @@ class KpiStrip(LineView, can_focus=False):
 
     DEFAULT_CSS = "KpiStrip { height: 1; overflow-y: hidden; }"
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, trend: Trend) -> None:
         super().__init__(view, id="kpis")
-        self._history = np.zeros(0)
-        self._history_at = -1.0
+        self.trend = trend
         self._lines: list[Line] = []
 
     @property
@@ -33,14 +29,12 @@ class KpiStrip(LineView, can_focus=False):
 
     def prepare(self) -> None:
         fleet = self.view.fleet
+        self.trend.update(fleet, self.view.real)
         kpis = counted(fleet, self.view.now.wall)
         if not self.wide:
             self._lines = narrow_lines(kpis, self.columns)
             return
-        second = math.floor(self.view.real)
-        if second != self._history_at:
-            self._history, self._history_at = load_history(fleet), second
-        self._lines = [BLANK, *wide_lines(kpis, self._history, self.columns)]
+        self._lines = [BLANK, *wide_lines(kpis, self.trend.load, self.columns)]
 
     def build(self, first: int, last: int) -> list[Line]:
         lines = self._lines[first:last]

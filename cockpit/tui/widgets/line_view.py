@@ -16,7 +16,7 @@ from cockpit.tui.view import View
 log = logging.getLogger(__name__)
 
 
-class LineView(ScrollView):
+class LineView(ScrollView, inherit_bindings=False):
     """Lines drawn on demand from the fleet: `pinned()` stay on top, `build(first, last)` gives the rest.
 
     Subclasses say how many lines there are (`total`) and which one is under the cursor (`cursor_line`, -1 for none).

@@ -11,6 +11,7 @@ from textual.message import Message
 
 from cockpit.tui.format import fit
 from cockpit.tui.lines import Line, Span, joined
+from cockpit.tui.names import shortened
 from cockpit.tui.theme import CURSOR, Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
@@ -25,7 +26,8 @@ Cells = Callable[[View, Sequence[Any]], list[Span]]
 class Column:
     """One column: `cells` gives the spans of many rows at once; `drop` says how early it gives way on a narrow
     terminal (0 never, largest first); at most one column of a table takes the `rest` of the width. `high`: sorting
-    starts with the largest; `fixed`: it is no order to sort by."""
+    starts with the largest; `fixed`: it is no order to sort by; `grow`: the width it would like to have now;
+    `middle`: text that is too long loses its middle."""
 
     key: str
     title: str
@@ -36,6 +38,8 @@ class Column:
     rest: bool = False
     high: bool = False
     fixed: bool = False
+    grow: Callable[[View], int] | None = None
+    middle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +76,38 @@ class Rows(Protocol):
 
 @dataclass(slots=True)
 class Layout:
-    """The columns that fit and their widths."""
+    """The columns that fit, their widths, and the gap behind each: numbers stand closer."""
 
     columns: list[Column] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
+    gaps: list[int] = field(default_factory=list)
 
 
-def laid_out(columns: Sequence[Column], width: int) -> Layout:
-    """The columns that fit into `width` cells: the first to drop goes first, the `rest` column takes what is left."""
+def laid_out(columns: Sequence[Column], width: int, view: View) -> Layout:
+    """The columns that fit into `width` cells: the first to drop goes first, what is left goes to columns that would
+    grow, then to the `rest` column."""
     kept = list(columns)
-    while len(kept) > 1 and sum(column.width + 2 for column in kept) > width - 1:
-        victim = max(kept, key=lambda column: column.drop)
-        if victim.drop == 0:
-            break
-        kept.remove(victim)
+    while len(kept) > 1 and _needed(kept) > width and max(column.drop for column in kept):
+        kept.remove(max(kept, key=lambda column: column.drop))
     widths = [column.width for column in kept]
-    slack = width - 1 - sum(w + 2 for w in widths)
+    slack = width - _needed(kept)
+    for at, column in enumerate(kept):
+        if column.grow and slack > 0:
+            more = min(slack, max(0, column.grow(view) - column.width))
+            widths[at] += more
+            slack -= more
     for at, column in enumerate(kept):
         if column.rest and slack > 0:
             widths[at] += slack
-    return Layout(kept, widths)
+    return Layout(kept, widths, _gaps(kept))
+
+
+def _gaps(columns: Sequence[Column]) -> list[int]:
+    return [1 if after.right else 2 for after in columns[1:]] + [0]
+
+
+def _needed(columns: Sequence[Column]) -> int:
+    return 1 + sum(column.width for column in columns) + sum(_gaps(columns))
 
 
 class TableView(LineView, can_focus=True):
@@ -134,7 +150,11 @@ class TableView(LineView, can_focus=True):
         self._hands_at = float("-inf")
         self._sorted_at = float("-inf")
         self._layout = Layout()
-        self._layout_width = -1
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another width has room for other columns."""
+        self._layout = Layout()
+        super().on_resize(event)
 
     # Rows.
 
@@ -152,6 +172,7 @@ class TableView(LineView, can_focus=True):
     def reorder(self) -> None:
         """Ask for the rows again; the cursor follows its row."""
         self._sorted_at = self.view.hands()
+        self._layout = Layout()
         self.order = self.source.order(self.view, self.wanted)
         if not self.order:
             self.cursor = 0
@@ -189,19 +210,18 @@ class TableView(LineView, can_focus=True):
 
     def layout_now(self) -> Layout:
         """Columns and widths for the width of now."""
-        if self._layout_width != self.columns:
-            self._layout = laid_out(self.source.columns, self.columns)
-            self._layout_width = self.columns
+        if not self._layout.columns:
+            self._layout = laid_out(self.source.columns, self.columns, self.view)
         return self._layout
 
     def pinned(self) -> list[Line]:
         layout = self.layout_now()
         spans: list[Span] = [(" ", Ink.HEADING)]
-        for column, width in zip(layout.columns, layout.widths, strict=True):
+        for column, width, gap in zip(layout.columns, layout.widths, layout.gaps, strict=True):
             sorted_here = self.wanted.sort == column.key
             title = column.title + (("▾" if self.wanted.reverse else "▴") if sorted_here else "")
             ink = Ink.ACCENT if sorted_here else Ink.HEADING
-            spans += [(fit(title, width, right=column.right), ink), ("  ", Ink.HEADING)]
+            spans += [(fit(title, width, right=column.right), ink), (" " * gap, Ink.HEADING)]
         return [joined(spans)]
 
     def build(self, first: int, last: int) -> list[Line]:
@@ -214,9 +234,10 @@ class TableView(LineView, can_focus=True):
         lines = []
         for at in range(len(rows)):
             spans: list[Span] = [(CURSOR if first + at == cursor else " ", Ink.ACCENT)]
-            for column, width, cells in zip(layout.columns, layout.widths, columns, strict=True):
+            for column, width, gap, cells in zip(layout.columns, layout.widths, layout.gaps, columns, strict=True):
                 text, ink = cells[at]
-                spans += [(fit(text, width, right=column.right), ink), ("  ", ink)]
+                text = shortened(text, width) if column.middle else text
+                spans += [(fit(text, width, right=column.right), ink), (" " * gap, ink)]
             lines.append(joined(spans))
         return lines
 
@@ -301,8 +322,8 @@ class TableView(LineView, can_focus=True):
     def _click_heading(self, x: int) -> None:
         layout = self.layout_now()
         left = 1
-        for column, width in zip(layout.columns, layout.widths, strict=True):
-            if left <= x < left + width + 2:
+        for column, width, gap in zip(layout.columns, layout.widths, layout.gaps, strict=True):
+            if left <= x < left + width + gap:
                 self.post_message(self.SortAsked(self, column.key))
                 return
-            left += width + 2
+            left += width + gap
