@@ -37,6 +37,7 @@ class Ink(IntEnum):
     LOAD_1 = auto()
     LOAD_2 = auto()
     LINE = auto()  # charts
+    AREA = auto()
     CURSOR = auto()  # the selected cell of a map
 
 
@@ -78,6 +79,7 @@ class Shades:
     warning: str
     critical: str
     load: tuple[str, str, str]
+    area: str
     dark: bool = True
 
 
@@ -98,6 +100,7 @@ SHADES: dict[str, Shades] = {
         warning="#f0b429",
         critical="#ff5c57",
         load=("#3d4a58", "#566779", "#74879b"),
+        area="#233246",
     ),
     # Okabe and Ito's set: told apart with every common kind of colour vision.
     "clear": Shades(
@@ -116,6 +119,7 @@ SHADES: dict[str, Shades] = {
         warning="#f0e442",
         critical="#ff7a1f",
         load=("#43484e", "#5d646c", "#7d858e"),
+        area="#223442",
     ),
     "day": Shades(
         background="#fbfbfa",
@@ -133,6 +137,7 @@ SHADES: dict[str, Shades] = {
         warning="#935800",
         critical="#c4161c",
         load=("#d3d7da", "#b3bac1", "#8f99a3"),
+        area="#d6e3f3",
         dark=False,
     ),
 }
@@ -205,6 +210,7 @@ def _styles(shades: Shades, ground: str) -> tuple[Style, ...]:
         Ink.LOAD_1: ink(shades.load[1]),
         Ink.LOAD_2: ink(shades.load[2]),
         Ink.LINE: ink(shades.accent),
+        Ink.AREA: ink(shades.area),
         Ink.CURSOR: Style(color=shades.background, bgcolor=shades.strong, bold=True),
     }
     return tuple(table[item] for item in Ink)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.wire.specs import Severity
-from cockpit.tui.canvas import level_picture, line_picture
+from cockpit.tui.canvas import area_picture, level_picture, line_picture
 from cockpit.tui.format import fit
 from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_of
 from cockpit.tui.theme import GLYPH, INK, Ink
@@ -47,12 +47,13 @@ def chart_lines(series: Series, marks: list[Mark], width: int, height: int) -> l
     low, high = _range(series)
     head = _head(series, width)
     front = line_picture(series.values, room, lines, low, high)
-    back = level_picture(series.limit, room, lines, low, high)
+    limit = level_picture(series.limit, room, lines, low, high)
+    area = area_picture(series.values, room, lines, low, high)
     body = []
     for at in range(lines):
         label = series.form(high) if at == 0 else series.form(low) if at == lines - 1 else ""
         spans: list[Span] = [(fit(label, _AXIS - 1, right=True) + " ", Ink.FAINT)]
-        body.append(joined(spans + _over(front[at], back[at])))
+        body.append(joined(spans + _over(front[at], limit[at], area[at])))
     return [head, *body, _foot(marks, room)]
 
 
@@ -76,9 +77,12 @@ def _head(series: Series, width: int) -> Line:
     return clipped(title, width)
 
 
-def _over(front: str, back: str) -> list[Span]:
-    """The line in front of its limit, cell by cell."""
-    return [(upper, Ink.LINE) if upper != " " else (lower, Ink.FAINT) for upper, lower in zip(front, back, strict=True)]
+def _over(front: str, limit: str, area: str) -> list[Span]:
+    """The line in front of its limit in front of the area under it, cell by cell."""
+    return [
+        (line, Ink.LINE) if line != " " else (dots, Ink.MUTED) if dots != " " else (under, Ink.AREA)
+        for line, dots, under in zip(front, limit, area, strict=True)
+    ]
 
 
 def _foot(marks: list[Mark], room: int) -> Line:

@@ -13,7 +13,7 @@ from cockpit.tui.widgets.chart import Mark, Series, chart_lines
 from cockpit.tui.widgets.line_view import LineView
 
 _NAN = float("nan")
-MOST = 18  # lines that a chart may take
+MOST = 20  # lines that a chart may take
 
 
 class TrendView(LineView, can_focus=False):
