@@ -21,15 +21,19 @@ FAST = frozenset({Cadence.FAST})
 HOST = "host-1"
 
 STAT = "cpu  {user} 0 100 {idle} 50 0 0 0 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\nbtime 1700000000\n"
-MEMINFO = "MemTotal: 1000 kB\nMemFree: 10 kB\nMemAvailable: 400 kB\nSwapTotal: 100 kB\nSwapFree: 75 kB\n"
+MEMINFO = (
+    "MemTotal: 1000 kB\nMemFree: 10 kB\nMemAvailable: 400 kB\nBuffers: 1 kB\nCached: 300 kB\nActive: 1 kB\n"
+    "Inactive: 1 kB\nSwapTotal: 100 kB\nSwapFree: 75 kB\nShmem: 0 kB\nSReclaimable: 0 kB\nSlab: 0 kB\n"
+)
 NET = (
-    "Inter-|   Receive                            |  Transmit\n face |bytes    packets errs\n"
+    "Inter-|   Receive                                                |  Transmit\n"
+    " face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier\n"
     "    lo: 9999 1 0 0 0 0 0 0 9999 1 0 0 0 0 0 0\n"
     "  eth0: 1000 1 0 0 0 0 0 0 2000 1 0 0 0 0 0 0\n"
     "docker0:77 1 0 0 0 0 0 0 77 1 0 0 0 0 0 0\n"
 )
-DISKS = (
-    "   8  0 sda 1 0 10 0 1 0 20 0 0 0 0\n   8  1 sda1 1 0 10 0 1 0 20 0 0 0 0\n 253  0 dm-0 1 0 10 0 1 0 20 0 0 0 0\n"
+DISKS = "".join(
+    f" 8 {minor} {name} 1 0 10 0 1 0 20 0 0 0 0 0 0 0 0\n" for minor, name in enumerate(("sda", "sda1", "dm-0"))
 )
 
 
@@ -42,6 +46,7 @@ class Machine:
             (root / folder).mkdir(parents=True)
         self.write("stat", STAT.format(user=100, idle=1000))
         self.write("meminfo", MEMINFO)
+        self.write("vmstat", "pswpin 0\npswpout 0\n")
         self.write("loadavg", "1.50 1.20 1.00 2/300 4242\n")
         self.write("net/dev", NET)
         self.write("diskstats", DISKS)
@@ -111,9 +116,7 @@ def test_cpu_is_the_share_since_the_last_reading_and_pending_before_time_has_pas
     ("name", "signal"),
     [
         ("stat", "host.cpu.utilization"),
-        ("meminfo", "host.memory.used"),
         ("net/dev", "host.network.received"),
-        ("diskstats", "host.disk.read"),
         ("uptime", "host.uptime"),
         ("sys/fs/file-nr", "host.fds.used"),
     ],
@@ -127,19 +130,33 @@ def test_a_missing_file_spoils_only_its_own_signals(machine: Machine, name: str,
     assert "host.load.1m" not in qualities(batches)
 
 
-@pytest.mark.parametrize("name", ["stat", "meminfo", "loadavg", "uptime", "sys/fs/file-nr"])
-@pytest.mark.parametrize("text", ["", "\n", "nonsense\n", "cpu  x y z\n", "MemTotal: 99999\n"])
+def test_a_missing_meminfo_spoils_all_that_is_memory(machine: Machine) -> None:
+    (machine.proc / "meminfo").unlink()
+    bad = qualities(machine.source().read_now(ALL).batches)
+    assert {name for name, quality in bad.items() if quality is Quality.UNSUPPORTED} == {
+        "host.memory.used",
+        "host.memory.available",
+        "host.memory.total",
+        "host.swap.used",
+    }
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # psutil's, about fields it does not find
+@pytest.mark.parametrize("name", ["stat", "meminfo", "loadavg", "uptime", "sys/fs/file-nr", "net/dev", "diskstats"])
+@pytest.mark.parametrize("text", ["", "\n", "nonsense\n", "cpu  x y z\n", "MemTotal: 99999\n", "eth0: 1\n" * 4])
 def test_garbage_is_an_error_and_never_an_exception(machine: Machine, name: str, text: str) -> None:
     machine.write(name, text)
     batches = machine.source().read_now(ALL).batches
-    assert Quality.ERROR in qualities(batches).values()
+    assert len(batches) == 3
+    if name not in ("net/dev", "diskstats"):  # empty, these two tell of no device
+        assert Quality.ERROR in qualities(batches).values()
 
 
 def test_facts_name_the_host_and_come_again_only_when_they_change(machine: Machine) -> None:
     source = machine.source()
     facts = source.read_now(ALL).facts["host"]
     assert facts["os"] == "Some Linux 12"
-    assert (facts["cpu"], facts["cores"]) == ("Big CPU", 2)
+    assert (facts["cpu"], facts.get("cores")) == ("Big CPU", psutil.cpu_count(logical=False))
     assert facts["machine"] == "ACME GPU Box 9000"
     assert (facts["memory"], facts["boot_time"]) == (1000 * 1024, 1_700_000_000)
     assert facts["kernel"] == os.uname().release
@@ -147,6 +164,8 @@ def test_facts_name_the_host_and_come_again_only_when_they_change(machine: Machi
     machine.write("meminfo", MEMINFO.replace("1000", "2000"))
     assert source.read_now(frozenset({Cadence.SLOW})).facts == {}
     assert source.read_now(ALL).facts["host"]["memory"] == 2000 * 1024
+    machine.write("stat", STAT.format(user=1, idle=1).replace("1700000000", "1700000001"))
+    assert source.read_now(ALL).facts == {}  # the boot time wavers as the clock is slewed
 
 
 async def test_this_machine_agrees_with_psutil() -> None:
@@ -158,6 +177,7 @@ async def test_this_machine_agrees_with_psutil() -> None:
     memory = psutil.virtual_memory()
     assert seen["host.memory.total"] == memory.total
     assert seen["host.memory.available"] == pytest.approx(memory.available, rel=0.2)
+    assert seen["host.memory.used"] == pytest.approx(memory.total - memory.available, rel=0.2)
     assert seen["host.disk.root.total"] == psutil.disk_usage("/").total
     assert seen["host.cpu.count"] == psutil.cpu_count()
     assert seen["host.uptime"] == pytest.approx(time.clock_gettime(time.CLOCK_BOOTTIME), abs=5)
@@ -166,8 +186,10 @@ async def test_this_machine_agrees_with_psutil() -> None:
     await source.close()
 
 
-def test_one_reading_needs_no_event_loop() -> None:
-    script = "import sys, agent.sources.host, agent.sources.processes\n"
+def test_the_fast_ones_start_without_a_loop_and_without_psutil() -> None:
+    script = "import sys, agent.sources.processes\nfrom agent.sources.host import HostSource\n"
+    script += "from agent.clock import SystemClock\nfrom agent.wire.specs import Cadence\n"
+    script += "HostSource('h', SystemClock()).read_now(frozenset({Cadence.FAST}))\n"
     script += "print('asyncio' in sys.modules, 'psutil' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.split() == ["False", "False"]
@@ -176,10 +198,10 @@ def test_one_reading_needs_no_event_loop() -> None:
 def test_devices_without_hardware_are_left_out_unless_there_is_nothing_else(tmp_path: Path) -> None:
     for name in ("class/net/lo", "class/net/veth1", "block/loop0", "block/pmem0"):
         (tmp_path / name).mkdir(parents=True)
-    assert procfs.physical_interfaces(tmp_path) == {b"veth1"}
-    assert procfs.physical_disks(tmp_path) == {b"pmem0"}
+    assert procfs.physical_interfaces(tmp_path) == {"veth1"}
+    assert procfs.physical_disks(tmp_path) == {"pmem0"}
     (tmp_path / "class/net/eth0/device").mkdir(parents=True)
-    assert procfs.physical_interfaces(tmp_path) == {b"eth0"}
+    assert procfs.physical_interfaces(tmp_path) == {"eth0"}
     assert procfs.physical_interfaces(tmp_path / "nowhere") == frozenset()
 
 

@@ -2,19 +2,19 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 _MODEL = re.compile(r"^(?:model name|Model|cpu model|Hardware)\s*:\s*(.+)$", re.M)
-_PLACE = re.compile(r"^(physical id|core id)\s*:\s*(\d+)$", re.M)
 _HEAD = 1 << 20  # of /proc/cpuinfo: a kilobyte and a half per processor. Reading it disturbs all of them: rarely done.
 
 
-def host_facts(proc: Path, sys: Path, etc: Path, memory: int | None) -> dict[str, Any]:
+def host_facts(psutil: ModuleType, proc: Path, sys: Path, etc: Path) -> dict[str, Any]:
     """{name, os, kernel, arch, machine, cpu, cpus, cores, memory, boot_time}; texts cut to 128 characters."""
     system = os.uname()
-    cpuinfo = _text(proc / "cpuinfo")
-    model = _MODEL.search(cpuinfo)
+    model = _MODEL.search(_text(proc / "cpuinfo"))
     facts: dict[str, Any] = {
         "name": system.nodename,
         "os": _os_name(etc),
@@ -22,10 +22,10 @@ def host_facts(proc: Path, sys: Path, etc: Path, memory: int | None) -> dict[str
         "arch": system.machine,
         "machine": _machine(sys),
         "cpu": model[1].strip() if model else "",
-        "cpus": os.cpu_count(),
-        "cores": _cores(cpuinfo) or None,
-        "memory": memory,
-        "boot_time": _boot_time(proc),
+        "cpus": _number(psutil.cpu_count),
+        "cores": _number(lambda: psutil.cpu_count(logical=False)),
+        "memory": _number(lambda: psutil.virtual_memory().total),
+        "boot_time": _number(psutil.boot_time),
     }
     return {
         name: value[:128] if isinstance(value, str) else value
@@ -42,17 +42,6 @@ def _os_name(etc: Path) -> str:
     return "Linux"
 
 
-def _cores(cpuinfo: str) -> int:
-    """Different (socket, core) pairs; 0 where the kernel does not name them."""
-    socket, cores = "0", set()
-    for name, number in _PLACE.findall(cpuinfo):
-        if name == "physical id":
-            socket = number
-        else:
-            cores.add((socket, number))
-    return len(cores)
-
-
 def _machine(sys: Path) -> str:
     """Maker and product as the firmware names them."""
     folder = sys / "class/dmi/id"
@@ -60,11 +49,12 @@ def _machine(sys: Path) -> str:
     return " ".join(word for word in words if word)
 
 
-def _boot_time(proc: Path) -> int | None:
-    for line in _text(proc / "stat").splitlines():
-        if line.startswith("btime "):
-            return int(line.split()[1])
-    return None
+def _number(read: Callable[[], float | None]) -> int | None:
+    try:
+        found = read()
+    except (OSError, ValueError, IndexError, KeyError, RuntimeError):
+        return None
+    return int(found) if found is not None else None
 
 
 def _text(path: Path) -> str:

@@ -1,12 +1,11 @@
-"""Text of /proc and /sys to numbers. Parsers are PURE and raise ValueError on text that is not theirs."""
+"""Text of /proc and /sys to numbers. Parsers raise ValueError on text that is not theirs."""
 
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
-SECTOR = 512  # /proc/diskstats counts in these, whatever the disk's own sectors are
-_MEMINFO = re.compile(rb"^(MemTotal|MemAvailable|SwapTotal|SwapFree):\s+(\d+) kB", re.M)
+_MEMINFO = re.compile(rb"^(MemTotal|MemAvailable):\s+(\d+) kB", re.M)
 _VIRTUAL_DISK = re.compile(r"(?:loop|ram|zram|dm-|md|nbd|fd|sr)\d")
 
 
@@ -53,56 +52,28 @@ def cpu_times(stat: bytes) -> tuple[int, int]:
 
 
 def memory(meminfo: bytes) -> dict[str, int]:
-    """Bytes of MemTotal, MemAvailable, SwapTotal and SwapFree."""
+    """Bytes of MemTotal and MemAvailable."""
     found = {name.decode(): int(kib) * 1024 for name, kib in _MEMINFO.findall(meminfo)}
     if "MemTotal" not in found or "MemAvailable" not in found:
         raise ValueError("no MemTotal or MemAvailable")
     return found
 
 
-def network(dev: bytes, interfaces: Collection[bytes]) -> tuple[int, int]:
-    """(received, sent) bytes of `interfaces` from /proc/net/dev."""
-    received = sent = 0
-    for line in dev.split(b"\n")[2:]:
-        name, colon, rest = line.partition(b":")
-        if colon and name.strip() in interfaces:
-            fields = rest.split()
-            received += int(fields[0])
-            sent += int(fields[8])
-    return received, sent
-
-
-def disks(stats: bytes, names: Collection[bytes]) -> tuple[int, int]:
-    """(read, written) bytes of the disks `names` from /proc/diskstats."""
-    read = written = 0
-    for line in stats.split(b"\n"):
-        fields = line.split()
-        if len(fields) > 9 and fields[2] in names:
-            read += int(fields[5]) * SECTOR
-            written += int(fields[9]) * SECTOR
-    return read, written
-
-
-def physical_interfaces(sys: Path) -> frozenset[bytes]:
+def physical_interfaces(sys: Path) -> frozenset[str]:
     """Interfaces with a device behind them: bridges, bonds and containers' pairs would count bytes twice."""
     return _with_device(sys / "class/net", lambda name: name != "lo")
 
 
-def physical_disks(sys: Path) -> frozenset[bytes]:
+def physical_disks(sys: Path) -> frozenset[str]:
     """Whole disks with a device behind them: volumes and loop devices would count bytes twice."""
     return _with_device(sys / "block", lambda name: not _VIRTUAL_DISK.match(name))
 
 
-def _with_device(folder: Path, otherwise: Callable[[str], bool]) -> frozenset[bytes]:
+def _with_device(folder: Path, otherwise: Callable[[str], bool]) -> frozenset[str]:
     try:
         names = os.listdir(folder)
     except OSError:
         return frozenset()
     real = [name for name in names if (folder / name / "device").exists()]
     chosen = real or [name for name in names if otherwise(name)]
-    return frozenset(os.fsencode(name) for name in chosen)
-
-
-def count_processes(proc: Path) -> int:
-    """Processes listed in /proc."""
-    return sum(name.isdecimal() for name in os.listdir(proc))
+    return frozenset(chosen)

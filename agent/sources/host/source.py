@@ -1,8 +1,12 @@
-"""One group of signals per file: what a file cannot tell is `unsupported` or `error` for its group alone."""
+"""The host's counters: every second through descriptors that stay open, the slower ones through psutil.
 
-import os
+Each group of signals fails alone: what a file cannot tell is `unsupported`, `denied` or `error` for its group. psutil
+is imported by the first slower reading, so that whoever wants only the fast ones starts without it.
+"""
+
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from agent.clock import Clock
@@ -40,13 +44,10 @@ class HostSource:
         self._stat = procfs.KeptFile(self._proc / "stat")
         self._loadavg = procfs.KeptFile(self._proc / "loadavg", 256)
         self._meminfo = procfs.KeptFile(self._proc / "meminfo", 4096)
-        self._netdev = procfs.KeptFile(self._proc / "net/dev", 4096)
-        self._diskstats = procfs.KeptFile(self._proc / "diskstats")
         self._uptime = procfs.KeptFile(self._proc / "uptime", 256)
         self._files = procfs.KeptFile(self._proc / "sys/fs/file-nr", 256)
-        self._interfaces: frozenset[bytes] = frozenset()
-        self._disks: frozenset[bytes] = frozenset()
-        self._look_for_devices()
+        self._interfaces: frozenset[str] = frozenset()
+        self._disks: frozenset[str] = frozenset()
         self._facts: dict[str, Any] | None = None
         self._last_cpu: tuple[int, int] | None = None
         self._groups: Mapping[Cadence, tuple[tuple[tuple[str, ...], Callable[[], Values]], ...]] = {
@@ -67,7 +68,7 @@ class HostSource:
                 (("host.disk.root.used", "host.disk.root.total"), lambda: self._space("disk.root", self._root)),
                 (("host.shm.used", "host.shm.total"), lambda: self._space("shm", self._shm)),
                 (("host.fds.used",), self._open_files),
-                (("host.cpu.count",), lambda: {"host.cpu.count": os.cpu_count() or 0}),
+                (("host.cpu.count",), lambda: {"host.cpu.count": self._psutil().cpu_count() or 0}),
             ),
         }
         try:
@@ -81,8 +82,9 @@ class HostSource:
 
     def read_now(self, due: frozenset[Cadence]) -> Reading:
         """The same without an event loop."""
-        if Cadence.SLOW in due:
-            self._look_for_devices()
+        if Cadence.SLOW in due or (Cadence.MEDIUM in due and not self._disks):
+            self._interfaces = procfs.physical_interfaces(self._sys)
+            self._disks = procfs.physical_disks(self._sys)
         batches = tuple(self._batch(cadence) for cadence in sorted(due) if cadence in self._groups)
         return Reading(batches=batches, facts=self._changed_facts() if Cadence.RARE in due else {})
 
@@ -94,15 +96,7 @@ class HostSource:
 
     async def close(self) -> None:
         """Let go of the kept descriptors."""
-        for kept in (
-            self._stat,
-            self._loadavg,
-            self._meminfo,
-            self._netdev,
-            self._diskstats,
-            self._uptime,
-            self._files,
-        ):
+        for kept in (self._stat, self._loadavg, self._meminfo, self._uptime, self._files):
             kept.close()
 
     def _batch(self, cadence: Cadence) -> Batch:
@@ -118,7 +112,7 @@ class HostSource:
                 missing = Quality.UNSUPPORTED
             except PermissionError:
                 missing = Quality.DENIED
-            except (OSError, ValueError, IndexError):
+            except (OSError, ValueError, IndexError, KeyError, RuntimeError):
                 missing = Quality.ERROR
             for name in names:
                 if name in values:
@@ -142,23 +136,37 @@ class HostSource:
         available = found["MemAvailable"]
         return {"host.memory.used": found["MemTotal"] - available, "host.memory.available": available}
 
+    def _psutil(self) -> ModuleType:
+        """psutil, told where this host's /proc is."""
+        import psutil
+
+        psutil.PROCFS_PATH = str(self._proc)
+        return psutil
+
     def _swap(self) -> Values:
-        found = procfs.memory(self._meminfo.read())
-        return {"host.swap.used": found.get("SwapTotal", 0) - found.get("SwapFree", 0)}
+        return {"host.swap.used": self._psutil().swap_memory().used}
 
     def _memory_total(self) -> Values:
-        return {"host.memory.total": procfs.memory(self._meminfo.read())["MemTotal"]}
+        return {"host.memory.total": self._psutil().virtual_memory().total}
 
     def _network(self) -> Values:
-        received, sent = procfs.network(self._netdev.read(), self._interfaces)
-        return {"host.network.received": received, "host.network.sent": sent}
+        found = self._psutil().net_io_counters(pernic=True, nowrap=False)
+        counted = [found[name] for name in self._interfaces & found.keys()]
+        return {
+            "host.network.received": sum(one.bytes_recv for one in counted),
+            "host.network.sent": sum(one.bytes_sent for one in counted),
+        }
 
     def _disk(self) -> Values:
-        read, written = procfs.disks(self._diskstats.read(), self._disks)
-        return {"host.disk.read": read, "host.disk.written": written}
+        found = self._psutil().disk_io_counters(perdisk=True, nowrap=False) or {}
+        counted = [found[name] for name in self._disks & found.keys()]
+        return {
+            "host.disk.read": sum(one.read_bytes for one in counted),
+            "host.disk.written": sum(one.write_bytes for one in counted),
+        }
 
     def _processes(self) -> Values:
-        return {"host.processes": procfs.count_processes(self._proc)}
+        return {"host.processes": len(self._psutil().pids())}
 
     def _up(self) -> Values:
         return {"host.uptime": float(self._uptime.read().split(b" ", 1)[0])}
@@ -167,20 +175,11 @@ class HostSource:
         return {"host.fds.used": int(self._files.read().split()[0])}
 
     def _space(self, name: str, path: str) -> Values:
-        found = os.statvfs(path)
-        total = found.f_blocks * found.f_frsize
-        return {f"host.{name}.used": total - found.f_bfree * found.f_frsize, f"host.{name}.total": total}
-
-    def _look_for_devices(self) -> None:
-        self._interfaces = procfs.physical_interfaces(self._sys)
-        self._disks = procfs.physical_disks(self._sys)
+        found = self._psutil().disk_usage(path)
+        return {f"host.{name}.used": found.used, f"host.{name}.total": found.total}
 
     def _changed_facts(self) -> dict[str, Any]:
-        try:
-            memory = procfs.memory(self._meminfo.read())["MemTotal"]
-        except (OSError, ValueError):
-            memory = None
-        facts = host_facts(self._proc, self._sys, self._etc, memory)
+        facts = host_facts(self._psutil(), self._proc, self._sys, self._etc)
         if self._facts is not None:
             facts["boot_time"] = self._facts.get(
                 "boot_time", facts.get("boot_time")
