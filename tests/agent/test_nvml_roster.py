@@ -199,6 +199,7 @@ def test_a_gpu_that_may_not_be_opened_is_not_lost(code: int, quality: Quality) -
     bench.start()
     bench.roster.lost(1, code, "no")
     assert bench.states()["GPU-1"] == "unknown"
+    assert [gpu.uuid for gpu in bench.roster.refused()] == ["GPU-1"]
     assert bench.batch().exceptions == {(ALL_SIGNALS, "GPU-1"): quality}
 
 
@@ -216,6 +217,26 @@ def test_each_change_of_state_is_one_event_with_the_gpu_named() -> None:
     ]
     assert events[0].text == "GPU 1 (0000:91:00) is lost: the driver cannot reach it"
     assert (events[0].uuid, events[0].bus_id, events[0].kind) == ("GPU-1", "0000:91:00", "gpu")
+
+
+def test_an_agent_that_starts_again_does_not_tell_the_same_loss_twice() -> None:
+    saved = {"GPU-0": {"index": 0, "state": "present"}, "GPU-1": {"index": 1, "state": "lost"}}
+    bench = Bench(saved)
+    bench.roster.hello("580", "13", 2)
+    bench.open(0)
+    bench.read(0)
+    bench.roster.lost(1, codes.GPU_IS_LOST, "GPU is lost")
+    assert bench.roster.take_events() == ()
+    bench.roster.failed(codes.UNINITIALIZED, "gone")
+    bench.start()
+    assert [event.data for event in bench.roster.take_events()] == [{"state": "present", "was": "lost"}]
+
+
+def test_a_class_that_was_never_read_is_pending_although_another_was() -> None:
+    bench = Bench()
+    bench.start()
+    bench.roster.asked(frozenset({MEDIUM}))
+    assert set(bench.batch(MEDIUM).exceptions.values()) == {Quality.PENDING}
 
 
 def test_what_ran_on_a_gpu_is_noted_when_it_dies() -> None:

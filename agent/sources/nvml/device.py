@@ -234,7 +234,7 @@ class Device:
             return getattr(self._nvml, name)(self.handle)
         except self._nvml.NVMLError as error:
             judge(error)
-        except AttributeError:  # a binding older than this call
+        except (AttributeError, UnicodeDecodeError):  # a binding older than this call; bytes that are no text
             pass
         return None
 

@@ -64,8 +64,8 @@ class Watcher:
                     continue
                 self._wait()
             except self._nvml.NVMLError as error:
-                if error.value in codes.DRIVER_GONE:
-                    return  # the reading thread meets the same and says so
+                if error.value in codes.DRIVER_GONE or (self._set is None and error.value in codes.CANNOT_SAY):
+                    return  # the reading thread meets the same and says so; or this driver has no events
                 with self._lock:
                     self._changed = True
                 self._stopped.wait(REBUILD_PAUSE_S)
@@ -79,7 +79,9 @@ class Watcher:
                 raise
             return
         index = self._index_of.get(_address(event.device))
-        if index is not None and not self._stopped.is_set():
+        if index is None:  # that a driver uses the same pointer for a device every time is nowhere promised
+            index = int(self._nvml.nvmlDeviceGetIndex(event.device))
+        if not self._stopped.is_set():
             self._tell(
                 index,
                 int(event.eventType),
@@ -96,10 +98,9 @@ class Watcher:
             self._changed = False
             handles = dict(self._handles)
         nvml = self._nvml
-        if self._set is not None:
-            nvml.nvmlEventSetFree(self._set)
-            self._set = None
-        self._index_of = {}
+        old, self._set, self._index_of = self._set, None, {}
+        if old is not None:
+            nvml.nvmlEventSetFree(old)
         fresh = nvml.nvmlEventSetCreate()
         for index, handle in handles.items():
             try:

@@ -30,6 +30,8 @@ class Gpu:
     uuid: str
     identity: dict[str, Any]
     state: str = "unknown"
+    told: str = ""  # the last state but `unknown` that an event told or that was saved
+    refusal: str = ""  # what the driver said when it did not let us open it
     why: Quality | None = Quality.PENDING  # of the whole row, None if its signals speak for themselves
     last_seen: float = 0.0
     values: list[list[Value | None]] = field(default_factory=lambda: [[None] * len(names) for names in NAMES])

@@ -52,7 +52,7 @@ class OnceNvml:
             self._wait(end)
             self._reader.pool.step(self._clock.real())
         self._settle_silence()
-        sick = [row for row in self._reader.roster.in_order() if row.state != "present"]
+        sick = [row for row in self._reader.roster.in_order() if row.state != "present" and not row.refusal]
         reading = self._reader.reading(_ALL)
         said = self._reader.reasons() + tuple(
             reasons.of_gpu(gpu.label(row), row.state, gpu.sentence(row)) for row in sick

@@ -6,7 +6,7 @@ from pathlib import Path
 from agent.clock import Clock
 from agent.sources.base import Batch, Reading, Reason
 from agent.sources.nvml import channel, process, reasons
-from agent.sources.nvml.gpu import CADENCES, NAMES
+from agent.sources.nvml.gpu import CADENCES, NAMES, label
 from agent.sources.nvml.pci import PciBus
 from agent.sources.nvml.pool import MAX_WORKERS, Pool
 from agent.sources.nvml.ports import WorkerHandle
@@ -90,7 +90,9 @@ class NvmlReader:
             return (reasons.of_failure(*self.roster.failure),)
         if self.roster.is_silent:
             return (reasons.SILENT,)
-        return (reasons.NO_GPUS,) if self.roster.count == 0 else ()
+        if self.roster.count == 0:
+            return (reasons.NO_GPUS,)
+        return tuple(reasons.of_refusal(label(gpu), gpu.refusal) for gpu in self.roster.refused())
 
     def _roll_call(self) -> Batch:
         """The three numbers that say whether every GPU is accounted for."""

@@ -99,6 +99,12 @@ def of_stuck(pids: Sequence[int]) -> Reason:
     )
 
 
+def of_refusal(label: str, text: str) -> Reason:
+    """Why a GPU that is there cannot be opened."""
+    hint = "check /dev/nvidia* and the sandbox of the unit; inside a container, check its device list"
+    return Reason(label, "gpu_refused", f"{label} cannot be opened: {text}", hint)
+
+
 def of_gpu(label: str, state: str, says: str) -> Reason:
     """Why one GPU is not there."""
     return Reason(label, f"gpu_{state}", says, "see the kernel log for its XIDs; a lost GPU usually needs a reboot")

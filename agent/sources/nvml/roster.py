@@ -28,6 +28,7 @@ IDENTITY_KEYS = (
     "driver",
 )
 STALE_PERIODS = 2
+_NEVER = float("-inf")
 
 Describe = Callable[[int], Mapping[str, Any] | None]
 
@@ -58,7 +59,7 @@ class Roster:
         self.swept_once = False
         self._asked_at: list[Instant] = [clock.now()] * len(CADENCES)
         self._spacing = [0.0] * len(CADENCES)
-        self._asked_real = [float("-inf")] * len(CADENCES)
+        self._asked_real = [_NEVER] * len(CADENCES)
         self._fresh: set[Cadence] = set(CADENCES)
         self._facts_changed = True
         self._events: list[RawEvent] = []
@@ -68,6 +69,7 @@ class Roster:
         """A GPU of earlier days."""
         identity = {key: facts[key] for key in IDENTITY_KEYS if key in facts}
         gpu = Gpu(uuid, identity)
+        gpu.told = str(facts.get("state") or "")
         gpu.last_seen = float(facts.get("last_seen") or 0.0)
         gpu.last_processes = [dict(row) for row in facts.get("last_processes") or ()]
         self.gpus[uuid] = gpu
@@ -78,7 +80,8 @@ class Roster:
         now, real = self._clock.now(), self._clock.real()
         for cadence in cadences:
             self._asked_at[cadence] = now
-            self._spacing[cadence] = real - self._asked_real[cadence]
+            before = self._asked_real[cadence]
+            self._spacing[cadence] = real - before if before > _NEVER else 0.0
             self._asked_real[cadence] = real
 
     def hello(self, driver: str, library: str, count: int) -> None:
@@ -143,6 +146,7 @@ class Roster:
             self._pid_table = None
         self._fresh.add(CADENCES[cadence])
         gpu.last_seen = self._clock.wall()
+        gpu.refusal = ""
         self._turn(gpu, "present", None)
 
     def lost(self, index: int, code: int, text: str) -> None:
@@ -150,6 +154,7 @@ class Roster:
         if code in codes.GPU_GONE:
             self._turn(gpu, "lost", Quality.LOST)
         else:
+            gpu.refusal = text
             self._turn(gpu, "unknown", Quality(codes.quality_of(code)))
 
     def timed_out(self, index: int) -> None:
@@ -201,12 +206,15 @@ class Roster:
             self._fresh.update(CADENCES)
         if gpu.state == state:
             return
-        was, gpu.state = gpu.state, state
+        gpu.state = state
         self._facts_changed = True
         if state in ("lost", "missing", "unresponsive"):
             self._note_processes(gpu)
-        if state != "unknown" and not (was == "unknown" and state == "present"):
-            self._events.append(turned(gpu, was, self._clock.now()))
+        if state in ("unknown", gpu.told):
+            return
+        if gpu.told or state != "present":
+            self._events.append(turned(gpu, gpu.told or "unknown", self._clock.now()))
+        gpu.told = state
 
     def _note_processes(self, gpu: Gpu) -> None:
         """What ran on it, while it can still be told."""
@@ -229,6 +237,10 @@ class Roster:
         """Whether the driver has said anything of the GPU at this index."""
         gpu = self._at(index)
         return gpu is not None and gpu.state in ("present", "lost")
+
+    def refused(self) -> list[Gpu]:
+        """GPUs that the driver reports but does not let us open."""
+        return [gpu for gpu in self.in_order() if gpu.refusal]
 
     def in_order(self) -> list[Gpu]:
         """By index; those without one last."""
@@ -253,9 +265,10 @@ class Roster:
         for gpu in ordered:
             if gpu.why is not None:
                 exceptions[ALL_SIGNALS, gpu.uuid] = gpu.why
+            elif gpu.read_at[cadence] == _NEVER:
+                exceptions[ALL_SIGNALS, gpu.uuid] = Quality.PENDING
             elif gpu.read_at[cadence] < oldest:
-                never = gpu.read_at[cadence] == float("-inf")
-                exceptions[ALL_SIGNALS, gpu.uuid] = Quality.PENDING if never else Quality.STALE
+                exceptions[ALL_SIGNALS, gpu.uuid] = Quality.STALE
             else:
                 answered = True
                 for position, quality in gpu.bad[cadence].items():
