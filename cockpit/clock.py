@@ -4,7 +4,6 @@ Data time (`wall`, `monotonic`) may be scaled and shifted for simulated fleets. 
 are always real time: `sleep` and `real` never scale.
 """
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,6 +56,8 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio  # late: whoever only asks the time needs no event loop
+
         await asyncio.sleep(seconds)
 
 
@@ -84,4 +85,6 @@ class ScaledClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio  # late: whoever only asks the time needs no event loop
+
         await asyncio.sleep(seconds)

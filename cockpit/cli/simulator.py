@@ -16,6 +16,7 @@ from cockpit.cli.screens import show_inventory
 from cockpit.clock import SystemClock
 from cockpit.errors import CockpitError, UsageError
 from cockpit.inventory import load
+from cockpit.tui import check_terminal
 
 READY_S = 30.0
 _END_S = 5.0
@@ -39,6 +40,7 @@ def demo(arguments: Arguments) -> int:
     """A simulated fleet, the screens on it, and its end."""
     if arguments.fleet or arguments.hosts:
         raise UsageError("demo brings its own hosts; leave --fleet and --host away")
+    check_terminal()  # before anything is started
     # Under /tmp, whatever TMPDIR says: a unix socket's path holds 107 characters.
     directory = Path(tempfile.mkdtemp(prefix="gpu-cockpit-demo-", dir="/tmp"))
     try:
