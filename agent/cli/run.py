@@ -13,6 +13,7 @@ from agent.app import HostAgent
 from agent.cli.sources import Site, build
 from agent.clock import SystemClock
 from agent.config import AgentConfig, identify, load
+from agent.errors import ServeError
 from agent.recorder import State
 
 LAST_RESORT_S = 2.9
@@ -41,12 +42,17 @@ async def _serve(config: AgentConfig) -> None:
         loop.add_signal_handler(number, _stop, agent)
     loop.add_signal_handler(signal.SIGUSR1, agent.let_go, True)
     loop.add_signal_handler(signal.SIGUSR2, agent.let_go, False)
+    refused: ServeError | None = None
     async with asyncio.TaskGroup() as group:
         settling = group.create_task(_settle(agent, config), name="settle")
         try:
             await agent.run()
+        except ServeError as error:  # raised below: the group would wrap it
+            refused = error
         finally:
             settling.cancel()
+    if refused is not None:
+        raise refused
 
 
 def _stop(agent: HostAgent) -> None:
