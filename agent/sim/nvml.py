@@ -14,11 +14,10 @@ from agent.sim.machine import DRIVER, GPU_NAME, DriverEvent, Gpu, Machine, Prese
 from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Reading, Value
 from agent.sources.nvml import gpu as board
 from agent.sources.nvml.signals import FAST_SIGNALS, HOST_SIGNALS, MEDIUM_SIGNALS, SIGNALS, SLOW_SIGNALS
-from agent.wire.specs import Cadence, Quality, Scope
+from agent.wire.specs import Cadence, Quality, Scope, SignalSpec
 
 READ_DEADLINE_S = 2.0  # what the real source waits for a GPU that does not answer
 _EVENT_DELAY_S = 0.05  # the driver's event set speaks a little after the log line
-_UNSUPPORTED = ("gpu.pages.retired.sbe", "gpu.pages.retired.dbe", "gpu.pages.pending", "gpu.fan")  # as on an H100 SXM
 _WAITING = Presence.PRESENT  # asked, and the deadline is not over yet
 _XID = 0x8  # NVML's bit for "XID" among its event types
 _NO_INSTANCE = (0xFFFF_FFFF, 0xFFFF_FFFF)  # not of a MIG instance
@@ -32,6 +31,7 @@ _STATE = {
 _LATENCY_S = 0.0009
 
 Values = list[Value | None]
+Known = dict[str, Value]
 
 
 class SimNvml:
@@ -106,15 +106,17 @@ class SimNvml:
         return tuple(events)
 
     def _gpu_batch(self, cadence: Cadence, now: Instant, silent: list[Presence | None]) -> Batch:
-        names, reader = _READERS[cadence]
+        names, keys, reader = _READERS[cadence]
         last = self._last.setdefault(cadence, [[None] * len(names) for _ in self._rows])
         exceptions: dict[tuple[str, str], Quality] = {}
         for position, gpu in enumerate(self._machine.gpus):
             why = silent[position]
             if why is None:
-                last[position] = reader(self._machine, gpu, now.wall)
-                for signal in _UNSUPPORTED if cadence is Cadence.MEDIUM else ():
-                    exceptions[(signal, gpu.uuid)] = Quality.UNSUPPORTED
+                known = reader(self._machine, gpu, now.wall)
+                last[position] = [known.get(key) for key in keys]
+                for name, value in zip(names, last[position], strict=True):
+                    if value is None:
+                        exceptions[(name, gpu.uuid)] = Quality.UNSUPPORTED
             elif why is not _WAITING:
                 exceptions[(ALL_SIGNALS, gpu.uuid)] = _QUALITY[why]
         columns = {name: [values[column] for values in last] for column, name in enumerate(names)}
@@ -164,33 +166,36 @@ class SimNvml:
         }
 
 
-def _fast(machine: Machine, gpu: Gpu, moment: float) -> Values:
+# What the board says, by signal without `gpu.`. What is left out, it cannot say: no fans and no retired pages on an
+# H100 SXM, and signals that nobody simulates yet.
+
+
+def _fast(machine: Machine, gpu: Gpu, moment: float) -> Known:
     board = gpu.board
     replica = machine.holder(gpu.index)
     activity = board.activity
     clock = round(board.ratio * physics.CLOCK_MAX_HZ / 15e6) * 15e6  # clocks move in steps of 15 MHz
     share = 1.0 - (1.0 - activity) ** 3  # a kernel runs more of the time than cores are busy
-    memory = replica.memory(moment) if replica else 0.0
-    return [
-        round(share, 2),
-        round(activity * (replica.pool.memory_bound if replica else 0.0), 2),
-        round(memory),
-        round(board.temperature),
-        round(board.power, 3),
-        clock,
-        physics.CLOCK_MEMORY_HZ,
-        clock,
-        min(clock, physics.CLOCK_VIDEO_HZ),
-        0,
-        board.reasons,
-        _LATENCY_S * (1.0 + 0.4 * share),
-    ]
+    return {
+        "utilization": round(share, 2),
+        "memory.utilization": round(activity * (replica.pool.memory_bound if replica else 0.0), 2),
+        "memory.used": round(replica.memory(moment) if replica else 0.0),
+        "temperature": round(board.temperature),
+        "power": round(board.power, 3),
+        "clock.sm": clock,
+        "clock.memory": physics.CLOCK_MEMORY_HZ,
+        "clock.graphics": clock,
+        "clock.video": min(clock, physics.CLOCK_VIDEO_HZ),
+        "pstate": 0,
+        "clock.reasons": board.reasons,
+        "nvml.latency": _LATENCY_S * (1.0 + 0.4 * share),
+    }
 
 
-def _medium(machine: Machine, gpu: Gpu, moment: float) -> Values:
+def _medium(machine: Machine, gpu: Gpu, moment: float) -> Known:
     board = gpu.board
     corrected = gpu.corrected(moment)
-    values: dict[str, Value] = {
+    return {
         "temperature.memory": round(board.temperature_memory),
         "temperature.margin": round(physics.GPU_MAX_C) - round(board.temperature),
         "power.average": round(board.power_average, 3),
@@ -214,13 +219,12 @@ def _medium(machine: Machine, gpu: Gpu, moment: float) -> Values:
         "decoder.utilization": 0.0,
         "processes": len(machine.held_by(gpu)),
     }
-    return [values.get(name) for name in _MEDIUM_KEYS]
 
 
-def _slow(machine: Machine, gpu: Gpu, moment: float) -> Values:
+def _slow(machine: Machine, gpu: Gpu, moment: float) -> Known:
     awake = gpu.board.activity > 0.0
     replica = machine.holder(gpu.index)
-    values: dict[str, Value] = {
+    return {
         "pcie.gen": 5 if awake else 1,
         "pcie.width": 16,
         "pcie.gen.max": 5,
@@ -238,16 +242,19 @@ def _slow(machine: Machine, gpu: Gpu, moment: float) -> Values:
         "temperature.slowdown": physics.SLOWDOWN_C,
         "temperature.shutdown": physics.SHUTDOWN_C,
     }
-    return [values[name] for name in _SLOW_KEYS]
 
 
-_FAST_NAMES = tuple(spec.name for spec in FAST_SIGNALS)
-_MEDIUM_NAMES = tuple(spec.name for spec in MEDIUM_SIGNALS)
-_SLOW_NAMES = tuple(spec.name for spec in SLOW_SIGNALS)
-_MEDIUM_KEYS = tuple(name.removeprefix("gpu.") for name in _MEDIUM_NAMES)
-_SLOW_KEYS = tuple(name.removeprefix("gpu.") for name in _SLOW_NAMES)
-_READERS: dict[Cadence, tuple[tuple[str, ...], Callable[[Machine, Gpu, float], Values]]] = {
-    Cadence.FAST: (_FAST_NAMES, _fast),
-    Cadence.MEDIUM: (_MEDIUM_NAMES, _medium),
-    Cadence.SLOW: (_SLOW_NAMES, _slow),
+_Reader = Callable[[Machine, Gpu, float], Known]
+
+
+def _reads(signals: tuple[SignalSpec, ...], reader: _Reader) -> tuple[tuple[str, ...], tuple[str, ...], _Reader]:
+    """Names of signals, their keys in what `reader` says, and `reader`."""
+    names = tuple(spec.name for spec in signals)
+    return names, tuple(name.removeprefix("gpu.") for name in names), reader
+
+
+_READERS = {
+    Cadence.FAST: _reads(FAST_SIGNALS, _fast),
+    Cadence.MEDIUM: _reads(MEDIUM_SIGNALS, _medium),
+    Cadence.SLOW: _reads(SLOW_SIGNALS, _slow),
 }
