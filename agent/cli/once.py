@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 2.5
 _EVERY = frozenset(Cadence)
-_UNHURRIED = frozenset({Cadence.MEDIUM, Cadence.SLOW})  # of the host, read while the NVML worker starts
 _STATES = {"present": "ok", "lost": "lost", "missing": "missing"}
 
 Cell = tuple[Any, Quality]
@@ -79,10 +78,9 @@ def look(config: AgentConfig, early: WorkerProcess | None = None) -> Picture:
     clock = SystemClock()
     proc = str(config.proc)
     host = HostSource(identity.host_id, clock, proc=proc, sys=str(config.sysfs))
-    unhurried = host.read_now(_UNHURRIED)
     gpus = begun.finish(DEADLINE_S)
     processes = ProcessSource(clock, lambda: begun.gpu_pids, proc=proc, ghost_after_s=0)
-    readings = (gpus, unhurried, host.read_now(frozenset({Cadence.FAST})), processes.read_now(_EVERY))
+    readings = (gpus, host.read_now(_EVERY, light=True), processes.read_now(_EVERY))
     return _picture(identity, clock.now(), readings, begun.answered, (*GPU_SIGNALS, *HostSource.signals))
 
 

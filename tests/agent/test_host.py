@@ -186,10 +186,19 @@ async def test_this_machine_agrees_with_psutil() -> None:
     await source.close()
 
 
-def test_the_fast_ones_start_without_a_loop_and_without_psutil() -> None:
+def test_one_look_leaves_devices_pending(machine: Machine) -> None:
+    batches = machine.source().read_now(ALL, light=True).batches
+    pending = {name for name, quality in qualities(batches).items() if quality is Quality.PENDING}
+    assert pending - {"host.cpu.utilization"} == {
+        *("host.network.received", "host.network.sent", "host.disk.read", "host.disk.written", "host.processes")
+    }
+    assert values(batches)["host.memory.total"] == 1000 * 1024
+
+
+def test_one_look_needs_no_loop_and_no_psutil() -> None:
     script = "import sys, agent.sources.processes\nfrom agent.sources.host import HostSource\n"
     script += "from agent.clock import SystemClock\nfrom agent.wire.specs import Cadence\n"
-    script += "HostSource('h', SystemClock()).read_now(frozenset({Cadence.FAST}))\n"
+    script += "HostSource('h', SystemClock()).read_now(frozenset(Cadence), light=True)\n"
     script += "print('asyncio' in sys.modules, 'psutil' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.split() == ["False", "False"]

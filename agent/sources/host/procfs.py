@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-_MEMINFO = re.compile(rb"^(MemTotal|MemAvailable):\s+(\d+) kB", re.M)
+_MEMINFO = re.compile(rb"^(MemTotal|MemAvailable|SwapTotal|SwapFree):\s+(\d+) kB", re.M)
 _VIRTUAL_DISK = re.compile(r"(?:loop|ram|zram|dm-|md|nbd|fd|sr)\d")
 
 
@@ -52,7 +52,7 @@ def cpu_times(stat: bytes) -> tuple[int, int]:
 
 
 def memory(meminfo: bytes) -> dict[str, int]:
-    """Bytes of MemTotal and MemAvailable."""
+    """Bytes of MemTotal and MemAvailable, and of SwapTotal and SwapFree where the kernel has swap."""
     found = {name.decode(): int(kib) * 1024 for name, kib in _MEMINFO.findall(meminfo)}
     if "MemTotal" not in found or "MemAvailable" not in found:
         raise ValueError("no MemTotal or MemAvailable")
