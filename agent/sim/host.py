@@ -6,13 +6,13 @@ Counters are closed forms of the moment, so they never fall, whatever was read b
 import math
 from collections.abc import AsyncIterator
 
-from agent.clock import Clock
+from agent.clock import Clock, Instant
 from agent.sim.machine import DRIVER, Machine
 from agent.sim.noise import Wave, between
 from agent.sim.workload import GIB
 from agent.sources.base import Batch, RawEvent, Reading, Value
 from agent.sources.host import SIGNALS
-from agent.wire.specs import Cadence, Scope
+from agent.wire.specs import Cadence, Quality, Scope
 
 CPUS = 192
 MEMORY_BYTES = 2048 * GIB
@@ -51,11 +51,16 @@ class SimHost:
         batches = []
         for cadence, names in _NAMES.items():
             if cadence in due:
-                columns: dict[str, list[Value | None]] = {name: [values[name]] for name in names}
-                batches.append(Batch(Scope.HOST, cadence, now, (self._machine.host_id,), columns))
+                batches.append(self._batch(cadence, now, {name: [values.get(name)] for name in names}))
         facts = {} if self._told else {"host": self._facts()}
         self._told = True
         return Reading(tuple(batches), facts)
+
+    def _batch(self, cadence: Cadence, now: Instant, columns: dict[str, list[Value | None]]) -> Batch:
+        """What nobody simulates is unsupported."""
+        host_id = self._machine.host_id
+        silent = {(name, host_id): Quality.UNSUPPORTED for name, (value,) in columns.items() if value is None}
+        return Batch(Scope.HOST, cadence, now, (host_id,), columns, silent)
 
     async def watch(self) -> AsyncIterator[RawEvent]:
         """Nothing pushes here."""

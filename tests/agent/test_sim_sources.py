@@ -1,11 +1,14 @@
 """Simulated sources keep the promises of `Source`, and say what real ones would."""
 
+import pytest
+
 from agent.clock import Instant
 from agent.sim import faults
+from agent.sim import host as sim_host
 from agent.sim.host import SimHost
 from agent.sim.kernel_log import SimKernelLog
 from agent.sim.machine import Machine
-from agent.sim.nvml import READ_DEADLINE_S, SimNvml
+from agent.sim.nvml import _READERS, READ_DEADLINE_S, SimNvml
 from agent.sim.processes import SimProcesses
 from agent.sim.rehearsal import EPOCH, HandClock
 from agent.sources.base import ALL_SIGNALS, Batch, Source
@@ -35,6 +38,27 @@ def test_all_of_them_are_sources() -> None:
         SimProcesses(machine, clock),
     )
     assert len({source.name for source in sources}) == 4
+
+
+def test_every_simulated_value_belongs_to_a_signal() -> None:
+    machine, clock = Machine(1, 0, 1, EPOCH), HandClock(EPOCH)
+    machine.advance(EPOCH)
+    for _, keys, reader in _READERS.values():
+        assert set(reader(machine, machine.gpus[0], EPOCH)) <= set(keys)
+    assert set(SimHost(machine, clock)._values(EPOCH)) <= {spec.name for spec in SIGNALS}
+
+
+def test_a_signal_that_nobody_simulates_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, keys, reader = _READERS[Cadence.SLOW]
+    monkeypatch.setitem(_READERS, Cadence.SLOW, ((*names, "gpu.new"), (*keys, "new"), reader))
+    monkeypatch.setitem(sim_host._NAMES, Cadence.SLOW, (*sim_host._NAMES[Cadence.SLOW], "host.new"))
+    machine, clock = Machine(1, 0, 2, EPOCH), HandClock(EPOCH)
+    gpus = gpu_batch(SimNvml(machine, clock).read_now(EVERY).batches, Cadence.SLOW)
+    assert gpus.columns["gpu.new"] == [None, None]
+    assert gpus.exceptions == {("gpu.new", row): Quality.UNSUPPORTED for row in gpus.rows}
+    host = next(batch for batch in SimHost(machine, clock).read_now(EVERY).batches if batch.cadence is Cadence.SLOW)
+    assert host.exceptions == {("host.new", machine.host_id): Quality.UNSUPPORTED}
+    assert host.columns["host.memory.total"] != [None]
 
 
 def test_a_lost_gpu_keeps_its_row_its_identity_and_its_last_values() -> None:
