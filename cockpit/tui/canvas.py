@@ -70,11 +70,11 @@ def _lines(dots: NDArray[np.bool_], width: int, height: int) -> list[str]:
 
 
 def spark(values: Floats, width: int, low: float, high: float) -> str:
-    """A sparkline of block characters, one per bucket; a dot where nothing is known."""
+    """A sparkline of block characters, one per bucket; blank where nothing is known."""
     buckets = resampled(values[-width:] if len(values) >= width else values, min(width, max(1, len(values))))
     span = high - low if high > low else 1.0
     text = "".join(
-        "·" if np.isnan(value) else _BLOCKS[1 + int(min(7, max(0, (value - low) / span * 7.999)))] for value in buckets
+        " " if np.isnan(value) else _BLOCKS[1 + int(min(7, max(0, (value - low) / span * 7.999)))] for value in buckets
     )
     return text.rjust(width)
 

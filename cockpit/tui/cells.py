@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from agent.wire.specs import Quality, Severity
+from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.records import LINK_SEVERITY, GpuState
 from cockpit.fleet.state import Fleet
@@ -95,6 +95,14 @@ def subject(fleet: Fleet, host: int, text: str) -> str:
         row = fleet.gpus.row(host, text[4:])
         return plain(text[4:])[:12] if row is None else gpu_label(fleet, row)
     return plain(text) or "host"
+
+
+def event_text(event: Event) -> str:
+    """What an event says; the transition of a finding says which."""
+    change = event.data.get("change")
+    if event.kind == "finding" and isinstance(change, str):
+        return f"{plain(change)}: {plain(event.text)}"
+    return plain(event.text)
 
 
 def owner(names: Iterable[tuple[str, str]]) -> str:

@@ -59,6 +59,11 @@ def watts(power: float) -> str:
     return f"{power / 1000:.1f} kW" if abs(power) >= 10_000 else f"{power:.0f} W"
 
 
+def kilowatts(power: float) -> str:
+    """`5.2 kW`: for sums, where single watts only flicker."""
+    return f"{power / 1000:.1f} kW"
+
+
 def celsius(temperature: float) -> str:
     """`83 °C`."""
     return f"{temperature:.0f} °C"

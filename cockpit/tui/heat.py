@@ -14,7 +14,7 @@ from cockpit.fleet.records import GpuState, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
 from cockpit.tui.canvas import text_of_codes
-from cockpit.tui.format import celsius, fit, percent, plain, plural, watts
+from cockpit.tui.format import celsius, fit, kilowatts, percent, plain, plural
 from cockpit.tui.lines import Line, Span, joined
 from cockpit.tui.theme import GLYPH, INK, TOMBSTONE, Ink
 
@@ -293,7 +293,7 @@ def _numbers(fleet: Fleet, shades: Shades, tile: Tile) -> list[Span]:
     texts = [
         _summed(shades.load[rows], np.mean, percent, 6),
         _summed(shades.heat[rows], np.max, celsius, 8),
-        _summed(shades.power[rows], np.sum, watts, 9),
+        _summed(shades.power[rows], np.sum, kilowatts, 8),
     ]
     return [(fit("  " + " ".join(texts), _NUMBERS), Ink.MUTED)]
 

@@ -49,7 +49,7 @@ def _kind(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
 
 
 def _text(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
-    return [(plain(entry.event.text), _loud(entry)) for entry in rows]
+    return [(cells.event_text(entry.event), _loud(entry)) for entry in rows]
 
 
 class EventRows:
@@ -190,7 +190,7 @@ class ProcessRows:
         Column("memory", "GiB", 6, _memory, right=True),
         Column("running", "RUNNING", 9, _running, right=True, drop=3),
         Column("state", "STATE", 8, _state, drop=4),
-        Column("owner", "JOB / UNIT / POD", 16, _owner, drop=2),
+        Column("owner", "JOB / UNIT / POD", 16, _owner, drop=2, grow=lambda view: 26),
         Column("command", "COMMAND", 14, _command, rest=True),
     )
 

@@ -59,9 +59,15 @@ def title_of(fleet: Fleet, problem: Problem) -> tuple[str, str]:
 
 
 def _lead(host: HostRecord, ids: Sequence[str]) -> Finding | None:
-    """The finding that names the fault: the worst; among equals the witnessed cause, then the oldest."""
+    """The finding that names the fault: the worst; among equals the roll call's word, then the witnessed cause."""
     found = [host.findings[key] for key in ids if key in host.findings]
-    return min(found, key=lambda item: (-item.severity, not item.rule.startswith("xid."), item.since), default=None)
+    return min(found, key=lambda item: (-item.severity, _telling(item.rule), item.since), default=None)
+
+
+def _telling(rule: str) -> int:
+    if rule in ("gpu.lost", "gpu.missing"):
+        return 0
+    return 1 if rule.startswith("xid.") else 2
 
 
 def facts_of(fleet: Fleet, problem: Problem, now: float) -> list[Fact]:

@@ -7,11 +7,10 @@ from cockpit.fleet.state import Fleet
 from cockpit.tui.cells import gpu_name
 from cockpit.tui.gpu_rows import GpuRows
 from cockpit.tui.messages import Evidence, OpenGpu
+from cockpit.tui.screens.hosts import DETAIL_HOSTS
 from cockpit.tui.screens.table_place import TablePlace
 from cockpit.tui.story import gpu_story
 from cockpit.tui.widgets.table import Rows, TableView
-
-DETAIL_HOSTS = 16  # hosts on screen that are asked for every signal; beyond that the summary has to do
 
 
 class Gpus(TablePlace):

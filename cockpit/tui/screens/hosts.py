@@ -9,6 +9,8 @@ from cockpit.tui.messages import Evidence, OpenHost
 from cockpit.tui.screens.table_place import TablePlace
 from cockpit.tui.widgets.table import Rows, TableView
 
+DETAIL_HOSTS = 16  # hosts on screen that are asked for every signal; beyond that the summary has to do
+
 
 class Hosts(TablePlace):
     """The hosts."""
@@ -17,6 +19,15 @@ class Hosts(TablePlace):
 
     def rows(self) -> Rows:
         return HostRows()
+
+    def hosts_in_detail(self) -> frozenset[int]:
+        top = self.table.scroll_offset.y
+        seen = self.table.order[top : top + max(1, self.table.rows)]
+        return frozenset(seen) if len(seen) <= DETAIL_HOSTS else frozenset()
+
+    def after_tick(self) -> None:
+        super().after_tick()
+        self.view.focus(self.hosts_in_detail())
 
     @on(TableView.Opened)
     def open_host(self, event: TableView.Opened) -> None:

@@ -67,6 +67,8 @@ class Situation(Place):
 
     def after_tick(self) -> None:
         self.share(self.size.width, self.size.height)
+        if self.problems.found and self.heat.has_focus and not self.heat.touched:
+            self.problems.focus()  # the first problem of the night takes the cursor, unless hands have moved it
 
     def share(self, width: int, height: int) -> None:
         """Problems take what they need up to a half, then the map, then the trend; the events get the rest."""

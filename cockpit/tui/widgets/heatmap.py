@@ -34,6 +34,7 @@ class HeatMap(LineView, can_focus=True):
         self.plan = Plan(planned(view.fleet, 80, 10).form)
         self.selected: int | None = None  # row in Fleet.gpus
         self.height_for_plan = 0  # lines that the screen can spare, pinned one included
+        self.touched = False  # whether hands have moved the cursor here
         self._shades = Shades()
         self._planned: tuple[int, ...] = ()
 
@@ -108,6 +109,7 @@ class HeatMap(LineView, can_focus=True):
 
     def action_move(self, across: int, down: int) -> None:
         """To the neighbour; at the end of a line across to the next."""
+        self.touched = True
         spot = self.spot()
         if spot is None:
             self.action_edge(0)
@@ -146,6 +148,7 @@ class HeatMap(LineView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """A cell is selected; the selected cell (or a double click) opens."""
+        self.touched = True
         row = self._row_at(event.x, event.y - 1 + self.scroll_offset.y)
         if row is None:
             return

@@ -5,7 +5,7 @@ from textual import events
 from agent.wire.specs import Severity
 from cockpit.fleet.records import FleetEvent
 from cockpit.fleet.state import Fleet
-from cockpit.tui.cells import subject
+from cockpit.tui.cells import event_text, subject
 from cockpit.tui.format import fit, moment, plain
 from cockpit.tui.lines import Line, Span, joined, spread
 from cockpit.tui.messages import OpenPlace
@@ -23,7 +23,7 @@ def event_line(fleet: Fleet, entry: FleetEvent, now: float, name_width: int) -> 
         (fit(plain(fleet.hosts[entry.host].name), name_width) + "  ", Ink.TEXT if loud else Ink.MUTED),
         (f"{GLYPH[event.severity]} {event.severity.word:<9}", INK[event.severity]),
         (fit(subject(fleet, entry.host, event.subject), 6) + "  ", Ink.TEXT if loud else Ink.MUTED),
-        (plain(event.text), Ink.TEXT if loud else Ink.MUTED),
+        (event_text(event), Ink.TEXT if loud else Ink.MUTED),
     ]
     return joined(spans)
 
