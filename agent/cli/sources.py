@@ -53,7 +53,7 @@ def _host(site: Site) -> Source:
 
 def _processes(site: Site) -> Source:
     nvml = site.made["nvml"]
-    return ProcessSource(site.clock, lambda: nvml.gpu_pids, proc=str(site.config.proc))
+    return ProcessSource(site.clock, lambda: nvml.gpu_pids, silent=lambda: nvml.silent, proc=str(site.config.proc))
 
 
 SOURCES: tuple[Callable[[Site], Source], ...] = (

@@ -134,6 +134,22 @@ def test_a_pid_never_seen_is_a_ghost_only_after_its_time() -> None:
     assert rows(at_once)[NOBODY_PID]["state"] == "ghost"
 
 
+def test_a_process_that_ended_on_a_gpu_that_is_silent_is_no_ghost(
+    start: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    child = start("worker")
+    clock = FakeClock()
+    reader = ProcessSource(clock, lambda: {child.pid: {"GPU-1": 5}}, silent=lambda: {"GPU-1"})
+    reader.read_now(ALL)
+    child.kill()
+    child.wait()
+    assert rows(reader.read_now(FAST))[child.pid]["state"] == "exited"
+    clock.move(20)
+    last = reader.read_now(FAST)
+    assert (last.facts["processes"], last.reasons) == ([], None)
+    assert reader.row(child.pid) is not None
+
+
 def test_a_row_is_remembered_after_its_process_left(start: Callable[..., subprocess.Popen[bytes]]) -> None:
     child = start("trainer")
     gpus: Gpus = {child.pid: {"GPU-1": 5}}

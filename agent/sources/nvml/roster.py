@@ -296,3 +296,7 @@ class Roster:
                 for pid, memory in gpu.pids.items():
                     self._pid_table.setdefault(pid, {})[gpu.uuid] = memory
         return self._pid_table
+
+    def not_answering(self) -> frozenset[str]:
+        """GPUs that do not answer: what is known of their processes is old."""
+        return frozenset(gpu.uuid for gpu in self.gpus.values() if gpu.state != "present")

@@ -66,6 +66,11 @@ class NvmlSource:
         """pid -> {GPU's UUID: device memory in bytes, None where the driver cannot tell}; new every ten seconds."""
         return self._reader.roster.gpu_pids()
 
+    @property
+    def silent(self) -> frozenset[str]:
+        """GPUs whose part of `gpu_pids` is old, for they do not answer."""
+        return self._reader.roster.not_answering()
+
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """What is due, or what there is of it after `PATIENCE_S`."""
         if self._closed:

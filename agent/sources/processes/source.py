@@ -5,7 +5,7 @@ travels as a signal of the GPU anyway.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ GHOST_AFTER_S = 15.0  # the driver's list is read every 10 s: so long it may nam
 class ProcessSource:
     """Source `processes`: facts alone. `gpu_pids` tells {pid: {GPU UUID: bytes or None}} as the driver last listed it.
 
-    A listed pid without a process is `exited` for `ghost_after_s` and a `ghost` from then on. `read_now` is `read` for
-    those who have no event loop.
+    A listed pid without a process is `exited` for `ghost_after_s` and a `ghost` from then on; on a GPU of `silent`,
+    which no longer answers and whose list is old, it is then simply gone. `read_now` is `read` for those who have no
+    event loop.
     """
 
     name = "processes"
@@ -38,12 +39,14 @@ class ProcessSource:
         clock: Clock,
         gpu_pids: Callable[[], GpuPids],
         *,
+        silent: Callable[[], Collection[str]] = frozenset,
         proc: str = "/proc",
         etc: str = "/etc",
         ghost_after_s: float = GHOST_AFTER_S,
     ) -> None:
         self._clock = clock
         self._gpu_pids = gpu_pids
+        self._silent = silent
         self._proc = proc
         self._ghost_after_s = ghost_after_s
         self._lane = Lane()
@@ -109,7 +112,7 @@ class ProcessSource:
     def _look(self, due: frozenset[Cadence]) -> bool:
         """One look at every listed process; whether there is news."""
         gpus = self._gpu_pids()
-        listed_anew = gpus != self._gpus
+        listed_anew = gpus is not self._gpus and gpus != self._gpus
         self._gpus = gpus
         now = self._clock.now()
         changed = False
@@ -119,7 +122,7 @@ class ProcessSource:
                 changed = True
         for pid in gpus:
             known = self._known.get(pid)
-            if known is None or (known.state in ("exited", "ghost") and listed_anew and self._exists(pid)):
+            if known is None or (known.missing_since is not None and listed_anew and self._exists(pid)):
                 changed |= self._meet(pid, now, known)
             elif known.fd >= 0:
                 changed |= self._check(known, now)
@@ -172,9 +175,10 @@ class ProcessSource:
 
     def _is_ghost_now(self, known: Known, now: Instant) -> bool:
         since = known.missing_since if known.missing_since is not None else now.mono
-        if known.state == "ghost" or now.mono - since < self._ghost_after_s:
+        if known.state in ("ghost", "gone") or now.mono - since < self._ghost_after_s:
             return False
-        known.state = "ghost"
+        silent = self._silent()
+        known.state = "gone" if all(uuid in silent for uuid in self._gpus.get(known.pid, ())) else "ghost"
         return True
 
     def _hides(self, pid: int) -> bool:

@@ -18,7 +18,7 @@ MEMORY_STEP = 16 * 1024 * 1024  # what a viewer would notice
 
 def table(known: Iterable[Known], gpus: GpuPids, name: Callable[[int], str]) -> tuple[list[Row], int]:
     """(rows by pid, how many were left out). A process never seen is no row before it is taken for a ghost."""
-    shown = [one for one in known if one.pid in gpus and not (one.state == "exited" and not one.comm)]
+    shown = [one for one in known if one.pid in gpus and one.state != "gone" and (one.comm or one.state != "exited")]
     shown.sort(key=lambda one: (-(_memory(gpus[one.pid]) or 0), one.pid))
     rows: list[Row] = []
     room = TABLE_BYTES
