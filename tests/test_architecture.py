@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_import_leaves_heavy_packages_alone(module: str, kept_out: list[str]) ->
 def test_once_path_imports_no_event_loop() -> None:
     code = (
         "import sys; from agent.__main__ import main\n"
-        "try: main(['once', '--json'])\nexcept SystemExit: pass\n"
+        "try: sys.argv[1:] = ['once', '--json']; main()\nexcept SystemExit: pass\n"
         "print(' '.join(m for m in ('asyncio', 'textual', 'asyncssh', 'zeroconf', 'numpy') if m in sys.modules),"
         " file=sys.stderr)"
     )
@@ -80,21 +81,79 @@ def test_nothing_trusts_or_executes_blindly() -> None:
             assert not re.search(pattern, text), f"{path} matches {pattern}"
 
 
-def _modules(package: str) -> set[str]:
-    module = importlib.import_module(package)
-    return {info.name for info in pkgutil.iter_modules(module.__path__)}
+# Registries are explicit tuples: what lies in a folder and is in no tuple would be dead code that looks alive.
 
 
-def test_every_rule_family_is_registered() -> None:
+def _defined(package: str) -> Iterator[object]:
+    """Everything that the modules of a package define or import at their top."""
+    for info in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        yield from vars(importlib.import_module(info.name)).values()
+
+
+def _classes(package: str, base: type = object) -> set[type]:
+    """The classes below `base` that are written in this package."""
+    found = {value for value in _defined(package) if isinstance(value, type) and issubclass(value, base)}
+    return {kind for kind in found if kind.__module__.startswith(f"{package}.")}
+
+
+def test_every_rule_is_registered() -> None:
+    from agent.detect.rule import Rule
     from agent.detect.rules import RULES
 
-    registered = {rule.check.__module__.rsplit(".", 1)[-1] for rule in RULES}
-    assert registered == _modules("agent.detect.rules")
+    written = {value.id for value in _defined("agent.detect.rules") if isinstance(value, Rule)}
+    assert written == {rule.id for rule in RULES}
+    assert len(written) == len(RULES)
 
 
-def test_every_scenario_of_a_rule_exists() -> None:
+def test_every_scenario_that_a_rule_names_is_registered() -> None:
     from agent.detect.rules import RULES
-    from agent.sim.scenario import names
+    from agent.sim.scenario import SCENARIOS
 
-    for rule in RULES:
-        assert set(rule.spec.scenarios) <= set(names()), rule.spec.id
+    named = {scenario for rule in RULES for scenario in rule.spec.scenarios}
+    assert named
+    assert named <= set(SCENARIOS)
+
+
+def test_every_scenario_file_is_registered() -> None:
+    from agent.sim.scenario import SCENARIOS
+
+    files = [path.name for path in (ROOT / "agent/sim/scenarios").iterdir()]
+    assert sorted(files) == sorted(f"{name}.toml" for name in SCENARIOS)
+
+
+async def test_every_source_is_registered_and_no_signal_twice() -> None:
+    from agent.cli.sources import Site, build
+    from agent.clock import SystemClock
+    from agent.config import AgentConfig, HostIdentity
+    from agent.recorder import State
+    from agent.sampler import self_metrics
+
+    promises = ("name", "signals", "read", "watch", "close")
+    written = {kind for kind in _classes("agent.sources") if all(hasattr(kind, name) for name in promises)}
+    clock, identity = SystemClock(), HostIdentity("h1", "gpu-node-01", "boot-1")
+    sources = build(Site(AgentConfig(), identity, clock, State.ephemeral(), {}))
+    for source in sources:
+        await source.close()
+    assert {type(source) for source in sources} == written
+    names = [spec.name for signals in (*(s.signals for s in sources), self_metrics.SIGNALS) for spec in signals]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_every_place_is_registered_under_a_key_of_its_own() -> None:
+    from cockpit.tui.screens import LATER, SCREENS
+    from cockpit.tui.screens.place import Place
+
+    written = {kind for kind in _classes("cockpit.tui.screens", Place) if vars(kind).get("key")}
+    assert {spec.screen for spec in SCREENS} == written
+    assert all(spec.screen.key == spec.key for spec in SCREENS)
+    keys = [spec.key for spec in SCREENS]
+    assert sorted({*keys, *LATER}) == sorted([*keys, *LATER])
+
+
+def test_every_frame_is_registered_under_a_kind_of_its_own() -> None:
+    from agent.wire import frames
+    from agent.wire.codec import FRAMES
+
+    written = {kind for kind in vars(frames).values() if isinstance(kind, type) and hasattr(kind, "KIND")}
+    assert set(FRAMES) == written
+    assert len({frame.KIND for frame in FRAMES}) == len(FRAMES)
