@@ -24,6 +24,9 @@ COMMANDS = {
 }
 
 
+_OPTIONS = ("-h", "--help", "--version")
+
+
 class _Parser(argparse.ArgumentParser):
     """Mistakes become UsageError."""
 
@@ -44,6 +47,8 @@ def _run(words: list[str]) -> int:
         return int(importlib.import_module("agent.sim.cli").main(words[1:]))
     if command and command not in COMMANDS:
         raise UsageError(f"there is no command {command[:64]!r}; {_nearest(command)}")
+    if words and words[0].startswith("-") and words[0] not in _OPTIONS:
+        raise UsageError(f"there is no option {words[0][:64]!r}; see {PROG} --help")
     arguments = _parser().parse_args(words)
     module = importlib.import_module(f"agent.cli.{arguments.command.replace('-', '_')}")
     return int(module.main(arguments))

@@ -22,7 +22,7 @@ from agent.wire.specs import Cadence, Quality, Scope
 if TYPE_CHECKING:
     from argparse import Namespace
 
-DEADLINE_S = 2.5
+DEADLINE_S = 2.3
 _EVERY = frozenset(Cadence)
 _STATES = {"present": "ok", "lost": "lost", "missing": "missing"}
 
