@@ -35,7 +35,9 @@ def problems(fleet: Fleet, now: Instant) -> list[Problem]:
     """All problems of the fleet: worst first, then those that touch most GPUs, then the oldest."""
     found: list[Problem] = []
     for record in fleet.hosts:
-        found += _of_host(fleet, record, now)
+        # The roll call has put the worst of a host into its severity: the healthy ones cost nothing here.
+        if record.severity > Severity.INFO:
+            found += _of_host(fleet, record, now)
     found += _of_links(fleet)
     found.sort(key=lambda problem: (-problem.severity, -problem.count, problem.since, problem.title))
     return found
@@ -81,9 +83,10 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
     for finding in record.findings.values():
         if finding.severity > Severity.INFO:
             by_subject[finding.subject].append(finding)
+    states = fleet.gpus.state
     for row in record.gpu_rows:
         judged = by_subject.pop(gpu_subject(fleet.gpus.ids[row]), [])
-        state = GpuState(int(fleet.gpus.state[row]))
+        state = GpuState(int(states[row]))
         if judged or state >= GpuState.MISSING or (state is GpuState.UNKNOWN and record.live):
             yield _gpu_problem(fleet, record, row, state, judged)
     for findings in by_subject.values():

@@ -30,7 +30,7 @@ from cockpit.fleet.columns import (
     process_words,
 )
 from cockpit.fleet.facts import Process
-from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
+from cockpit.fleet.records import FleetEvent, FleetFinding, GpuState, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
 from cockpit.inventory import did_you_mean
@@ -69,7 +69,9 @@ class Term:
     negated: bool = False
 
     def matches(self, candidates: Iterable[str]) -> bool:
-        """Whether one of the candidates matches one of the words."""
+        """Whether one of the candidates matches one of the words; of text, whether it is in one of them."""
+        if self.level == "text":
+            return any(word in candidate.casefold() for candidate in candidates for word in self.words)
         return any(fnmatchcase(candidate.casefold(), word) for candidate in candidates for word in self.words)
 
     def holds_for(self, severity: Severity) -> bool:
@@ -229,7 +231,7 @@ def _bare(token: str, bare: str, negated: bool) -> Term:
             op = ">=" if condition.startswith(">=") else "="
             return Term(token, "severity", key, op, (condition.lstrip(">="),), negated=negated)
         return Term(token, WORDS[key].level, key, ":", (condition.lstrip("="),), negated=negated)
-    return Term(token, "text", "text", ":", (f"*{bare.casefold()}*",), negated=negated)
+    return Term(token, "text", "text", ":", (bare.casefold(),), negated=negated)
 
 
 def _severity(token: str, op: str, value: str, negated: bool) -> Term:
@@ -277,8 +279,18 @@ def _native(fleet: Fleet, term: Term) -> Mask:
         return compared
     if term.level == "host":
         return np.array([term.matches(host_words(record, term.key)) for record in fleet.hosts], dtype=np.bool_)
-    rows = range(fleet.gpus.n)
-    return np.array([term.matches(gpu_words(fleet, row, term.key)) for row in rows], dtype=np.bool_)
+    if term.key == "state":
+        states: Mask = _flags(term.matches((state.word,)) for state in GpuState)[fleet.gpus.state]
+        return states
+    known: dict[str, bool] = {}  # thousands of GPUs have few models, indices and slots
+    return _flags(_matches_word(term, gpu_words(fleet, row, term.key)[0], known) for row in range(fleet.gpus.n))
+
+
+def _matches_word(term: Term, word: str, known: dict[str, bool]) -> bool:
+    found = known.get(word)
+    if found is None:
+        found = known[word] = term.matches((word,))
+    return found
 
 
 def _to_hosts(fleet: Fleet, rows: Mask) -> Mask:
@@ -317,8 +329,7 @@ def _on_gpus(fleet: Fleet, term: Term) -> Mask:
     mask = np.zeros(table.n, dtype=np.bool_)
     if term.level == "text":
         mask |= _flags(term.matches(_host_text(record)) for record in fleet.hosts)[table.host]
-        for key in ("uuid", "name", "serial", "bus"):
-            mask |= _flags(term.matches(gpu_words(fleet, row, key)) for row in range(table.n))
+        mask |= _flags(term.matches((fleet.gpu_text(row),)) for row in range(table.n))
     for record in fleet.hosts:
         mask[_process_rows(fleet, record, term)] = True
         if term.level == "item":

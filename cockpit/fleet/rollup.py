@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from agent.wire.specs import Severity
 from cockpit.clock import Instant
 from cockpit.fleet.link_state import LinkState
@@ -56,17 +58,23 @@ def gpu_counts(fleet: Fleet) -> dict[str, int]:
 
 def pools(fleet: Fleet) -> list[PoolCount]:
     """Every pool in the order of the inventory; hosts without one stand under the empty name."""
-    found: dict[str, PoolCount] = {}
-    for record in fleet.hosts:
-        name = record.labels.get("pool", "")
-        pool = found.setdefault(name, PoolCount(name))
+    names = [record.labels.get("pool", "") for record in fleet.hosts]
+    found = {name: PoolCount(name) for name in names}
+    for record, name in zip(fleet.hosts, names, strict=True):
+        pool = found[name]
         pool.hosts += 1
         pool.live += record.live
         pool.gpus_expected += record.gpus_expected
         pool.gpus_present += record.gpus_present
-        pool.states.update(GpuState(int(fleet.gpus.state[row])) for row in record.gpu_rows)
         pool.states[GpuState.MISSING if record.live else GpuState.UNKNOWN] += record.gpus_missing
         pool.severity = max(pool.severity, record.severity)
+    order = {name: number for number, name in enumerate(found)}
+    place = np.array([order[name] for name in names], dtype=np.intp)
+    counts = np.bincount(
+        place[fleet.gpus.host] * len(GpuState) + fleet.gpus.state, minlength=len(found) * len(GpuState)
+    )
+    for pool, row in zip(found.values(), counts.reshape(-1, len(GpuState)), strict=True):
+        pool.states.update({state: int(row[state]) for state in GpuState})
     return list(found.values())
 
 

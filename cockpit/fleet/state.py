@@ -96,8 +96,9 @@ class Fleet:
         handler = self._HANDLERS.get(type(frame))
         if handler is None:
             raise WireError(f"an agent never sends {frame.KIND.name.lower()}")
-        handler(self, self.hosts[host], frame, now)
-        self.hosts[host].last_frame = now.mono
+        record = self.hosts[host]
+        handler(self, record, frame, now)
+        record.last_frame = now.mono
         self.version += 1
 
     def link_changed(self, host: int, status: LinkStatus, now: Instant) -> None:
@@ -133,6 +134,11 @@ class Fleet:
         """The row of a subject `gpu:UUID` of this host, if it is one."""
         kind, _, identity = subject.partition(":")
         return self.gpus.row(host, identity) if kind == "gpu" else None
+
+    def gpu_text(self, row: int) -> str:
+        """All words about a GPU's identity, for searching: UUID, model, serial number, PCI address."""
+        record = self.hosts[int(self.gpus.host[row])]
+        return record.gpu_texts.get(self.gpus.ids[row]) or self.gpus.ids[row]
 
     def frozen(self) -> "Fleet":
         """A fleet that no longer changes with this one: what a paused screen looks at."""
@@ -232,6 +238,7 @@ class Fleet:
         if section in _KEPT_TYPED:
             setattr(record, _KEPT_TYPED[section], read)
         if section == "gpus":
+            record.gpu_texts = {uuid: f"{uuid} {gpu.name} {gpu.serial} {gpu.bus_id}" for uuid, gpu in read.items()}
             self._date_lost(record, now)
         elif section == "labels":
             record.labels = {**read, **record.labels_by_file}

@@ -160,7 +160,7 @@ class Table:
             return True
         for run in plan.runs:
             flat = np.frombuffer(data, run.dtype, run.count, run.offset)
-            if run.floating and not math.isfinite(np.vdot(flat, flat)):
+            if run.floating and not math.isfinite(flat.dot(flat)):
                 self._write_cells(plan, data, b"", at)
                 return True
             fresh = flat.reshape(run.shape)

@@ -131,6 +131,13 @@ def test_a_number_that_is_none_is_an_error_and_never_a_value(value: float) -> No
     assert bench.table.quality("gpu.power").tolist() == [Quality.OK, Quality.ERROR, Quality.OK]
 
 
+def test_a_huge_number_is_still_a_number() -> None:
+    bench = Bench()
+    bench.fast(gpu_power=[1e30, 2.0, -1e30])
+    assert bench.table.value("gpu.power").tolist() == pytest.approx([1e30, 2.0, -1e30])
+    assert bench.table.quality("gpu.power").tolist() == [Quality.OK] * 3
+
+
 def test_a_value_is_aged_after_two_periods_or_two_and_a_half_intervals_whichever_is_longer() -> None:
     bench = Bench()
     bench.fast(at=100.0)
