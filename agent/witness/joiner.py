@@ -71,10 +71,11 @@ class Witness:
     _roots: deque[_Seen] = field(default_factory=lambda: deque(maxlen=64))
     _orphans: deque[_Seen] = field(default_factory=lambda: deque(maxlen=64))
     _storm: Storm = field(init=False)
+    _past: Storm = field(init=False)  # for what happened before this agent: it must not silence what happens now
     _log_speaks: bool = False
 
     def __post_init__(self) -> None:
-        self._storm = Storm(self.per_minute)
+        self._storm, self._past = Storm(self.per_minute), Storm(self.per_minute)
 
     def gpus(self, bus_ids: Mapping[str, str]) -> None:
         """Learn {bus id `dddd:bb:dd`: UUID}. What was known of other bus ids stays: a lost GPU keeps its address."""
@@ -91,8 +92,8 @@ class Witness:
     def tick(self, now: Instant) -> list[EventDraft]:
         """Words that waited long enough, and one line for each storm whose minute is over."""
         drafts = self._release(now)
-        for key, count in self._storm.closed(now.mono).items():
-            drafts.append(self._summary(key, count, now))
+        for storm, replayed in ((self._past, True), (self._storm, False)):
+            drafts += [self._summary(key, count, now, replayed) for key, count in storm.closed(now.mono).items()]
         return drafts
 
     def _word(self, raw: RawEvent, now: Instant) -> list[EventDraft]:
@@ -174,7 +175,8 @@ class Witness:
         subject = f"gpu:{uuid}" if uuid else "host"
         key: Key = (raw.kind, raw.code, uuid or raw.bus_id)
         free = raw.kind == "gap" or raw.data.get("repeated")
-        if not free and not self._storm.admits(key, now.mono):
+        storm, mono = (self._past, raw.at.mono) if raw.replayed else (self._storm, now.mono)
+        if not free and not storm.admits(key, mono):
             return []
         if raw.kind == "xid" and not raw.data.get("repeated"):
             extra = {**extra, **self._company(raw, uuid or raw.bus_id, subject)}
@@ -202,7 +204,7 @@ class Witness:
         roots = COMPANIONS[companion.code]
         return not roots or root.code in roots
 
-    def _summary(self, key: Key, count: int, now: Instant) -> EventDraft:
+    def _summary(self, key: Key, count: int, now: Instant, replayed: bool) -> EventDraft:
         kind, code, gpu = key
         uuid = self._uuids.get(gpu, gpu if gpu and ":" not in gpu and key != OTHERS else "")
         data: dict[str, Any] = {"suppressed": count, "window_s": self._storm.window_s}
@@ -216,4 +218,5 @@ class Witness:
             severity=Severity.INFO,
             text=repeats(kind, code, count, self._storm.window_s),
             data=data,
+            replayed=replayed,
         )

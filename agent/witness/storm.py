@@ -11,7 +11,7 @@ OTHERS: Key = ("other events", 0, "host")
 class Storm:
     """At most `per_window` events within `window_s`, plus the first of each key.
 
-    `counts` is what one pass of the window left out, by key.
+    `counts` is what was left out and not yet told, by key.
     """
 
     per_window: int
@@ -23,8 +23,8 @@ class Storm:
 
     def admits(self, key: Key, mono: float) -> bool:
         """Whether one more event of `key` may pass at `mono`; otherwise it has been counted."""
-        if not self._seen:
-            self._since = mono
+        if not self._seen or abs(mono - self._since) >= self.window_s:
+            self._begin(mono)
         if self._passed < self.per_window or (key not in self._seen and len(self._seen) < KEYS):
             self._passed += 1
             if len(self._seen) < KEYS:
@@ -36,10 +36,14 @@ class Storm:
         return False
 
     def closed(self, mono: float) -> dict[Key, int]:
-        """What a window that has ended at `mono` left out; empty while it runs."""
-        if not self._seen or mono - self._since < self.window_s:
+        """What windows that have ended at `mono` left out; empty while one runs."""
+        if mono - self._since < self.window_s:
             return {}
+        self._seen.clear()
         counts, self.counts = self.counts, {}
+        return counts
+
+    def _begin(self, mono: float) -> None:
+        self._since = mono
         self._passed = 0
         self._seen.clear()
-        return counts

@@ -204,6 +204,22 @@ def test_a_storm_is_cut_counted_and_never_hides_another_fault() -> None:
     assert made.tick(at(400)) == []
 
 
+def test_an_old_storm_in_the_ring_does_not_silence_what_happens_now() -> None:
+    made = witness()
+    for i in range(500):
+        made.observe(replace(xid(45, 100 + i * 0.001), replayed=True), at(1000))
+    (event,) = made.observe(xid(45, 1000), at(1000))
+    assert not event.replayed
+    (summary,) = made.tick(at(1001))
+    assert (summary.data["suppressed"], summary.replayed) == (400, True)
+
+
+def test_old_events_spread_over_hours_are_no_storm() -> None:
+    made = witness()
+    old = [replace(xid(45, 100.0 + i), replayed=True) for i in range(1000)]
+    assert sum(len(made.observe(raw, at(2000))) for raw in old) == 1000
+
+
 def test_a_storm_of_many_different_faults_is_bounded_too() -> None:
     made = witness()
     passed = sum(len(saw(made, xid(code, 100))) for code in range(200, 9000))
