@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted([*ROOT.glob("agent/**/*.py"), *ROOT.glob("cockpit/**/*.py")])
+FILES = sorted([*ROOT.glob("agent/**/*.py"), *ROOT.glob("cockpit/**/*.py")])
 MODULE_LINES = 500
 TUI_LINES = 350
 FUNCTION_LINES = 60
@@ -57,7 +57,7 @@ def test_once_path_imports_no_event_loop() -> None:
     assert result.stdout.startswith("{")
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     limit = TUI_LINES if "tui" in path.parts else MODULE_LINES
@@ -68,14 +68,14 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
             assert length <= FUNCTION_LINES, f"{path}:{node.lineno} {node.name} has {length} lines"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_its_rule(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
 
 
 def test_nothing_trusts_or_executes_blindly() -> None:
     forbidden = [r"known_hosts\s*=\s*None", r"shell\s*=\s*True", r"except Exception:\s*pass", r"\bos\.system\("]
-    for path in SOURCES:
+    for path in FILES:
         text = path.read_text()
         for pattern in forbidden:
             assert not re.search(pattern, text), f"{path} matches {pattern}"
@@ -122,7 +122,7 @@ def test_every_scenario_file_is_registered() -> None:
 
 
 async def test_every_source_is_registered_and_no_signal_twice() -> None:
-    from agent.cli.sources import Site, build
+    from agent.cli.sources import SOURCES, Site, build
     from agent.clock import SystemClock
     from agent.config import AgentConfig, HostIdentity
     from agent.recorder import State
@@ -131,7 +131,7 @@ async def test_every_source_is_registered_and_no_signal_twice() -> None:
     promises = ("name", "signals", "read", "watch", "close")
     written = {kind for kind in _classes("agent.sources") if all(hasattr(kind, name) for name in promises)}
     clock, identity = SystemClock(), HostIdentity("h1", "gpu-node-01", "boot-1")
-    sources = build(Site(AgentConfig(), identity, clock, State.ephemeral(), {}))
+    sources = build(Site(AgentConfig(), identity, clock, State.ephemeral(), {}), SOURCES)
     for source in sources:
         await source.close()
     assert {type(source) for source in sources} == written

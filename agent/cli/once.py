@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agent.cli.moment import iso
 from agent.clock import Instant, SystemClock
 from agent.config import AgentConfig, HostIdentity, identify, load
+from agent.errors import SourceError
 from agent.sources.base import ALL_SIGNALS, Batch, Reading, Reason
 from agent.sources.nvml import once as nvml
 from agent.sources.nvml.process import WorkerProcess
@@ -21,6 +22,8 @@ from agent.wire.specs import Cadence, Quality, Scope
 
 if TYPE_CHECKING:
     from argparse import Namespace
+
+    from agent.cli.sources import QuickSource
 
 DEADLINE_S = 2.3
 _EVERY = frozenset(Cadence)
@@ -72,16 +75,20 @@ def look(config: AgentConfig, early: WorkerProcess | None = None) -> Picture:
     pci = config.sysfs / "bus/pci/devices"
     begun = nvml.begin(identity.host_id, expected=config.gpus_expected, pci_devices=pci, early=early)
     # Imported while the worker works: this is the time it needs.
-    from agent.sources.host import HostSource
-    from agent.sources.processes import ProcessSource
+    from agent.cli.sources import QUICK, Site, build
 
     clock = SystemClock()
-    proc = str(config.proc)
-    host = HostSource(identity.host_id, clock, proc=proc, sys=str(config.sysfs))
-    gpus = begun.finish(DEADLINE_S)
-    processes = ProcessSource(clock, lambda: begun.gpu_pids, proc=proc, ghost_after_s=0)
-    readings = (gpus, host.read_now(_EVERY, light=True), processes.read_now(_EVERY))
-    return _picture(identity, clock.now(), readings, begun.answered, (*GPU_SIGNALS, *HostSource.signals))
+    quick = build(Site(config, identity, clock, None, {"nvml": begun}, once=True), QUICK)
+    readings = (begun.finish(DEADLINE_S), *map(_read, quick))
+    signals = (*GPU_SIGNALS, *(spec for source in quick for spec in source.signals))
+    return _picture(identity, clock.now(), readings, begun.answered, signals)
+
+
+def _read(source: "QuickSource") -> Reading:
+    try:
+        return source.read_now(_EVERY)
+    except SourceError as error:
+        return Reading(reasons=(Reason(source.name, "read_failed", str(error)),))
 
 
 def _picture(

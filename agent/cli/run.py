@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 
 from agent.app import HostAgent
-from agent.cli.sources import Site, build
+from agent.cli.sources import SOURCES, Site, build
 from agent.clock import SystemClock
 from agent.config import AgentConfig, identify, load
 from agent.errors import ServeError
@@ -35,7 +35,7 @@ async def _serve(config: AgentConfig) -> None:
     clock = SystemClock()
     identity = identify(config)
     state = State(config.state_dir, clock)
-    sources = build(Site(config, identity, clock, state, {}))
+    sources = build(Site(config, identity, clock, state, {}), SOURCES)
     agent = HostAgent(config, identity, clock, sources, state, signals=True)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,31 +1,47 @@
-"""What a real host's agent reads, in one tuple: a new source is a file under `agent/sources` and a line here."""
+"""What a real host's agent reads, as two tuples: a new source is a file under `agent/sources` and a line here.
+
+`once` builds the quick ones alone and has 100 ms: what they import counts, so the other two bring their modules along.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agent.clock import Clock
 from agent.config import AgentConfig, HostIdentity
-from agent.recorder import State
-from agent.sources.base import Source
+from agent.sources.base import Reading, Source
 from agent.sources.host import HostSource
-from agent.sources.kernel_log import KernelLogSource
-from agent.sources.nvml.source import NvmlSource
 from agent.sources.processes import ProcessSource
+from agent.sources.processes.source import GHOST_AFTER_S
+from agent.wire.specs import Cadence
+
+if TYPE_CHECKING:
+    from agent.recorder import State
+
+
+class QuickSource(Source, Protocol):
+    """A source that `once` reads too: `read_now` is `read` without a loop and takes a few milliseconds at most."""
+
+    def read_now(self, due: frozenset[Cadence]) -> Reading:
+        """What is due now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What sources are made from. `made` holds those already made, by name, for those that build on another."""
+    """What sources are made from. `made` holds those already made, by name, for those that build on another. `once`:
+    they will be read a single time, and there is no state."""
 
     config: AgentConfig
     identity: HostIdentity
     clock: Clock
-    state: State
+    state: "State | None"
     made: dict[str, Any]
+    once: bool = False
 
 
 def _nvml(site: Site) -> Source:
+    from agent.sources.nvml.source import NvmlSource
+
     def describe(pid: int) -> Mapping[str, Any] | None:
         processes = site.made.get("processes")
         return processes.row(pid) if processes is not None else None
@@ -33,7 +49,7 @@ def _nvml(site: Site) -> Source:
     return NvmlSource(
         site.clock,
         site.identity.host_id,
-        known=site.state.gpus,
+        known=site.state.gpus if site.state else {},
         expected=site.config.gpus_expected,
         pci_devices=site.config.sysfs / "bus/pci/devices",
         describe=describe,
@@ -41,33 +57,42 @@ def _nvml(site: Site) -> Source:
 
 
 def _kernel_log(site: Site) -> Source:
-    known = site.state.kernel_log
+    from agent.sources.kernel_log import KernelLogSource
+
+    known = site.state.kernel_log if site.state else None
     cursor = (known.boot_id, known.seq) if known else None
     return KernelLogSource(site.clock, cursor, path=str(site.config.kernel_log), boot_id=site.identity.boot_id)
 
 
-def _host(site: Site) -> Source:
+def _host(site: Site) -> QuickSource:
     config = site.config
-    return HostSource(site.identity.host_id, site.clock, proc=str(config.proc), sys=str(config.sysfs))
+    return HostSource(site.identity.host_id, site.clock, proc=str(config.proc), sys=str(config.sysfs), light=site.once)
 
 
-def _processes(site: Site) -> Source:
+def _processes(site: Site) -> QuickSource:
     nvml = site.made["nvml"]
-    return ProcessSource(site.clock, lambda: nvml.gpu_pids, silent=lambda: nvml.silent, proc=str(site.config.proc))
+    ghost_after_s = 0.0 if site.once else GHOST_AFTER_S
+    return ProcessSource(site.clock, lambda: nvml.gpu_pids, proc=str(site.config.proc), ghost_after_s=ghost_after_s)
 
 
-SOURCES: tuple[Callable[[Site], Source], ...] = (
-    _nvml,
-    _kernel_log,
+QUICK: tuple[Callable[[Site], QuickSource], ...] = (
     _host,
     _processes,
 )
 
+SOURCES: tuple[Callable[[Site], Source], ...] = (
+    _nvml,
+    _kernel_log,
+    *QUICK,
+)
 
-def build(site: Site) -> tuple[Source, ...]:
-    """Every source of this host, in the order of their columns in the schema."""
+S = TypeVar("S", bound=Source)
+
+
+def build(site: Site, makers: tuple[Callable[[Site], S], ...]) -> tuple[S, ...]:
+    """The sources of these makers, in the order of their columns in the schema."""
     built = []
-    for make in SOURCES:
+    for make in makers:
         source = make(site)
         site.made[source.name] = source
         built.append(source)

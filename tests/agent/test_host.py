@@ -66,8 +66,8 @@ class Machine:
     def write(self, name: str, text: str) -> None:
         (self.proc / name).write_text(text)
 
-    def source(self) -> HostSource:
-        return HostSource(HOST, FakeClock(), proc=str(self.proc), sys=str(self.sys), etc=str(self.etc))
+    def source(self, light: bool = False) -> HostSource:
+        return HostSource(HOST, FakeClock(), proc=str(self.proc), sys=str(self.sys), etc=str(self.etc), light=light)
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ async def test_this_machine_agrees_with_psutil() -> None:
 
 
 def test_one_look_leaves_devices_pending(machine: Machine) -> None:
-    batches = machine.source().read_now(ALL, light=True).batches
+    batches = machine.source(light=True).read_now(ALL).batches
     pending = {name for name, quality in qualities(batches).items() if quality is Quality.PENDING}
     assert pending - {"host.cpu.utilization"} == {
         *("host.network.received", "host.network.sent", "host.disk.read", "host.disk.written", "host.processes")
@@ -198,7 +198,7 @@ def test_one_look_leaves_devices_pending(machine: Machine) -> None:
 def test_one_look_needs_no_loop_and_no_psutil() -> None:
     script = "import sys, agent.sources.processes\nfrom agent.sources.host import HostSource\n"
     script += "from agent.clock import SystemClock\nfrom agent.wire.specs import Cadence\n"
-    script += "HostSource('h', SystemClock()).read_now(frozenset(Cadence), light=True)\n"
+    script += "HostSource('h', SystemClock(), light=True).read_now(frozenset(Cadence))\n"
     script += "print('asyncio' in sys.modules, 'psutil' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.split() == ["False", "False"]

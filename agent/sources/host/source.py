@@ -23,12 +23,13 @@ Values = Mapping[str, Value]
 
 
 class HostSource:
-    """Source `host`: one row, `host_id`. `read_now` is `read` for those who have no event loop."""
+    """Source `host`: one row, `host_id`. `read_now` is `read` for those who have no event loop. `light`: counters of
+    devices and facts stay `pending`."""
 
     name = "host"
     signals = SIGNALS
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most are places that tests move
         self,
         host_id: str,
         clock: Clock,
@@ -38,11 +39,13 @@ class HostSource:
         etc: str = "/etc",
         root: str = "/",
         shm: str = "/dev/shm",  # noqa: S108 - it is measured, nothing is written there
+        light: bool = False,
     ) -> None:
         self._host_id = host_id
         self._clock = clock
         self._proc, self._sys, self._etc = Path(proc), Path(sys), Path(etc)
         self._root, self._shm = root, shm
+        self._light = light
         self._stat = procfs.KeptFile(self._proc / "stat")
         self._loadavg = procfs.KeptFile(self._proc / "loadavg", 256)
         self._meminfo = procfs.KeptFile(self._proc / "meminfo", 4096)
@@ -82,9 +85,9 @@ class HostSource:
         """What is due; nothing here waits for anything but the kernel's memory."""
         return self.read_now(due)
 
-    def read_now(self, due: frozenset[Cadence], *, light: bool = False) -> Reading:
-        """The same without an event loop. `light`: counters of devices and facts stay `pending`."""
-        if light:
+    def read_now(self, due: frozenset[Cadence]) -> Reading:
+        """The same without an event loop."""
+        if self._light:
             return Reading(tuple(self._batch(cadence, _DEVICES) for cadence in sorted(due) if cadence in self._groups))
         if Cadence.SLOW in due or (Cadence.MEDIUM in due and not self._disks):
             self._interfaces = procfs.physical_interfaces(self._sys)
