@@ -11,10 +11,14 @@ from cockpit.runtime import Runtime
 
 def show(arguments: Arguments) -> int:
     """Run the screens until the operator leaves; returns the exit status."""
-    return show_inventory(arguments, inventory_of(arguments))
+    inventory = inventory_of(arguments)
+    if inventory.path:
+        return show_inventory(arguments, inventory, title=Path(inventory.path).stem)
+    names = [entry.name for entry in inventory.hosts]
+    return show_inventory(arguments, inventory, title=names[0] if len(names) == 1 else f"{len(names)} hosts")
 
 
-def show_inventory(arguments: Arguments, inventory: Inventory, title: str = "") -> int:
+def show_inventory(arguments: Arguments, inventory: Inventory, title: str) -> int:
     """The screens on these hosts."""
     from cockpit.tui import run_tui  # the screens' libraries are loaded by nothing else
 

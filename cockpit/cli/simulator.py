@@ -45,7 +45,7 @@ def demo(arguments: Arguments) -> int:
     directory = Path(tempfile.mkdtemp(prefix="gpu-cockpit-demo-", dir="/tmp"))
     try:
         with _simulated(directory, arguments.simulated):
-            return show_inventory(arguments, load(directory / "fleet" / "fleet.toml"), title="demo: simulated hosts")
+            return show_inventory(arguments, load(directory / "fleet" / "fleet.toml"), title="demo")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -89,7 +89,9 @@ def _await_ready(child: "subprocess.Popen[bytes]", log: Path) -> None:
             return
         waited = clock.real() - start
         if child.poll() is not None:
-            last = lines[-1] if lines else "it said nothing"
+            last = lines[-1].removeprefix("gpu-cockpit-agent: ") if lines else "it said nothing"
+            if child.returncode == UsageError.exit_code:
+                raise UsageError(last)
             raise CockpitError(f"the simulator ended with status {child.returncode}: {last}")
         if waited > READY_S:
             raise CockpitError(f"the simulator is not ready after {READY_S:.0f} s; try fewer hosts with --hosts")

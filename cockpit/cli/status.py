@@ -9,6 +9,8 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.problems import problems
 from cockpit.fleet.records import GpuState
 
+_TOLD = 40  # more than anybody reads; the worst come first
+
 
 def status(arguments: Arguments) -> int:
     """Look once and say what a human should know."""
@@ -32,8 +34,10 @@ def _show(seen: Look) -> None:
     found = problems(seen.fleet, seen.now)
     if not found:
         emit("nothing needs a human" if seen.answered else "nobody answered: nothing is known")
-    for problem in found:
+    for problem in found[:_TOLD]:
         word = problem.severity.word
         emit(f"{paint(severity_text(word), word)}  {plain(problem.title)}")
         if problem.detail:
             emit(f"    {plain(problem.detail)}")
+    if len(found) > _TOLD:
+        emit(f"and {len(found) - _TOLD} more problems; --json tells them all, `findings --filter` some of them")
