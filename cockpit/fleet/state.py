@@ -308,7 +308,7 @@ class Fleet:
     def _gap(self, record: HostRecord, frame: Gap, now: Instant) -> None:
         self._session(record)
         count = frame.last - frame.first + 1
-        text = f"{max(1, count)} events of this host will never be known: {frame.why}"
+        text = f"up to {max(1, count)} events of this host are not known: {frame.why}"
         self._log.add(FleetEvent(record.number, told("gap", now.wall - record.skew_s, text), now.wall))
         record.last_seq = max(record.last_seq, frame.last)
 

@@ -298,7 +298,7 @@ def test_a_gap_is_told_as_one() -> None:
     host = FakeHost()
     fleet = opened(host)
     feed(fleet, 0, [Gap(4, 10, "too slow"), EventFrame(Event(9, EPOCH, 0.0, "xid", "host", Severity.INFO, "within"))])
-    assert [entry.event.text for entry in fleet.events] == ["7 events of this host will never be known: too slow"]
+    assert [entry.event.text for entry in fleet.events] == ["up to 7 events of this host are not known: too slow"]
 
 
 def test_labels_of_the_fleet_file_win_over_those_of_the_agent() -> None:
