@@ -310,7 +310,7 @@ class Fleet:
         count = frame.last - frame.first + 1
         text = f"up to {max(1, count)} events of this host are not known: {frame.why}"
         self._log.add(FleetEvent(record.number, told("gap", now.wall - record.skew_s, text), now.wall))
-        record.last_seq = max(record.last_seq, frame.last)
+        record.last_seq = frame.last  # may be lower: an agent that lost its state counts anew and says so by a gap
 
     def _synced(self, record: HostRecord, frame: Synced, now: Instant) -> None:
         session = self._session(record)

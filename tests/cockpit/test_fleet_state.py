@@ -301,6 +301,16 @@ def test_a_gap_is_told_as_one() -> None:
     assert [entry.event.text for entry in fleet.events] == ["up to 7 events of this host are not known: too slow"]
 
 
+def test_an_agent_that_lost_its_state_counts_anew_and_is_heard() -> None:
+    host = FakeHost()
+    fleet = opened(host)
+    feed(fleet, 0, [host.event(EPOCH + second) for second in range(50)])
+    host.seq = 0
+    feed(fleet, 0, [host.hello(), host.layout(), host.snapshot(), Gap(0, 0, "its state was lost")])
+    feed(fleet, 0, [host.event(EPOCH + 60, text="after"), Synced(1)])
+    assert fleet.events[-1].event.text == "after"
+
+
 def test_labels_of_the_fleet_file_win_over_those_of_the_agent() -> None:
     host = FakeHost()
     fleet = fleet_of(host, pool="prod")
