@@ -6,12 +6,8 @@ bare word is a flag (`fault`, `lost`, `stale`) or text to be found; `label.NAME:
 GPUs holds for a host if it holds for one of its GPUs; a term about hosts holds for all that is on them.
 """
 
-import operator
-import re
-import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -19,30 +15,25 @@ import numpy.typing as npt
 
 from agent.wire.specs import Severity
 from cockpit.errors import UsageError
-from cockpit.fleet.columns import (
-    FLAGS,
-    NUMBERS,
-    UNITS,
-    WORDS,
-    Floats,
-    gpu_words,
-    host_words,
-    process_words,
-)
+from cockpit.fleet.columns import gpu_words, host_words, process_words
 from cockpit.fleet.facts import Process
+from cockpit.fleet.order import numbers, sort_order
 from cockpit.fleet.records import FleetEvent, FleetFinding, GpuState, HostRecord
 from cockpit.fleet.state import Fleet
-from cockpit.fleet.table import Table
-from cockpit.inventory import did_you_mean
+from cockpit.fleet.terms import COMPARE, SEVERITIES, Term, read_terms
+
+__all__ = [
+    "Filter",
+    "Item",
+    "Term",
+    "event_item",
+    "finding_item",
+    "parse_filter",
+    "process_item",
+    "sort_order",
+]
 
 Mask = npt.NDArray[np.bool_]
-_TERM = re.compile(r"(?P<key>[A-Za-z_][\w.-]*)(?P<op>>=|<=|!=|=|>|<|:)(?P<value>.*)", re.DOTALL)
-_NUMBER = re.compile(r"(?P<number>[-+]?\d+(?:\.\d+)?)(?P<unit>[A-Za-z°%]*)")
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
-    "=": operator.eq, ":": operator.eq, "!=": operator.ne,
-}  # fmt: skip
-_SEVERITIES = {word.word: word for word in Severity}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +45,6 @@ class Item:
     severity: Severity
     words: dict[str, str]
     process: Process | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One condition. `level`: host, gpu, process, item, severity or text; `key` the column, `op` how to compare."""
-
-    token: str
-    level: str
-    key: str
-    op: str
-    words: tuple[str, ...] = ()
-    number: float = 0.0
-    negated: bool = False
-
-    def matches(self, candidates: Iterable[str]) -> bool:
-        """Whether one of the candidates matches one of the words; of text, whether it is in one of them."""
-        if self.level == "text":
-            return any(word in candidate.casefold() for candidate in candidates for word in self.words)
-        return any(fnmatchcase(candidate.casefold(), word) for candidate in candidates for word in self.words)
-
-    def holds_for(self, severity: Severity) -> bool:
-        """Whether a severity satisfies this term."""
-        return any(bool(_COMPARE[self.op](severity, _SEVERITIES[word])) for word in self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +88,7 @@ class Filter:
             words = {"kind": item["scope"], "subject": item["scope"]}.get(term.key, item["id"])
             everything = tuple(str(value) for value in item.values()) if term.key == "text" else (str(words),)
             if term.level == "severity":
-                passes = term.holds_for(_SEVERITIES[item["severity"]])
+                passes = term.holds_for(SEVERITIES[item["severity"]])
             else:
                 passes = term.matches(everything)
             if passes is term.negated:
@@ -141,28 +109,7 @@ def parse_filter(text: str, labels: Collection[str] = ()) -> Filter:
         UsageError: a token makes no sense; names it and the nearest column.
     """
     stripped = text.strip().removeprefix("/")
-    try:
-        tokens = shlex.split(stripped)
-    except ValueError:
-        raise UsageError(f"filter {stripped!r}: a quote is not closed; close it") from None
-    return Filter(stripped, tuple(_term(token, labels) for token in tokens))
-
-
-def sort_order(fleet: Fleet, table: Table, key: str, reverse: bool = False) -> npt.NDArray[np.intp]:
-    """Row numbers of a table in the order of a column; what has no value comes last either way, equals stay put.
-
-    Raises:
-        UsageError: there is no such column; names the nearest.
-    """
-    column = _sortable(fleet, table, key)
-    if column.dtype.kind == "f":
-        blank = np.isnan(column)
-        ranked = -column if reverse else column
-    else:
-        blank = column == ""
-        ranked = np.unique(column, return_inverse=True)[1]
-        ranked = -ranked if reverse else ranked
-    return np.lexsort((ranked, blank))
+    return Filter(stripped, read_terms(stripped, labels))
 
 
 def event_item(fleet: Fleet, entry: FleetEvent) -> Item:
@@ -191,70 +138,6 @@ def process_item(fleet: Fleet, host: int, process: Process) -> Item:
     return Item(host, rows, severity, {"text": f"{process.user} {process.command}"}, process)
 
 
-def _term(token: str, labels: Collection[str]) -> Term:
-    bare = token.lstrip("!-")
-    negated = (len(token) - len(bare)) % 2 == 1
-    found = _TERM.fullmatch(bare)
-    if found is None:
-        return _bare(token, bare, negated)
-    key, op, value = found["key"], found["op"], found["value"]
-    if op == "!=":
-        op, negated = "=", not negated
-    if not value:
-        raise UsageError(f"filter {token!r}: nothing stands after {op!r}; write for example {key}{op}1")
-    if key == "severity":
-        return _severity(token, op, value, negated)
-    if key in WORDS or key in labels or key.startswith("label."):
-        if op not in (":", "="):
-            raise UsageError(f"filter {token!r}: {key} is a word and has no order; write {key}:{value}")
-        level = WORDS[key].level if key in WORDS else "host"
-        return Term(
-            token,
-            level,
-            key.removeprefix("label."),
-            ":",
-            tuple(word.casefold() for word in value.split(",")),
-            negated=negated,
-        )
-    if key in NUMBERS or key.startswith(("gpu.", "host.")):
-        return _number(token, key, op, value, negated)
-    known = [*WORDS, *NUMBERS, "severity", *labels]
-    raise UsageError(f"filter {token!r}: there is no column {key!r}{did_you_mean(key, known)}")
-
-
-def _bare(token: str, bare: str, negated: bool) -> Term:
-    if not bare:
-        raise UsageError(f"filter {token!r}: nothing stands after the sign; write for example !fault")
-    if bare.casefold() in FLAGS:
-        key, condition = FLAGS[bare.casefold()]
-        if key == "severity":
-            op = ">=" if condition.startswith(">=") else "="
-            return Term(token, "severity", key, op, (condition.lstrip(">="),), negated=negated)
-        return Term(token, WORDS[key].level, key, ":", (condition.lstrip("="),), negated=negated)
-    return Term(token, "text", "text", ":", (bare.casefold(),), negated=negated)
-
-
-def _severity(token: str, op: str, value: str, negated: bool) -> Term:
-    words = tuple(value.casefold().split(","))
-    for word in words:
-        if word not in _SEVERITIES:
-            raise UsageError(f"filter {token!r}: {word!r} is no severity{did_you_mean(word, list(_SEVERITIES))}")
-    return Term(token, "severity", "severity", op, words, negated=negated)
-
-
-def _number(token: str, key: str, op: str, value: str, negated: bool) -> Term:
-    found = _NUMBER.fullmatch(value)
-    if found is None:
-        raise UsageError(f"filter {token!r}: {value!r} is no number; write for example {key}>80")
-    column = NUMBERS.get(key)
-    unit = found["unit"]
-    if unit and unit not in UNITS:
-        raise UsageError(f"filter {token!r}: {unit!r} is no unit{did_you_mean(unit, list(UNITS))}")
-    scale = UNITS[unit] if unit else column.scale if column else 1.0
-    level = column.level if column else key.partition(".")[0]
-    return Term(token, level, key, op, number=float(found["number"]) * scale, negated=negated)
-
-
 def _all(terms: Sequence[Term], size: int, evaluate: Callable[[Term], Mask]) -> Mask:
     mask = np.ones(size, dtype=np.bool_)
     for term in terms:
@@ -262,20 +145,11 @@ def _all(terms: Sequence[Term], size: int, evaluate: Callable[[Term], Mask]) -> 
     return mask
 
 
-def _numbers(fleet: Fleet, key: str) -> Floats:
-    if key in NUMBERS:
-        return NUMBERS[key].read(fleet)
-    table = fleet.gpus if key.startswith("gpu.") else fleet.host_table
-    if table.specs and key not in table.fields:
-        raise UsageError(f"filter: there is no signal {key!r}{did_you_mean(key, list(table.fields))}")
-    return table.value(key)
-
-
 def _native(fleet: Fleet, term: Term) -> Mask:
     """The term on the table of its own level, host or gpu."""
     if not term.words:
         with np.errstate(invalid="ignore"):
-            compared: Mask = _COMPARE[term.op](_numbers(fleet, term.key), term.number)
+            compared: Mask = COMPARE[term.op](numbers(fleet, term.key), term.number)
         return compared
     if term.level == "host":
         return np.array([term.matches(host_words(record, term.key)) for record in fleet.hosts], dtype=np.bool_)
@@ -390,39 +264,3 @@ def _host_text(record: HostRecord) -> tuple[str, ...]:
 
 def _flags(values: Iterable[bool]) -> Mask:
     return np.fromiter(values, dtype=np.bool_)
-
-
-def _sortable(fleet: Fleet, table: Table, key: str) -> npt.NDArray[Any]:
-    is_gpus = table is fleet.gpus
-    level = "gpu" if is_gpus else "host"
-    if key in ("severity", "state"):
-        return (table.severity if key == "severity" else table.state).astype(np.float64)
-    if key in NUMBERS or key in table.fields:
-        values = _numbers(fleet, key)
-        if key not in NUMBERS or NUMBERS[key].level == level:
-            return values
-        if NUMBERS[key].level == "host":
-            lifted: Floats = values[table.host]
-            return lifted
-        return _worst_of_hosts(fleet, values)
-    if (key in WORDS and WORDS[key].level == "host") or any(key in record.labels for record in fleet.hosts):
-        by_host = np.array([host_words(record, key)[0].casefold() for record in fleet.hosts])
-        words: npt.NDArray[Any] = by_host[table.host]
-        return words
-    if key in WORDS and WORDS[key].level == "gpu" and is_gpus:
-        return np.array([gpu_words(fleet, row, key)[0].casefold() for row in range(table.n)])
-    known = [
-        "severity",
-        "state",
-        *NUMBERS,
-        *(word for word, column in WORDS.items() if column.level in ("host", level)),
-    ]
-    raise UsageError(f"there is no column {key!r} to sort by{did_you_mean(key, known)}")
-
-
-def _worst_of_hosts(fleet: Fleet, values: Floats) -> Floats:
-    """A GPU column for the host table: the largest value on each host."""
-    worst = np.full(len(fleet.hosts), -np.inf)
-    np.fmax.at(worst, fleet.gpus.host, values)
-    worst[~np.isfinite(worst)] = np.nan
-    return worst
