@@ -1,6 +1,6 @@
 """Scenario -> what the agent says when: one host through the real pipeline on a hand-turned clock, word by word.
 
-`GOLDENS=write` rewrites the goldens; the diff is the review.
+`UPDATE_GOLDENS=1` rewrites the goldens; the diff is the review.
 """
 
 import os
@@ -30,10 +30,10 @@ HOUR = 3600.0
 def test_a_scenario_tells_its_story(name: str, host: int, seconds: float) -> None:
     found = "".join(f"{line}\n" for line in timeline(rehearse(name, host, seconds)))
     golden = GOLDENS / f"{name}.txt"
-    if os.environ.get("GOLDENS") == "write":
+    if os.environ.get("UPDATE_GOLDENS"):
         golden.parent.mkdir(parents=True, exist_ok=True)
         golden.write_text(found, "utf-8")
-    assert found == golden.read_text("utf-8"), f"another story than {golden.name}; GOLDENS=write rewrites it"
+    assert found == golden.read_text("utf-8"), f"another story than {golden.name}; UPDATE_GOLDENS=1 rewrites it"
 
 
 @pytest.mark.parametrize(
