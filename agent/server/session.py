@@ -188,13 +188,17 @@ class Session:
         assert wish is not None
         self._streaming = True
         self._write_layout()
-        for frame in self._feed.snapshot():
-            self._outlet.write(frame)
-        self._fact_stamp = self._feed.facts.stamp
+        self._write_state()
         self._block_stamp = 0
         self._write_sample()
         self._begin_events(wish.since)
         self._sync_at = self._feed.events.last_seq
+
+    def _write_state(self) -> None:
+        """Every fact and every open finding, as they are now."""
+        for frame in self._feed.snapshot():
+            self._outlet.write(frame)
+        self._fact_stamp = self._feed.facts.stamp
 
     def _begin_events(self, since: Position | None) -> None:
         log = self._feed.events
@@ -229,6 +233,8 @@ class Session:
         self.events_dropped += gap.last - gap.first + 1
         self._cursor = gap.last
         self._write(gap)
+        # What became of the findings may be in the hole: they are said anew, whole.
+        self._write_state()
 
     def _write_facts(self) -> None:
         facts = self._feed.facts

@@ -129,8 +129,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """State at the moment of subscription: every fact and every finding that is open or unknown. Current values
-    follow as one sample."""
+    """State as it is now: every fact and every finding that is open or unknown, replacing what was known. The one at
+    subscription is followed by the current values as one sample; another one follows each gap of a running session."""
 
     KIND: ClassVar[FrameKind] = FrameKind.SNAPSHOT
     facts: dict[str, Any] = wired(tree)

@@ -379,6 +379,7 @@ def test_a_reader_that_is_behind_by_more_than_the_ring_gets_a_gap_with_the_count
     while peer.resume():
         peer.outlet.room = 1 << 30
     gap = peer.picture.gaps[0]
+    assert peer.picture.order[peer.picture.order.index("gap") + 1] == "snapshot"
     assert peer.session.events_dropped == gap.last - gap.first + 1
     seqs = [event.seq for event in peer.picture.events]
     assert len(seqs) + peer.session.events_dropped == 200
