@@ -71,8 +71,13 @@ def _host(site: Site) -> QuickSource:
 
 def _processes(site: Site) -> QuickSource:
     nvml = site.made["nvml"]
-    ghost_after_s = 0.0 if site.once else GHOST_AFTER_S
-    return ProcessSource(site.clock, lambda: nvml.gpu_pids, proc=str(site.config.proc), ghost_after_s=ghost_after_s)
+    return ProcessSource(
+        site.clock,
+        lambda: nvml.gpu_pids,
+        silent=lambda: getattr(nvml, "silent", frozenset()),  # one reading alone cannot have an old list
+        proc=str(site.config.proc),
+        ghost_after_s=0.0 if site.once else GHOST_AFTER_S,
+    )
 
 
 QUICK: tuple[Callable[[Site], QuickSource], ...] = (
