@@ -8,7 +8,7 @@ from typing import Any
 from cockpit.clock import Clock
 from cockpit.inventory import HostEntry, Inventory, SshTarget, UnixTarget
 from cockpit.link.link import Link, LinkSink
-from cockpit.link.session import Schemas
+from cockpit.link.shared import Shared
 from cockpit.link.timing import Timing
 from cockpit.link.unix import UnixWay
 from cockpit.link.way import Way
@@ -16,21 +16,16 @@ from cockpit.link.way import Way
 
 def links_for(inventory: Inventory, sink: LinkSink, clock: Clock, timing: Timing | None = None) -> list[Link]:
     """One link per host, in inventory order, none of them running yet. Opens and imports nothing."""
-    chosen = timing or Timing()
-    ways = _Ways(clock, chosen)
-    schemas = Schemas()
-    return [
-        Link(number, entry, sink, clock, ways.of(entry), timing=chosen, schemas=schemas)
-        for number, entry in enumerate(inventory.hosts)
-    ]
+    shared = Shared(clock, timing)
+    ways = _Ways(shared)
+    return [Link(number, entry, sink, ways.of(entry), shared) for number, entry in enumerate(inventory.hosts)]
 
 
 class _Ways:
     """Makes ways when links start to run, so that asyncssh (100 ms) is loaded beside the first paint, not before."""
 
-    def __init__(self, clock: Clock, timing: Timing) -> None:
-        self._clock = clock
-        self._timing = timing
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self._loading = asyncio.Lock()
         self._network: Any = None
 
@@ -47,6 +42,6 @@ class _Ways:
         async with self._loading:
             if self._network is None:
                 module = await asyncio.to_thread(importlib.import_module, "cockpit.link.ssh")
-                self._network = module.Network(self._clock, self._timing)
+                self._network = module.Network(self._shared)
         way: Way = self._network.way(entry.name, target, link.hop_back)
         return way

@@ -1,4 +1,4 @@
-"""How many logins may be on their way at once: few for one sshd, more over the whole fleet while the loop keeps up."""
+"""How many hosts may connect at once: few at one sshd, more over the whole fleet while the loop keeps up."""
 
 import asyncio
 from collections import deque
@@ -8,17 +8,18 @@ from contextlib import asynccontextmanager
 from cockpit.clock import Clock
 
 PER_SSHD = 4  # sshd's MaxStartups 10:30:100 lost logins at 8 in flight, none at 4
-FLOOR = 16
+LOGINS = 16  # places to begin with: a login costs the loop 1 to 3 ms in several pieces
+SNAPSHOTS = 8  # a first snapshot costs it 1 to 2 ms in one piece
 CEILING = 64
-LAG_S = 0.020  # the loop's delay above which another login at once would be felt at the keys
+LAG_S = 0.010  # delay of the loop above which there are too many: 25 ms would be felt at the keys
 LEASE_S = 1.0  # an attempt that takes longer waits for the network, not for us: its place goes to the next
 
 
 class Gate:
-    """The fleet's cap, 16 to 64 by what the loop bears: more logins in flight help only where the way is long."""
+    """The fleet's cap, `floor` to 64 by what the loop bears: more at once helps only where the way is long."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.cap = FLOOR
+    def __init__(self, clock: Clock, floor: int) -> None:
+        self.cap = self.floor = floor
         self.taken = 0
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -39,7 +40,7 @@ class Gate:
     def adapt(self, lag_s: float) -> None:
         """One more place while the loop is quick and all places are taken, fewer when it is slow."""
         if lag_s > LAG_S:
-            self.cap = max(FLOOR, self.cap - 4)
+            self.cap = max(self.floor, self.cap - 4)
         elif self.taken >= self.cap:
             self.cap = min(CEILING, self.cap + 1)
 

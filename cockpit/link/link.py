@@ -5,22 +5,23 @@ proved changes. Nothing a peer does escapes from `run`; a programming error does
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from agent.wire.errors import WireError
-from agent.wire.frames import Frame, Hello, Position, Subscribe
+from agent.wire.frames import Frame, Hello, Position, Subscribe, Synced
 from agent.wire.limits import MIN_INTERVAL_S
 from agent.wire.specs import Level
-from cockpit.clock import Clock
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.inventory import HostEntry
-from cockpit.link.session import Offset, Schemas, Session
-from cockpit.link.timing import Schedule, Timing
+from cockpit.link.session import Offset, Session
+from cockpit.link.shared import Shared
+from cockpit.link.timing import Schedule
 from cockpit.link.way import Channel, Way
 
+_GRAIN_S = 0.005  # timers may fire a little early; then there would be nothing to do yet
+_LONG_S = 2.0  # an interval above which silence alone notices a broken way too late
 HELD = (LinkState.DENIED, LinkState.KEY_CHANGED)  # only the operator starts another attempt
 
 
@@ -42,22 +43,20 @@ class Link:
         host: int,
         entry: HostEntry,
         sink: LinkSink,
-        clock: Clock,
         way: Callable[["Link"], Awaitable[Way]],
-        *,
-        timing: Timing | None = None,
-        schemas: Schemas | None = None,
+        shared: Shared,
     ) -> None:
         self.host = host
         self.entry = entry
         self.status = LinkStatus(LinkState.CONNECTING)
         self.offset: Offset | None = None
         self._sink = sink
-        self._clock = clock
+        self._clock = shared.clock
         self._make_way = way
-        self._timing = timing or Timing()
-        self._schemas = schemas or Schemas()
-        self._schedule = Schedule(self._timing, random.Random())
+        self._timing = shared.timing
+        self._schemas = shared.schemas
+        self._gate = shared.snapshots
+        self._schedule = Schedule(self._timing, shared.rng)
         self._level = Level.SUMMARY
         self._interval_s = 1.0
         self._position: Position | None = None
@@ -67,6 +66,7 @@ class Link:
         self._heard = 0.0
         self._stirred = asyncio.Event()
         self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._way: Way | None = None
 
     async def run(self) -> None:
@@ -87,8 +87,7 @@ class Link:
         self._level, self._interval_s = wanted
         if self._session is not None and self._session.hello is not None:
             self._session.subscribe(*wanted)
-            self._flush()
-            self._stirred.set()
+            self._beat()
 
     def retry(self) -> None:
         """Try again now; the only way on from `denied` and `key_changed`."""
@@ -129,54 +128,63 @@ class Link:
         self._failure = None
         self._stirred.clear()
         started = self._clock.real()
+        deadline_s = self._schedule.deadline_s(started)
         try:
+            await way.reach(deadline_s)
             self._session = Session(self.entry.name, self._schemas, self._wanted(), self._timing)
-            self._channel = await way.open(self, self._schedule.deadline_s(started))
-            self._session.start(self._clock.now(), self._clock.real())
-            self._flush()
-            await self._greeting(started)
-            await self._stream()
+            async with self._gate.place():
+                self._channel = await way.open(self, deadline_s)
+                self._session.start(self._clock.now(), self._clock.real())
+                self._flush()
+                await self._greeting(self._session)
+                self._schedule.took_s = self._clock.real() - started
+                self._beat()
+                while not self._session.synced:
+                    await self._stir()
+            while True:
+                await self._stir()
         except LinkError as error:
             return error
         finally:
-            if self._session is not None and self._session.hello is not None:
-                self._position, self.offset = self._session.position, self._session.offset or self.offset
-            self._session = None
-            if self._channel is not None:
-                self._channel.close()
-                self._channel = None
-        raise AssertionError("a stream ends with an error only")
+            self._let_go()
 
-    async def _greeting(self, started: float) -> None:
-        assert self._session is not None
+    async def _greeting(self, session: Session) -> None:
         try:
             async with asyncio.timeout(self._timing.hello_s):
-                while self._session.hello is None:
+                while session.hello is None:
                     await self._stir()
         except TimeoutError:
-            raise self._session.silent() from None
-        self._schedule.took_s = self._clock.real() - started
+            raise session.silent() from None
 
-    async def _stream(self) -> None:
-        """Keep the lease, watch the silence; ends by raising."""
-        assert self._session is not None
-        while True:
-            real = self._clock.real()
-            due = self._session.tick(self._clock.now(), real)
-            self._flush()
-            await self._stir(min(due, self._judge(real)))
-
-    async def _stir(self, seconds: float | None = None) -> None:
-        """Wait until something happened, at most `seconds`; raises what ended the session."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stirred.wait()
-        except TimeoutError:
-            if seconds is None:
-                raise
+    async def _stir(self) -> None:
+        """Wait until something happened; raises what ended the session."""
+        await self._stirred.wait()
         self._stirred.clear()
         if self._failure is not None:
             raise self._failure
+
+    def _let_go(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._session is not None and self._session.hello is not None:
+            self._position, self.offset = self._session.position, self._session.offset or self.offset
+        self._session = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _beat(self) -> None:
+        """Keep the lease and watch the silence, by a timer: a waiting task a host would cost more than its frames."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._session is None or self._failure is not None:
+            return
+        real = self._clock.real()
+        due = self._session.tick(self._clock.now(), real)
+        self._flush()
+        wait = min(due, self._judge(real))
+        self._timer = asyncio.get_running_loop().call_later(wait + _GRAIN_S, self._beat)
 
     def _judge(self, real: float) -> float:
         """Stale or not; returns seconds until that may change."""
@@ -186,6 +194,7 @@ class Link:
             return limit - silent
         if self.status.state is LinkState.LIVE:
             name = self.entry.name
+            self._watch(closely=True)
             self._set(
                 LinkStatus(
                     LinkState.STALE,
@@ -195,15 +204,20 @@ class Link:
                 )
             )
         if silent >= max(self._timing.silence_s, limit):
-            raise LinkError(self.status.state, self.status.says, self.status.hint, self.status.hop)
+            self._end(LinkError(self.status.state, self.status.says, self.status.hint, self.status.hop))
         return max(self._timing.silence_s, limit) - silent
+
+    def _watch(self, *, closely: bool) -> None:
+        if self._way is not None:
+            self._way.watch(closely or self._interval_s > _LONG_S)
 
     def _hand_on(self, frames: list[Frame], real: float) -> None:
         self._heard = real
         if self.status.state is not LinkState.LIVE:
             self._schedule.live()
+            self._watch(closely=False)
             self._set(LinkStatus(LinkState.LIVE, hop=self.entry.name))
-        if isinstance(frames[0], Hello):
+        if isinstance(frames[0], Hello) or isinstance(frames[-1], Synced):
             self._stirred.set()
         self._sink.frames(self.host, frames)
 

@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 import asyncssh
 
-from cockpit.clock import Clock
 from cockpit.inventory import Hop
 from cockpit.link import diagnosis
 from cockpit.link.credentials import Credentials
-from cockpit.link.gate import PER_SSHD, Gate
+from cockpit.link.gate import PER_SSHD
 from cockpit.link.host_keys import Offered, knows
-from cockpit.link.timing import Timing
+from cockpit.link.shared import Shared
 
 Connection = asyncssh.SSHClientConnection
 
@@ -19,11 +18,11 @@ Connection = asyncssh.SSHClientConnection
 class Logins:
     """Everything that logins of one cockpit share."""
 
-    def __init__(self, clock: Clock, timing: Timing) -> None:
-        self.timing = timing
-        self.clock = clock
-        self.credentials = Credentials(timing)
-        self._gate = Gate(clock)
+    def __init__(self, shared: Shared) -> None:
+        self.timing = shared.timing
+        self.clock = shared.clock
+        self.credentials = Credentials(shared.timing)
+        self._gate = shared.logins
         self._sshds: dict[tuple[str, ...], asyncio.Semaphore] = {}
 
     async def login(
@@ -59,8 +58,9 @@ class Logins:
                 raise diagnosis.key_refused(hop, via, watcher.offered, known=known, why=error.reason) from None
             except (OSError, asyncssh.Error) as error:
                 raise diagnosis.login_failed(error, hop, via) from None
-        # sshd switches TCP_NODELAY on with the first session channel only; without it small frames wait up to 40 ms.
-        await self.answers(connection)
+        if "OpenSSH" in str(connection.get_extra_info("server_version")):
+            # It sets TCP_NODELAY with the first session channel only; without it small frames wait up to 40 ms.
+            await self.answers(connection)
         return connection
 
     async def answers(self, connection: Connection) -> bool:

@@ -34,7 +34,7 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.link.timing import Timing
 
 SOFTWARE = "gpu-cockpit"
-_FIRST_PINGS = 4  # so many at ack rate, the best of them counts; then one per `ping_s`
+_FIRST_PINGS = 4  # one with the hello, the others with the first acks; the best counts; then one per `ping_s`
 _KEPT_SCHEMAS = 64
 
 
@@ -95,6 +95,7 @@ class Session:
     ) -> None:
         self.hello: Hello | None = None
         self.ended: LinkError | None = None
+        self.synced = False
         self.position: Position | None = subscribe.since
         self.offset: Offset | None = None
         self._host = host
@@ -111,10 +112,10 @@ class Session:
     def start(self, now: Instant, real: float) -> None:
         """Queue preamble, hello and the subscription: one way to the agent and the stream begins."""
         self._ack_due = real + self._timing.ack_s
-        self._ping_due = real
         self._out += version.PREAMBLE
         self._send(Hello(SOFTWARE, wall=now.wall, mono=now.mono, have=self._schemas.ids, operator=self._operator))
         self._send(self._subscribe)
+        self._ask(now, real)
 
     def subscribe(self, level: Level, interval_s: float) -> None:
         """Queue a change of level or interval."""
@@ -139,18 +140,14 @@ class Session:
         return [frame for frame in taken if frame is not None]
 
     def tick(self, now: Instant, real: float) -> float:
-        """Queue what is due, the lease and pings; returns seconds until the next call."""
-        if self.hello is None:
-            return self._timing.ack_s
-        if real >= self._ack_due:
+        """Queue what is due; returns seconds until the next call. Pings ride with the lease: over SSH every packet
+        upstream costs more than a frame downstream."""
+        if self.hello is not None and real >= self._ack_due:
             self._ack_due = real + self._timing.ack_s
             self._send(Ack(self.position.seq if self.position else 0))
-        if real >= self._ping_due:
-            self._pinged += 1
-            self._ping_due = real + (self._timing.ack_s if self._pinged < _FIRST_PINGS else self._timing.ping_s)
-            self._pings = {self._pinged: (now.wall, real)}
-            self._send(Ping(self._pinged))
-        return max(0.0, min(self._ack_due, self._ping_due) - real)
+            if real >= self._ping_due:
+                self._ask(now, real)
+        return max(0.0, self._ack_due - real)
 
     def silent(self) -> LinkError:
         """What it means that no hello came in time: whatever came instead is shown."""
@@ -184,6 +181,7 @@ class Session:
                 # Lower than where we stopped: the agent has lost its memory and counts anew.
                 assert self.position is not None
                 self.position = Position(self.position.boot_id, newest)
+                self.synced = True
             case Ping(id=number):
                 self._send(Pong(number, now.wall, now.mono))
                 return False
@@ -222,6 +220,12 @@ class Session:
             return False
         self.position = Position(self.position.boot_id, seq)
         return True
+
+    def _ask(self, now: Instant, real: float) -> None:
+        self._pinged += 1
+        self._ping_due = real + (0.0 if self._pinged < _FIRST_PINGS else self._timing.ping_s)
+        self._pings = {self._pinged: (now.wall, real)}
+        self._send(Ping(self._pinged))
 
     def _measure(self, pong: Pong, now: Instant, real: float) -> None:
         sent = self._pings.pop(pong.id, None)

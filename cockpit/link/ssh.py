@@ -13,7 +13,6 @@ from collections.abc import Callable
 import asyncssh
 
 from agent.wire.version import MAGIC
-from cockpit.clock import Clock
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import AGENT_SOCKET, Hop, SshTarget
@@ -21,7 +20,7 @@ from cockpit.link import diagnosis
 from cockpit.link.bastion import Bastion
 from cockpit.link.credentials import WINDOW
 from cockpit.link.login import Connection, Logins
-from cockpit.link.timing import Timing
+from cockpit.link.shared import Shared
 from cockpit.link.way import Channel, Receiver
 
 _STDERR_BYTES = 2048
@@ -34,8 +33,8 @@ logging.getLogger("asyncssh").addHandler(logging.NullHandler())  # else its warn
 class Network:
     """What all SSH ways of one cockpit share: logins, their caps, and the bastions."""
 
-    def __init__(self, clock: Clock, timing: Timing) -> None:
-        self.logins = Logins(clock, timing)
+    def __init__(self, shared: Shared) -> None:
+        self.logins = Logins(shared)
         self._bastions: dict[tuple[Hop, ...], Bastion] = {}
         self._ways = 0
 
@@ -80,9 +79,16 @@ class SshWay:
         self._verdict: LinkError | None = None
         self._verdict_until = 0.0
 
+    async def reach(self, deadline_s: float) -> None:
+        """See `Way.reach`."""
+        if self._connection is None:
+            self._connection = await self._connect(deadline_s)
+
     async def open(self, receiver: Receiver, deadline_s: float) -> Channel:
         """See `Way.open`."""
-        connection = self._connection or await self._connect(deadline_s)
+        connection = self._connection
+        if connection is None:
+            raise self.lost(None)
         try:
             async with asyncio.timeout(deadline_s):
                 return await self._stream(connection, receiver)
@@ -92,8 +98,16 @@ class SshWay:
             raise diagnosis.timed_out(self.hop, self.via, deadline_s, "opening the agent's socket") from None
         except asyncssh.Error as error:
             if connection.is_closed():
+                self._connection = None
                 raise self.lost(error) from None
             raise diagnosis.login_failed(error, self.hop, self.via) from None
+
+    def watch(self, closely: bool) -> None:
+        """See `Way.watch`. While frames flow they prove the way, and asyncssh's keepalive timer would be set anew with
+        every packet; once they stop, 2.5 s of silence and two unanswered keepalives make 6 s at most."""
+        if self._connection is not None:
+            timing = self._logins.timing
+            self._connection.set_keepalive(timing.keepalive_s if closely else 0, timing.keepalive_count)
 
     def retry(self) -> None:
         """See `Way.retry`."""
@@ -140,7 +154,6 @@ class SshWay:
         except LinkError as error:
             raise await self._missed(error) from None
         self._misses = 0
-        self._connection = connection
         return connection
 
     async def _missed(self, error: LinkError) -> LinkError:

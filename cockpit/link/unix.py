@@ -19,6 +19,9 @@ class UnixWay:
         self._host = host
         self._path = path
 
+    async def reach(self, deadline_s: float) -> None:
+        """It is this machine."""
+
     async def open(self, receiver: Receiver, deadline_s: float) -> Channel:
         """See `Way.open`."""
         loop = asyncio.get_running_loop()
@@ -31,6 +34,9 @@ class UnixWay:
         except OSError as error:
             raise self._refused(error) from None
         return stream
+
+    def watch(self, closely: bool) -> None:
+        """The kernel tells when a socket closes."""
 
     def retry(self) -> None:
         """Nothing is remembered here."""

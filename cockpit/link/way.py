@@ -28,12 +28,22 @@ class Channel(Protocol):
 class Way(Protocol):
     """How to reach one agent."""
 
+    async def reach(self, deadline_s: float) -> None:
+        """Get as far as the host: logins and their queues; nothing where there is nothing to log in to.
+
+        Raises:
+            LinkError: it cannot be reached.
+        """
+
     async def open(self, receiver: Receiver, deadline_s: float) -> Channel:
-        """A new stream to the agent.
+        """A new stream to the agent of a host that was reached.
 
         Raises:
             LinkError: it cannot be had; `state`, `hop` and `hint` say what that means.
         """
+
+    def watch(self, closely: bool) -> None:
+        """Frames have stopped, or flow again: whether the way should find out by itself that it is broken."""
 
     def retry(self) -> None:
         """The operator asks for another attempt: forget refusals that were remembered."""

@@ -88,14 +88,23 @@ async def linked(sink: FakeSink, *targets: SshTarget) -> AsyncIterator[list[Link
                 task.cancel()
 
 
-async def test_the_agents_socket_is_forwarded_behind_one_session_channel(here: Place, sink: FakeSink) -> None:
+async def test_the_agents_socket_is_forwarded(here: Place, sink: FakeSink) -> None:
     async with FakeAgent(here.socket), here.sshd() as server:
         here.know(server)
         async with linked(sink, here.target(here.hop(server, "n01"))):
             await sink.until(lambda: len(sink.of(Sample)) >= 3)
-            assert server.commands[0] in ("subsystem sftp", "true")
     assert sink.states() == [LinkState.CONNECTING, LinkState.LIVE]
     assert (server.logins, server.forwards, server.users) == (1, [str(here.socket)], ["oncall"])
+
+
+async def test_an_openssh_server_gets_a_session_channel_first(here: Place, sink: FakeSink) -> None:
+    async with FakeAgent(here.socket), here.sshd() as server:
+        here.know(server)
+        server.version = "OpenSSH_9.2p1"
+        await server.restart()
+        async with linked(sink, here.target(here.hop(server, "n01"))):
+            await sink.state(LinkState.LIVE)
+            assert server.commands == ["true"], "sftp is refused there, so a command opens the channel"
 
 
 async def test_a_restarting_agent_costs_no_new_login(here: Place, sink: FakeSink) -> None:

@@ -15,7 +15,7 @@ from agent.wire.specs import Level
 from cockpit.clock import Instant, SystemClock
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
-from cockpit.link.gate import CEILING, FLOOR, Gate
+from cockpit.link.gate import CEILING, LOGINS, Gate
 from cockpit.link.session import Schemas, Session
 from cockpit.link.timing import Schedule, Timing
 from tests.fakes.agent import SCHEMA, SCHEMA_ID
@@ -48,7 +48,7 @@ def test_deadlines_are_short_only_while_a_host_that_was_near_is_expected_back() 
 
 
 async def test_the_gate_lets_so_many_in_and_the_rest_in_order() -> None:
-    gate = Gate(SystemClock())
+    gate = Gate(SystemClock(), LOGINS)
     gate.adapt = lambda lag_s: None  # type: ignore[method-assign]
     entered: list[int] = []
     leave = asyncio.Event()
@@ -59,20 +59,20 @@ async def test_the_gate_lets_so_many_in_and_the_rest_in_order() -> None:
             await leave.wait()
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(login(number)) for number in range(FLOOR + 5)]
-        while len(entered) < FLOOR:
+        tasks = [group.create_task(login(number)) for number in range(LOGINS + 5)]
+        while len(entered) < LOGINS:
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
-        assert entered == list(range(FLOOR))
-        tasks[FLOOR].cancel()
+        assert entered == list(range(LOGINS))
+        tasks[LOGINS].cancel()
         leave.set()
-    assert entered == [number for number in range(FLOOR + 5) if number != FLOOR]
+    assert entered == [number for number in range(LOGINS + 5) if number != LOGINS]
     assert gate.taken == 0
 
 
 async def test_a_login_that_waits_for_the_network_gives_its_place_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cockpit.link.gate.LEASE_S", 0.01)
-    gate = Gate(SystemClock())
+    gate = Gate(SystemClock(), LOGINS)
     async with gate.place():
         assert gate.taken == 1
         await asyncio.sleep(0.03)
@@ -81,7 +81,7 @@ async def test_a_login_that_waits_for_the_network_gives_its_place_on(monkeypatch
 
 
 async def test_a_cancelled_turn_that_was_already_given_is_passed_on() -> None:
-    gate = Gate(SystemClock())
+    gate = Gate(SystemClock(), LOGINS)
     gate.cap = 1
     order: list[str] = []
 
@@ -102,7 +102,7 @@ async def test_a_cancelled_turn_that_was_already_given_is_passed_on() -> None:
 
 
 def test_the_cap_grows_while_the_loop_is_quick_and_shrinks_when_it_lags() -> None:
-    gate = Gate(SystemClock())
+    gate = Gate(SystemClock(), LOGINS)
     for _ in range(1000):
         gate.taken = gate.cap
         gate.adapt(0.001)
@@ -111,10 +111,10 @@ def test_the_cap_grows_while_the_loop_is_quick_and_shrinks_when_it_lags() -> Non
     assert gate.cap == CEILING - 4
     for _ in range(1000):
         gate.adapt(0.05)
-    assert gate.cap == FLOOR
+    assert gate.cap == LOGINS
     gate.taken = 1
     gate.adapt(0.001)
-    assert gate.cap == FLOOR, "places are free: no more are needed"
+    assert gate.cap == LOGINS, "places are free: no more are needed"
 
 
 def session(since: Position | None = None, schemas: Schemas | None = None) -> Session:
@@ -135,10 +135,11 @@ def hello(**changes: object) -> bytes:
 
 
 def test_a_session_greets_and_subscribes_with_one_write() -> None:
-    greeting, subscribe = said(session(Position("b1", 9)))
+    greeting, subscribe, ping = said(session(Position("b1", 9)))
     assert isinstance(greeting, Hello)
     assert (greeting.wall, greeting.mono, greeting.have) == (1000.0, 10.0, ())
     assert subscribe == Subscribe(Level.DETAIL, 2.0, Position("b1", 9))
+    assert ping == Ping(1)
 
 
 def test_a_session_acknowledges_every_5_s_and_pings_rarely_once_it_knows_the_clock() -> None:
@@ -154,7 +155,8 @@ def test_a_session_acknowledges_every_5_s_and_pings_rarely_once_it_knows_the_clo
         kinds += [type(frame).__name__ for frame in said(begun)]
         at += max(wait, 0.01)
     assert kinds.count("Ack") == 11
-    assert kinds.count("Ping") == 5
+    assert kinds[:6] == ["Ack", "Ping"] * 3, "pings ride with acks"
+    assert kinds.count("Ping") == 4
     begun.tick(NOW, 200.0)
     assert Ack(7) in said(begun)
 
@@ -163,8 +165,8 @@ def test_the_clock_offset_is_that_of_the_shortest_way() -> None:
     begun = session()
     begun.feed(hello(), NOW, 100.0)
     for number, (rtt, wall) in enumerate([(0.5, 1099.0), (0.1, 1050.0), (0.3, 1200.0)], 1):
-        at = 100.0 + 5 * number
-        begun.tick(Instant(1000.0, 10.0), at)
+        at = 95.0 + 5 * number
+        begun.tick(NOW, at)
         assert Ping(number) in said(begun)
         begun.feed(encode(Pong(number, wall, 1.0)), Instant(1000.0 + rtt, 10.0), at + rtt)
     assert begun.offset is not None

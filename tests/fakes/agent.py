@@ -91,7 +91,7 @@ class FakeAgent:
             writer.close()
 
     async def _good(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hello, subscribe, decoder = await self._greet(reader)
+        hello, subscribe, decoder, early = await self._greet(reader)
         writer.write(version.PREAMBLE + encode(self._hello(hello)))
         writer.write(encode(Layout(1, {"gpu": GPUS, "host": ("host-1",)})))
         writer.write(encode(Snapshot({}, ())))
@@ -100,6 +100,8 @@ class FakeAgent:
             if item.seq > since:
                 writer.write(encode(EventFrame(item)))
         writer.write(encode(Synced(self.events[-1].seq if self.events else 0)))
+        for frame in early:
+            self._answer(frame, writer)
         async with asyncio.TaskGroup() as group:
             stream = group.create_task(self._stream(writer))
             await self._listen(reader, writer, decoder)
@@ -116,10 +118,13 @@ class FakeAgent:
         while data := await reader.read(65536):
             for frame in decoder.feed(data):
                 self.received.append(frame)
-                if isinstance(frame, Ping):
-                    writer.write(encode(Pong(frame.id, 5000.0, 50.0)))
+                self._answer(frame, writer)
 
-    async def _greet(self, reader: asyncio.StreamReader) -> tuple[Hello, Subscribe, Decoder]:
+    def _answer(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
+        if isinstance(frame, Ping):
+            writer.write(encode(Pong(frame.id, 5000.0, 50.0)))
+
+    async def _greet(self, reader: asyncio.StreamReader) -> tuple[Hello, Subscribe, Decoder, list[Frame]]:
         decoder = Decoder(FROM_COCKPIT_BYTES)
         frames: list[Frame] = []
         while len(frames) < 2:
@@ -131,7 +136,7 @@ class FakeAgent:
         hello, subscribe = frames[:2]
         assert isinstance(hello, Hello)
         assert isinstance(subscribe, Subscribe)
-        return hello, subscribe, decoder
+        return hello, subscribe, decoder, frames[2:]
 
     def _hello(self, client: Hello) -> Hello:
         schema = b"" if SCHEMA_ID in client.have else SCHEMA
@@ -145,7 +150,7 @@ class FakeAgent:
             pass
 
     async def _mute(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hello, _, _ = await self._greet(reader)
+        hello, *_ = await self._greet(reader)
         writer.write(version.PREAMBLE + encode(self._hello(hello)))
         await self._silent(reader, writer)
 
@@ -170,5 +175,5 @@ class FakeAgent:
         await self._silent(reader, writer)
 
     async def _cut(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        hello, _, _ = await self._greet(reader)
+        hello, *_ = await self._greet(reader)
         writer.write(version.PREAMBLE + encode(self._hello(hello)) + encode(Snapshot({}, ()))[:-2])

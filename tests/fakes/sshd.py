@@ -22,6 +22,7 @@ class FakeSshd:
         self.onward = True
         self.bridge: str | tuple[int, str] = "works"
         self.attach_to = ""
+        self.version = "fake"
         self.logins = 0  # that succeeded
         self.attempts = 0
         self.at_once = 0
@@ -43,6 +44,7 @@ class FakeSshd:
             process_factory=self._run,
             encoding=None,
             config=None,
+            server_version=self.version,
         )
         self.port = self._acceptor.get_port()
         return self
@@ -59,6 +61,11 @@ class FakeSshd:
             await self._acceptor.wait_closed()
             self._acceptor = None
         await self.cut()
+
+    async def restart(self) -> None:
+        """Stop and listen again on the same port."""
+        await self.stop()
+        await self.__aenter__()
 
     async def cut(self) -> None:
         """Cut every connection, without a word."""

@@ -1,0 +1,20 @@
+"""What all links of one cockpit have in common; one object of it per inventory."""
+
+import random
+
+from cockpit.clock import Clock
+from cockpit.link.gate import LOGINS, SNAPSHOTS, Gate
+from cockpit.link.session import Schemas
+from cockpit.link.timing import Timing
+
+
+class Shared:
+    """Time and its limits, the schemas already known, the places for whoever is about to connect."""
+
+    def __init__(self, clock: Clock, timing: Timing | None = None) -> None:
+        self.clock = clock
+        self.timing = timing or Timing()
+        self.schemas = Schemas()
+        self.logins = Gate(clock, LOGINS)
+        self.snapshots = Gate(clock, SNAPSHOTS)
+        self.rng = random.Random()
