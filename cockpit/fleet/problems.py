@@ -15,7 +15,7 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord, Problem
 from cockpit.fleet.state import Fleet
 
-# Hosts that fail alike without a common hop are told one by one up to here, then together.
+# What fails alike (GPUs of one host, hosts without a common hop) is told one by one up to here, then together.
 TOLD_ALONE = 3
 _NAMED = 3
 _QUIET = frozenset({LinkState.LIVE, LinkState.CONNECTING})
@@ -83,12 +83,16 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
     for finding in record.findings.values():
         if finding.severity > Severity.INFO:
             by_subject[finding.subject].append(finding)
-    states = fleet.gpus.state
+    alike: dict[tuple[GpuState, str, Severity], list[_Fault]] = defaultdict(list)
     for row in record.gpu_rows:
-        judged = by_subject.pop(gpu_subject(fleet.gpus.ids[row]), [])
-        state = GpuState(int(states[row]))
-        if judged or state >= GpuState.MISSING or (state is GpuState.UNKNOWN and record.live):
-            yield _gpu_problem(fleet, record, row, state, judged)
+        fault = _Fault(fleet, record, row, by_subject.pop(gpu_subject(fleet.gpus.ids[row]), []))
+        if fault.needs_a_human:
+            alike[fault.state, fault.rule, fault.severity].append(fault)
+    for faults in alike.values():
+        if len(faults) > TOLD_ALONE:
+            yield _same_on_many(fleet, record, faults)
+        else:
+            yield from (fault.problem() for fault in faults)
     for findings in by_subject.values():
         lead = _lead(findings)
         more = f" (+{len(findings) - 1} more findings)" if len(findings) > 1 else ""
@@ -105,34 +109,82 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
         yield _short_of_gpus(record, now)
 
 
-def _gpu_problem(fleet: Fleet, record: HostRecord, row: int, state: GpuState, judged: list[Finding]) -> Problem:
-    facts = record.gpu_facts.get(fleet.gpus.ids[row])
-    since = _since(record, facts, judged)
-    name, lead = gpu_name(fleet, row), _lead(judged, gone=state >= GpuState.MISSING) if judged else None
-    at = f" since {clock_text(since)}" if since else ""
-    why = f": {_without(name, lead.text)}" if lead else ""
-    if state >= GpuState.MISSING:
-        was = who(holders(fleet, row))
-        title = f"{name} {state.word}{at}{why}" + (f"; was running {was}" if was else "")
-    elif lead is not None:
-        title = f"{name}{why} (since {clock_text(since)})"
-    else:
-        title = f"{name} does not answer{at}"
-    more = [f"also: {finding.text}" for finding in judged if finding is not lead]
-    held = who(holders(fleet, row)) if state < GpuState.MISSING else ""
-    return Problem(
-        lead.severity if lead else Severity(int(fleet.gpus.severity[row])),
-        title,
-        "; ".join(
-            part for part in (_identity(facts), _last_values(fleet, row), f"runs {held}" if held else "", *more) if part
+class _Fault:
+    """What is wrong with one GPU, as far as the roll call and its findings say."""
+
+    def __init__(self, fleet: Fleet, record: HostRecord, row: int, judged: list[Finding]) -> None:
+        self.fleet, self.record, self.row, self.judged = fleet, record, row, judged
+        self.state = GpuState(int(fleet.gpus.state[row]))
+        self.gone = self.state >= GpuState.MISSING
+        self.lead = _lead(judged, gone=self.gone) if judged else None
+        self.rule = self.lead.rule if self.lead else ""
+        self.severity = self.lead.severity if self.lead else Severity(int(fleet.gpus.severity[row]))
+        self.facts = record.gpu_facts.get(fleet.gpus.ids[row])
+        self.since = _since(record, self.facts, judged)
+
+    @property
+    def needs_a_human(self) -> bool:
+        """Findings, an empty place, or silence on a host that is not silent itself."""
+        return bool(self.judged) or self.gone or (self.state is GpuState.UNKNOWN and self.record.live)
+
+    def title(self, name: str, was: str) -> str:
+        """The sentence about `name`; `was` is who held it."""
+        at = f" since {clock_text(self.since)}" if self.since else ""
+        why = f": {_without(gpu_name(self.fleet, self.row), self.lead.text)}" if self.lead else ""
+        if self.gone:
+            return f"{name} {self.state.word}{at}{why}" + (f"; was running {was}" if was else "")
+        if self.lead is not None:
+            return f"{name}{why} (since {clock_text(self.since)})"
+        return f"{name} not answering{at}"
+
+    def problem(self) -> Problem:
+        """The problem of this GPU alone."""
+        held = who(holders(self.fleet, self.row))
+        told = (
+            _identity(self.facts),
+            _last_values(self.fleet, self.row),
+            f"runs {held}" if held and not self.gone else "",
+            *(f"also: {finding.text}" for finding in self.judged if finding is not self.lead),
         )
-        + _as_of(record),
-        since,
+        return Problem(
+            self.severity,
+            self.title(gpu_name(self.fleet, self.row), held),
+            "; ".join(part for part in told if part) + _as_of(self.record),
+            self.since,
+            self.record.number,
+            self.row,
+            tuple(finding.id for finding in self.judged),
+            (self.record.number,),
+        )
+
+
+def _same_on_many(fleet: Fleet, record: HostRecord, faults: list[_Fault]) -> Problem:
+    """The same fault of several GPUs of one host is one problem: what they share is more likely its cause."""
+    first = min(faults, key=lambda fault: fault.since)
+    held = {process.pid: process for fault in faults for process in holders(fleet, fault.row)}
+    was = who(tuple(held.values()))
+    indices = ranges([int(fleet.gpus.index[fault.row]) for fault in faults])
+    return Problem(
+        first.severity,
+        first.title(f"{record.name}: {len(faults)} GPUs ({indices})", was),
+        (f"they run {was}" if was and not first.gone else "") + _as_of(record),
+        first.since,
         record.number,
-        row,
-        tuple(finding.id for finding in judged),
-        (record.number,),
+        findings=tuple(finding.id for fault in faults for finding in fault.judged),
+        hosts=(record.number,),
+        count=len(faults),
     )
+
+
+def ranges(numbers: list[int]) -> str:
+    """`0-3,6` for 0, 1, 2, 3, 6."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
 def _short_of_gpus(record: HostRecord, now: Instant) -> Problem:

@@ -117,6 +117,31 @@ def test_what_was_known_when_the_link_was_lost_is_told_as_such() -> None:
     assert told.detail.endswith(f"; as it was when the link was lost at {clock_text(EPOCH + 20)}")
 
 
+def test_the_same_fault_of_many_gpus_of_one_host_is_one_problem() -> None:
+    host = FakeHost()
+    fleet = fleet_of([host])
+    hot = [
+        host.finding(gpu, "thermal.hw", severity=Severity.WARNING, text=f"GPU {gpu} is too hot", since=EPOCH - gpu)
+        for gpu in (0, 1, 2, 3, 6)
+    ]
+    held = {"pid": 9, "user": "bob", "command": "train", "gpus": list(host.uuids)}
+    feed(fleet, 0, host, findings=hot, processes=[held])
+    (problem,) = problems(fleet, NOW)
+    assert problem.title == f"gpu-a01: 5 GPUs (0-3,6): is too hot (since {clock_text(EPOCH - 6)})"
+    assert problem.detail == "they run pid 9 train (bob)"
+    assert (problem.count, problem.gpu_row, len(problem.findings)) == (5, None, 5)
+
+
+def test_different_faults_of_gpus_of_one_host_stay_apart() -> None:
+    host = FakeHost()
+    fleet = fleet_of([host])
+    hot = [host.finding(gpu, "thermal.hw", severity=Severity.WARNING, text=f"GPU {gpu} hot") for gpu in range(4)]
+    feed(fleet, 0, host, findings=[*hot, host.finding(5, "gpu.lost", text="GPU 5 has fallen off the bus")])
+    told = problems(fleet, NOW)
+    assert [problem.gpu_row for problem in told] == [5, None]
+    assert told[0].title.startswith("gpu-a01 GPU 5 lost since ")
+
+
 def test_who_held_a_gpu() -> None:
     fleet, hosts = mixed()
     assert who(holders(fleet, 5)) == "pid 812 vllm (alice)"
