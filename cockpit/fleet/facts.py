@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from agent.wire import limits
 from agent.wire.errors import WireError
-from agent.wire.shape import Shape, clean, pack, plain, real, unpack, whole, wired
+from agent.wire.shape import Shape, clean, real, unpack, whole, wired
 
 T = TypeVar("T")
 
@@ -160,12 +160,3 @@ READERS: dict[str, Callable[[object], Any]] = {
     "agent": agent,
     "host": host,
 }
-
-
-def normal(section: str, data: object, read: object) -> Any:
-    """The section as it is kept for screens: what was sent, with the known fields as they were read."""
-    if section == "gpus" and isinstance(data, dict) and isinstance(read, dict):
-        return {uuid: {**plain(data.get(uuid, {})), **pack(facts)} for uuid, facts in read.items()}
-    if section in ("processes", "reasons") and isinstance(read, tuple):
-        return [{**plain(sent), **pack(row)} for sent, row in zip(data, read, strict=True)]  # type: ignore[call-overload]
-    return pack(read)

@@ -84,7 +84,7 @@ class HostRecord:
 
     `name` is the inventory's, `host_id` the agent's. `labels`: the fleet file wins over what the agent says.
     `gpu_rows` are rows of `Fleet.gpus`, by GPU index; `gpus_missing` how many expected GPUs no row stands for.
-    `facts[section]` is as sent, with the fields that `cockpit.fleet.facts` knows made sure of their type.
+    `facts[section]` is as sent; what `cockpit.fleet.facts` knows of it stands typed beside it.
     `skew_s` = the host's wall clock minus ours. `link_since` is wall seconds of the last change of the link's state.
     """
 

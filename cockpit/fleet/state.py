@@ -231,10 +231,11 @@ class Fleet:
         if frame.section not in record.facts and len(record.facts) >= limits.BLOCKS:
             raise WireError(f"more than {limits.BLOCKS} sections of facts")
         self._keep_fact(record, frame.section, frame.data, _read_fact(frame.section, frame.data), now)
-        self._refresh(record)
+        if frame.section in ("gpus", "agent"):  # the others change no roll call
+            self._refresh(record)
 
     def _keep_fact(self, record: HostRecord, section: str, data: Any, read: Any, now: Instant) -> None:
-        record.facts[section] = data if read is None else fact.normal(section, data, read)
+        record.facts[section] = data
         if section in _KEPT_TYPED:
             setattr(record, _KEPT_TYPED[section], read)
         if section == "gpus":

@@ -327,7 +327,7 @@ def test_facts_are_typed_and_keep_what_they_do_not_know() -> None:
     assert record.facts["processes"][0]["later"] == 7
     assert record.reasons[0].says == "why"
     assert record.facts["zoo"] == {"any": [1]}
-    assert record.facts["gpus"][host.uuids[0]]["name"] == "NVIDIA H100 80GB HBM3"
+    assert record.gpu_facts[host.uuids[0]].name == "NVIDIA H100 80GB HBM3"
 
 
 def test_a_gpu_lost_before_we_looked_is_as_old_as_its_agent_says() -> None:
