@@ -20,7 +20,9 @@ from agent.wire.specs import Cadence
 log = logging.getLogger(__name__)
 
 READ_DEADLINE_S = 5.0  # sources keep deadlines of their own; this one is for those that do not
-GRACE = 0.4  # of the interval: how long a tick waits for its readings
+GRACE = 0.6  # of the interval: how long a tick waits for its readings; NVML answers within 0.5 s whatever happens
+GRACE_MAX_S = 1.0
+FIRST_GRACE_S = 2.0  # whoever connects first wants to see GPUs, and a driver takes its time to wake up
 BACKOFF_MAX_S = 30.0
 AGAIN = "it is tried again by itself"
 WATCH_BACKOFF_S = (0.2, 1.0, 5.0, 30.0)
@@ -68,13 +70,15 @@ class Sampler:
             group.create_task(self._tick(), name="tick")
 
     async def _tick(self) -> None:
+        grace_s = min(GRACE * self._interval_s, GRACE_MAX_S)
+        await self._once(max(grace_s, FIRST_GRACE_S))
         at = self._aligned(self._clock.real())
         while True:
-            await self._once()
             await self._clock.sleep(max(0.0, at - self._clock.real()))
             missed = max(0, int((self._clock.real() - at) / self._interval_s))
             self.ticks_late += missed
             at += (missed + 1) * self._interval_s
+            await self._once(grace_s)
 
     def _aligned(self, start: float) -> float:
         """The second tick: the first comes at once, the others at this host's own place within the interval, so that
@@ -82,7 +86,7 @@ class Sampler:
         earliest = start + 0.3 * self._interval_s
         return math.ceil((earliest - self._phase_s) / self._interval_s) * self._interval_s + self._phase_s
 
-    async def _once(self) -> None:
+    async def _once(self, grace_s: float) -> None:
         """One tick: start what is due, wait a little for the answers."""
         mono = self._clock.monotonic()
         tick = _Tick()
@@ -90,7 +94,7 @@ class Sampler:
             runner.start(mono, tick)
         if tick.open:
             try:
-                async with asyncio.timeout(GRACE * self._interval_s):
+                async with asyncio.timeout(grace_s):
                     await tick.quiet.wait()
             except TimeoutError:
                 pass

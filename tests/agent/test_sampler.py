@@ -157,6 +157,7 @@ def test_a_plan_that_slept_reads_once_not_often() -> None:
 
 async def test_a_hanging_source_costs_the_others_and_the_ticks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GRACE", 0.01)
+    monkeypatch.setattr(module, "FIRST_GRACE_S", 0.01)
     good, bad = Source("host"), Source("nvml", hang)
     async with Bench(bad, good) as bench:
         for _ in range(5):
