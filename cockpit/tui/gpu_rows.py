@@ -102,7 +102,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("gpu.memory.total", "OF GiB", 7, _of("gpu.memory.total", gib), right=True, high=True, drop=8),
     Column("clock", "SM CLOCK", 9, _of("gpu.clock.sm", hertz), right=True, high=True, drop=6),
     Column("age", "AGE", 5, _age, right=True, high=True),
-    Column("rule", "FINDING / RUNNING", 12, _trouble, rest=True, drop=1, fixed=True),
+    Column("rule", "FINDING / RUNNING", 12, _trouble, rest=True, drop=1, fixed=True, wish=32),
 )
 
 

@@ -61,7 +61,7 @@ def _machine(host: HostRecord) -> str:
 def below_lines(view: View, host: HostRecord, width: int) -> list[Line]:
     """Charts, findings, processes, the host's own signals."""
     fleet, now = view.fleet, view.now.wall
-    columns = max(1, min(4, width // 38))
+    columns = 4 if width >= 150 else 2
     height = 7 if width < 120 else 10
     marks = marks_of(host, now)
     blocks = [chart_lines(series, marks, width // columns, height) for series in host_series(fleet, host)]

@@ -131,7 +131,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("cpu", "CPU", 6, _own("host.cpu.utilization", percent), right=True, high=True, drop=7),
     Column("load", "LOAD 1m", 8, _own("host.load.1m", number), right=True, high=True, drop=12),
     Column("ram", "RAM GiB", 8, _own("host.memory.used", gib), right=True, high=True, drop=11),
-    Column("findings", "WHAT", 12, _findings, rest=True, drop=1, high=True),
+    Column("findings", "WHAT", 24, _findings, rest=True, high=True, wish=52),
 )
 
 

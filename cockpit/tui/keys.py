@@ -2,7 +2,6 @@
 Ctrl-A/B/S/Q/Z and Alt stay free for terminals and multiplexers."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.binding import Binding
@@ -11,9 +10,19 @@ from textual.screen import Screen
 from cockpit.errors import UsageError
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import did_you_mean
-
-if TYPE_CHECKING:
-    from cockpit.tui.screens.help_page import BoundKey
+from cockpit.tui.screens import LATER, SCREENS
+from cockpit.tui.screens.gpu_page import GpuPage
+from cockpit.tui.screens.help_page import BoundKey, HelpPage
+from cockpit.tui.screens.place import Place
+from cockpit.tui.screens.situation import Situation
+from cockpit.tui.screens.sort_menu import SortMenu
+from cockpit.tui.screens.table_place import TablePlace
+from cockpit.tui.screens.too_small import TooSmall
+from cockpit.tui.widgets.filter_bar import FilterInput
+from cockpit.tui.widgets.heatmap import HeatMap
+from cockpit.tui.widgets.page import Page
+from cockpit.tui.widgets.problems import Problems
+from cockpit.tui.widgets.table import TableView
 
 FORBIDDEN = ("ctrl+a", "ctrl+b", "ctrl+s", "ctrl+q", "ctrl+z")
 
@@ -28,13 +37,17 @@ NAMES = {
 }
 
 APP: tuple[Binding, ...] = (
-    Binding("question_mark", "help", "help", key_display="?", id="help"),
-    Binding("colon,ctrl+p", "command_palette", "palette", key_display=":", id="palette"),
+    Binding("question_mark", "help", "help", id="help"),
+    Binding("colon,ctrl+p", "command_palette", "palette", id="palette"),
     Binding("p", "pause", "pause", id="pause"),
     Binding("x", "actions", "actions", show=False, id="actions"),
     Binding("q", "back_or_quit", "back / quit", id="quit"),
     Binding("escape", "leave", "back", show=False, id="back"),
-    *[Binding(digit, f"place('{digit}')", f"place {digit}", show=False, id=f"place.{digit}") for digit in "123456789"],
+    *[Binding(spec.key, f"place('{spec.key}')", spec.title, show=False, id=f"place.{spec.key}") for spec in SCREENS],
+    *[
+        Binding(digit, f"place('{digit}')", f"{title} (later)", show=False, id=f"place.{digit}")
+        for digit, title in LATER.items()
+    ],
     Binding("ctrl+l", "redraw", "redraw", show=False, id="redraw"),
     Binding("ctrl+c", "quit_now", "quit", show=False, id="quit.now"),
 )
@@ -42,18 +55,6 @@ APP: tuple[Binding, ...] = (
 
 def all_bindings() -> Iterator[Binding]:
     """Every binding that a user may rebind."""
-    from cockpit.tui.screens.gpu_page import GpuPage
-    from cockpit.tui.screens.help_page import HelpPage
-    from cockpit.tui.screens.place import Place
-    from cockpit.tui.screens.situation import Situation
-    from cockpit.tui.screens.sort_menu import SortMenu
-    from cockpit.tui.screens.table_place import TablePlace
-    from cockpit.tui.screens.too_small import TooSmall
-    from cockpit.tui.widgets.filter_bar import FilterInput
-    from cockpit.tui.widgets.heatmap import HeatMap
-    from cockpit.tui.widgets.page import Page
-    from cockpit.tui.widgets.problems import Problems
-    from cockpit.tui.widgets.table import TableView
 
     yield from APP
     screens = (Place, TablePlace, Situation, GpuPage, HelpPage, SortMenu, TooSmall)
@@ -79,7 +80,7 @@ def check(keymap: Mapping[str, str]) -> None:
                 )
 
 
-def bound(screen: Screen[object], app: App[None]) -> "list[BoundKey]":
+def bound(screen: Screen[object], app: App[None]) -> list[BoundKey]:
     """What the keys do on a screen now, each action once with all its keys."""
     from cockpit.tui.screens.help_page import BoundKey
 

@@ -1,7 +1,8 @@
 """The command palette: hosts, GPUs, places and commands, found by typing. Rule: cheap tests first, so that 8,000 GPUs
 are searched between two keys."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -19,26 +20,29 @@ if TYPE_CHECKING:
 
 MOST = 40  # hits of one noun
 
+_TOKEN = re.compile(r"[^\W_]+")
 Entry = tuple[str, Callable[[], object], str]
 
 
-def _found(entries: Iterator[Entry], query: str) -> Iterator[Entry]:
-    """Entries that hold every word of the query, at most MOST."""
+def best(names: Sequence[str], query: str) -> list[tuple[int, float]]:
+    """Numbers of the names that hold every word of the query, best first, with a score of 0 to 1: the share of words
+    that are a whole word of the name. `names` are in lower case."""
     words = query.casefold().replace(":", " gpu ").split()
-    count = 0
-    for entry in entries:
-        name = entry[0].casefold()
+    found = []
+    for at, name in enumerate(names):
         if all(word in name for word in words):
-            yield entry
-            count += 1
-            if count >= MOST:
-                return
+            tokens = set(_TOKEN.findall(name))
+            found.append((at, sum(word in tokens for word in words) / max(1, len(words))))
+    found.sort(key=lambda hit: -hit[1])
+    return found[:MOST]
 
 
 class _Nouns(Provider):
-    """One noun's entries."""
+    """One noun's entries, listed once while the palette is open."""
 
     weight = 1.0
+    _entries: list[Entry] | None = None
+    _names: list[str]
 
     @property
     def console(self) -> "CockpitApp":
@@ -51,9 +55,13 @@ class _Nouns(Provider):
 
     async def search(self, query: str) -> Hits:
         """Names that hold all words typed."""
-        for name, action, text in _found(self.entries(), query):
+        if self._entries is None:
+            self._entries = list(self.entries())
+            self._names = [name.casefold() for name, _, _ in self._entries]
+        for at, score in best(self._names, query):
+            name, action, text = self._entries[at]
             # Content, not markup: a host may be called anything.
-            yield Hit(self.weight, Content(name), action, text=name, help=escape(text))
+            yield Hit(self.weight * (0.5 + score / 2), Content(name), action, text=name, help=escape(text))
 
 
 class PlaceProvider(_Nouns):

@@ -1,5 +1,5 @@
-"""What a screen shows, as text. The only file that touches Textual's private compositor, so that an upgrade of Textual is
-one edit here."""
+"""What a screen shows, as text. The only file that touches Textual's private compositor: an upgrade of Textual is one
+edit here."""
 
 import os
 import re
@@ -11,6 +11,7 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from cockpit.tui.app import CockpitApp
+from cockpit.tui.screens.place import Place
 from tests.tui.stage import StagedFeed
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "tui"
@@ -41,19 +42,17 @@ async def running(
 
 async def settle(pilot: Pilot[None]) -> None:
     """Let messages and refreshes run out, then paint once more: the second paint knows the shared-out heights."""
-    for _ in range(3):
-        await pilot.pause()
-        screen = pilot.app.screen
-        if hasattr(screen, "tick"):
-            screen.tick(force=True)
     await pilot.pause()
+    for _ in range(2):
+        screen = pilot.app.screen
+        if isinstance(screen, Place):
+            screen.tick(force=True)
+        await pilot.pause(0)
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
     """Press keys one after the other and let the screen settle."""
-    for key in keys:
-        await pilot.press(key)
-        await pilot.pause()
+    await pilot.press(*keys)
     await settle(pilot)
 
 

@@ -49,6 +49,11 @@ SCHEMA = Schema((*NVML_SIGNALS, *HOST_SIGNALS))
 WHOLE = frozenset(spec.name for spec in SCHEMA.signals if spec.kind in (Kind.STATE, Kind.MASK))
 
 
+def value_of(name: str, known: dict[str, float | None]) -> float | None:
+    value = known.get(name, 0)
+    return int(value) if value is not None and name in WHOLE else value
+
+
 class FrozenClock:
     """A clock that moves only when a test moves it."""
 
@@ -185,11 +190,12 @@ class Stage:
     def sample(self, host: StagedHost, second: int, due: frozenset[Cadence]) -> None:
         blocks = []
         for scope, rows in ((Scope.GPU, host.gpus), (Scope.HOST, 1)):
+            known = [self.values(host, row, second) for row in range(rows)]
             for cadence in sorted(due):
                 specs = columns(SCHEMA.signals, scope, cadence, Level.DETAIL)
                 if not specs:
                     continue
-                grid = [[self.value(spec.name, host, row, second) for row in range(rows)] for spec in specs]
+                grid = [[value_of(spec.name, known[row]) for row in range(rows)] for spec in specs]
                 gone = [(0xFFFF, row, Quality.LOST) for row in sorted(host.gone) if scope is Scope.GPU]
                 missing = [
                     (column, row, Quality.UNSUPPORTED)
@@ -206,11 +212,11 @@ class Stage:
         host.samples += 1
         self.send(host, Sample(host.samples, 1, tuple(blocks)))
 
-    def value(self, name: str, host: StagedHost, row: int, second: int) -> float | None:
+    def values(self, host: StagedHost, row: int, second: int) -> dict[str, float | None]:
         key = host.number * 31 + row * 7
         wave = math.sin(second / 47 + key) * 0.5 + math.sin(second / 11 + key * 3) * 0.2
         load = min(1.0, max(0.02, (0.78 if POOLS[host.number % 8] == "chat-70b" else 0.34) + wave * 0.3))
-        known = {
+        return {
             "gpu.utilization": load,
             "gpu.memory.utilization": load * 0.7,
             "gpu.memory.used": (71.6 if POOLS[host.number % 8] == "chat-70b" else 9.4) * GIB,
@@ -250,8 +256,6 @@ class Stage:
             "host.gpus.pci": float(host.gpus),
             "host.gpus.expected": float(host.gpus),
         }
-        value = known.get(name, 0)
-        return int(value) if value is not None and name in WHOLE else value
 
     def facts(self, host: StagedHost) -> dict[str, object]:
         return {

@@ -22,8 +22,8 @@ class GpuPage(Place):
     """One GPU. `n` goes to the next one that needs a human, `[` and `]` to its neighbours, `h` to its host."""
 
     BINDINGS: ClassVar = [
-        Binding("right_square_bracket", "neighbour(1)", "next GPU", key_display="]", id="gpu.next"),
-        Binding("left_square_bracket", "neighbour(-1)", "GPU before", key_display="[", show=False, id="gpu.previous"),
+        Binding("right_square_bracket", "neighbour(1)", "next GPU", id="gpu.next"),
+        Binding("left_square_bracket", "neighbour(-1)", "GPU before", show=False, id="gpu.previous"),
         Binding("h", "host", "host", id="gpu.host"),
     ]
 

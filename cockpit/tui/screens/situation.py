@@ -34,8 +34,8 @@ class Situation(Place):
 
     key = "1"
     BINDINGS: ClassVar = [
-        Binding("slash", "filter", "filter", key_display="/", show=False, id="filter"),
-        Binding("exclamation_mark", "faults", "faults", key_display="!", show=False, id="faults"),
+        Binding("slash", "filter", "filter", show=False, id="filter"),
+        Binding("exclamation_mark", "faults", "faults", show=False, id="faults"),
     ]
     DEFAULT_CSS = """
     Situation #split { height: 1fr; layout: horizontal; }
@@ -55,6 +55,7 @@ class Situation(Place):
         self.trend = TrendView(view, trend)
         self.ticker = Ticker(view)
         self._heights: tuple[int, ...] = ()
+        self._calm = False  # whether there was nothing to put the cursor on but the map
 
     def body(self) -> Iterable[Widget]:
         """Numbers, problems, map, trend, events."""
@@ -67,8 +68,10 @@ class Situation(Place):
 
     def after_tick(self) -> None:
         self.share(self.size.width, self.size.height)
-        if self.problems.found and self.heat.has_focus and not self.heat.touched:
-            self.problems.focus()  # the first problem of the night takes the cursor, unless hands have moved it
+        if self._calm and self.problems.found:
+            self._calm = False
+            if self.heat.has_focus and not self.heat.touched:
+                self.problems.focus()  # the first problem takes the cursor, unless hands have moved it
 
     def share(self, width: int, height: int) -> None:
         """Problems take what they need up to a half, then the map, then the trend; the events get the rest."""
@@ -81,7 +84,7 @@ class Situation(Place):
         self.problems.story_lines = 5 if height < 30 else 6
         most = max(4, body - _HEAT - keep) if height < 30 else body // 2
         problems = min(self.problems.wanted_height(left), most)
-        spare = max(_HEAT, body - problems - keep - gap)
+        spare = max(_HEAT, body - problems - keep - gap * 2)
         heat = min(self.heat.wanted_height(left, spare), spare)
         rest = body - problems - heat - keep - 2 * gap
         trend = min(MOST + 1, rest) if beside and rest >= _LEAST_TREND else 0
@@ -100,9 +103,11 @@ class Situation(Place):
         main.styles.height = "1fr" if beside else problems + heat + gap
         for widget in (self.heat, self.trend):
             widget.styles.margin = (gap, 0, 0, 0)
+        self.ticker.styles.margin = (0 if beside else gap, 0, 0, 0)
 
     def first_focus(self) -> None:
         self.problems.look()
+        self._calm = not self.problems.found
         (self.problems if self.problems.found else self.heat).focus()
 
     # What keys mean here.

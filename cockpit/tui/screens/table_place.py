@@ -20,8 +20,8 @@ class TablePlace(Place):
     """One table and its filter line."""
 
     BINDINGS: ClassVar = [
-        Binding("slash", "filter", "filter", key_display="/", id="filter"),
-        Binding("exclamation_mark", "faults", "faults", key_display="!", id="faults"),
+        Binding("slash", "filter", "filter", id="filter"),
+        Binding("exclamation_mark", "faults", "faults", id="faults"),
         Binding("o", "sort", "sort", id="sort"),
         Binding("O", "reverse", "reverse", show=False, id="sort.reverse"),
         Binding("escape", "clear", "clear", show=False, id="clear"),
@@ -38,7 +38,7 @@ class TablePlace(Place):
     def body(self) -> Iterable[Widget]:
         """The table, and the filter line under it."""
         yield self.table
-        yield FilterBar(self.view)
+        yield FilterBar(self.view, self.table.probe)
 
     def action_filter(self) -> None:
         """Type a filter."""

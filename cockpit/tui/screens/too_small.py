@@ -37,6 +37,7 @@ class TooSmall(ModalScreen[None], inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         """Go when there is room again."""
         if fits(event.size.width, event.size.height):
-            self.dismiss(None)
+            if self.is_current:  # a terminal that grows sends several sizes
+                self.dismiss(None)
         else:
             self.query_one(Static).update(self.sentence(event.size.width, event.size.height))

@@ -40,7 +40,7 @@ class TitleBar(Bar):
         self._spots = []
         spans: list[Span] = [(" ", Ink.BAR)]
         used = 1
-        crowded = bool(self.trail) and self.columns < ROOMY
+        crowded = bool(self.trail or self.filter_text or self.faults) and self.columns < ROOMY
         for key, title in self.places:
             if crowded and key != self.here:
                 continue

@@ -1,6 +1,7 @@
 """The filter line: `/` opens it, every key applies at once, Esc clears, Enter keeps. A mistake is one sentence
 beside it, and the last good filter stays."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import on
@@ -12,7 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from cockpit.errors import CockpitError
-from cockpit.fleet.query import parse_filter
+from cockpit.fleet.query import Filter, parse_filter
 from cockpit.tui.messages import FilterChosen
 from cockpit.tui.view import View
 
@@ -78,9 +79,10 @@ class FilterBar(Horizontal):
     class Done(Message):
         """Keys go back to the table."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, probe: Callable[[Filter], object]) -> None:
         super().__init__(id="filter")
         self.view = view
+        self.probe = probe  # applies a filter once, so that what only the fleet can refuse is said here too
         self.error = ""
 
     def compose(self) -> ComposeResult:
@@ -109,6 +111,7 @@ class FilterBar(Horizontal):
         try:
             labels = {label for host in self.view.fleet.hosts[:200] for label in host.labels}
             chosen = parse_filter(text, labels)
+            self.probe(chosen)
         except CockpitError as error:
             self._say(str(error))
             return

@@ -148,11 +148,11 @@ class HeatMap(LineView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """A cell is selected; the selected cell (or a double click) opens."""
-        self.touched = True
         row = self._row_at(event.x, event.y - 1 + self.scroll_offset.y)
         if row is None:
             return
-        again = row == self.selected
+        again = row == self.selected and self.touched
+        self.touched = True
         self.select(row)
         if again or event.chain > 1:
             self.action_open()

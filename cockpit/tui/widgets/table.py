@@ -17,6 +17,7 @@ from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
 
 RESORT_S = 1.0  # real seconds between two sorts
+SPARE = 6  # columns that drop from here on are nice to have
 HANDS_OFF_S = 3.0  # real seconds after the last key before lines may move
 
 Cells = Callable[[View, Sequence[Any]], list[Span]]
@@ -27,7 +28,8 @@ class Column:
     """One column: `cells` gives the spans of many rows at once; `drop` says how early it gives way on a narrow
     terminal (0 never, largest first); at most one column of a table takes the `rest` of the width. `high`: sorting
     starts with the largest; `fixed`: it is no order to sort by; `grow`: the width it would like to have now;
-    `middle`: text that is too long loses its middle."""
+    `middle`: text that is too long loses its middle;
+    `wish`: the width for which columns of a `drop` from SPARE on give way."""
 
     key: str
     title: str
@@ -40,6 +42,7 @@ class Column:
     fixed: bool = False
     grow: Callable[[View], int] | None = None
     middle: bool = False
+    wish: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,9 @@ def laid_out(columns: Sequence[Column], width: int, view: View) -> Layout:
     grow, then to the `rest` column."""
     kept = list(columns)
     while len(kept) > 1 and _needed(kept) > width and max(column.drop for column in kept):
+        kept.remove(max(kept, key=lambda column: column.drop))
+    wish = max([column.wish - column.width for column in kept], default=0)
+    while width - _needed(kept) < wish and max(column.drop for column in kept) >= SPARE:
         kept.remove(max(kept, key=lambda column: column.drop))
     widths = [column.width for column in kept]
     slack = width - _needed(kept)
@@ -163,6 +169,10 @@ class TableView(LineView, can_focus=True):
         self.wanted = replace(self.wanted, **change)
         self.reorder()
         self.paint()
+
+    def probe(self, chosen: Any) -> None:
+        """Apply a filter without showing it; raises what the filter raises."""
+        self.source.order(self.view, replace(self.wanted, filter=chosen))
 
     def prepare(self) -> None:
         now = self.view.hands()
