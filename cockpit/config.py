@@ -57,10 +57,13 @@ def _checked(file: Path, data: dict[str, Any]) -> Config:
             raise ConfigError(f"{file}: unknown key {key!r}{did_you_mean(key, list(types))}")
         if type(value) is not types[key]:
             raise ConfigError(f"{file}: {key} must be {_NAMES[types[key]]}, it is {value!r}")
+    if len(data.get("operator", "")) > _OPERATOR:
+        raise ConfigError(f"{file}: operator must have at most {_OPERATOR} characters")
     for action, keys in data.get("keymap", {}).items():
         if not isinstance(keys, str):
             raise ConfigError(f'{file}: keymap.{action} must be text such as "ctrl+n,n", it is {keys!r}')
     return Config(**data, path=str(file))
 
 
+_OPERATOR = 64  # what the wire carries
 _NAMES = {str: "text", bool: "true or false", dict: "a table"}

@@ -50,23 +50,28 @@ class RunningLink(Protocol):
 LinkFactory = Callable[[Inventory, LinkSink, Clock], Sequence[RunningLink]]
 
 
-def _real_links(inventory: Inventory, sink: LinkSink, clock: Clock) -> Sequence[RunningLink]:
-    from cockpit.link import links_for  # the SSH stack is loaded when links run, after the first paint
+def claiming(operator: str) -> LinkFactory:
+    """Real links that tell agents this name; agents show it as claimed."""
 
-    return links_for(inventory, sink, clock)
+    def links(inventory: Inventory, sink: LinkSink, clock: Clock) -> Sequence[RunningLink]:
+        from cockpit.link import links_for  # the transports are loaded when links run, after the first paint
+
+        return links_for(inventory, sink, clock, operator=operator)
+
+    return links
 
 
 class Runtime:
     """Links and the fleet they feed. Everything happens in the loop that awaits `run`."""
 
     def __init__(
-        self, inventory: Inventory, clock: Clock, links: LinkFactory = _real_links, *, interval_s: float = 1.0
+        self, inventory: Inventory, clock: Clock, links: LinkFactory | None = None, *, interval_s: float = 1.0
     ) -> None:
         self.inventory = inventory
         self.clock = clock
         self.interval_s = interval_s
         self.fleet = Fleet(inventory.hosts, speed=clock.speed, interval_s=interval_s)
-        self._factory = links
+        self._factory = links or claiming("")
         self._links: Sequence[RunningLink] = ()
         self._focus: frozenset[int] = frozenset()
         self._moved = asyncio.Event()

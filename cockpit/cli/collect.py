@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from cockpit.cli.arguments import Arguments
-from cockpit.cli.inputs import clock_of
+from cockpit.cli.inputs import clock_of, config_of
 from cockpit.clock import Instant
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import Inventory
-from cockpit.runtime import Runtime
+from cockpit.runtime import Runtime, claiming
 
 NAMED = 8
 WATCH_S = 1.0
@@ -57,16 +57,16 @@ class Look:
 
 def look(arguments: Arguments, inventory: Inventory, *, detail: bool = False) -> Look:
     """Look once, `--timeout` seconds at most; `detail` asks for every signal."""
-    return asyncio.run(_look(_runtime(inventory), arguments.timeout_s, detail))
+    return asyncio.run(_look(_runtime(arguments, inventory), arguments.timeout_s, detail))
 
 
 def watch(arguments: Arguments, inventory: Inventory, show: Callable[[Look], None], *, detail: bool = False) -> None:
     """Show the first look and every change after it until interrupted."""
-    asyncio.run(_watch(_runtime(inventory), arguments.timeout_s, show, detail))
+    asyncio.run(_watch(_runtime(arguments, inventory), arguments.timeout_s, show, detail))
 
 
-def _runtime(inventory: Inventory) -> Runtime:
-    return Runtime(inventory, clock_of(inventory))
+def _runtime(arguments: Arguments, inventory: Inventory) -> Runtime:
+    return Runtime(inventory, clock_of(inventory), claiming(config_of(arguments).operator))
 
 
 async def _look(runtime: Runtime, timeout_s: float, detail: bool) -> Look:

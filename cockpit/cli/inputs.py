@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cockpit.cli.arguments import Arguments
 from cockpit.clock import Clock, ScaledClock, SystemClock
-from cockpit.config import home
+from cockpit.config import Config, home
+from cockpit.config import load as load_config
 from cockpit.errors import NothingToLookAt
 from cockpit.inventory import AGENT_SOCKET, Inventory, from_hosts, load
 
@@ -35,6 +36,15 @@ def inventory_of(arguments: Arguments) -> Inventory:
 def clock_of(inventory: Inventory) -> Clock:
     """The clock of these hosts' data."""
     return SystemClock() if inventory.clock is None else ScaledClock(*inventory.clock)
+
+
+def config_of(arguments: Arguments) -> Config:
+    """The operator's settings.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    return load_config(Path(arguments.config) if arguments.config else None)
 
 
 def _fleet_file(arguments: Arguments) -> Path | None:

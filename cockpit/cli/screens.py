@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from cockpit.cli.arguments import Arguments
-from cockpit.cli.inputs import clock_of, inventory_of
-from cockpit.config import load
+from cockpit.cli.inputs import clock_of, config_of, inventory_of
 from cockpit.inventory import Inventory
-from cockpit.runtime import Runtime
+from cockpit.runtime import Runtime, claiming
 
 
 def show(arguments: Arguments) -> int:
@@ -22,8 +21,8 @@ def show_inventory(arguments: Arguments, inventory: Inventory, title: str) -> in
     """The screens on these hosts."""
     from cockpit.tui import run_tui  # the screens' libraries are loaded by nothing else
 
-    config = load(Path(arguments.config) if arguments.config else None)
-    runtime = Runtime(inventory, clock_of(inventory))
+    config = config_of(arguments)
+    runtime = Runtime(inventory, clock_of(inventory), claiming(config.operator))
     return run_tui(
         runtime, theme=arguments.theme or config.theme, keymap=config.keymap, mouse=config.mouse, title=title
     )

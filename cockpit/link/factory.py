@@ -14,9 +14,11 @@ from cockpit.link.unix import UnixWay
 from cockpit.link.way import Way
 
 
-def links_for(inventory: Inventory, sink: LinkSink, clock: Clock, timing: Timing | None = None) -> list[Link]:
+def links_for(
+    inventory: Inventory, sink: LinkSink, clock: Clock, timing: Timing | None = None, *, operator: str = ""
+) -> list[Link]:
     """One link per host, in inventory order, none of them running yet. Opens and imports nothing."""
-    shared = Shared(clock, timing)
+    shared = Shared(clock, timing, operator)
     ways = _Ways(shared)
     return [Link(number, entry, sink, ways.of(entry), shared) for number, entry in enumerate(inventory.hosts)]
 

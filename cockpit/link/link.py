@@ -55,6 +55,7 @@ class Link:
         self._make_way = way
         self._timing = shared.timing
         self._schemas = shared.schemas
+        self._operator = shared.operator
         self._gate = shared.snapshots
         self._schedule = Schedule(self._timing, shared.rng)
         self._level = Level.SUMMARY
@@ -87,6 +88,7 @@ class Link:
         self._level, self._interval_s = wanted
         if self._session is not None and self._session.hello is not None:
             self._session.subscribe(*wanted)
+            self._watch(closely=self.status.state is not LinkState.LIVE)
             self._beat()
 
     def retry(self) -> None:
@@ -131,7 +133,9 @@ class Link:
         deadline_s = self._schedule.deadline_s(started)
         try:
             await way.reach(deadline_s)
-            self._session = Session(self.entry.name, self._schemas, self._wanted(), self._timing)
+            self._session = Session(
+                self.entry.name, self._schemas, self._wanted(), self._timing, operator=self._operator
+            )
             async with self._gate.place():
                 self._channel = await way.open(self, deadline_s)
                 self._session.start(self._clock.now(), self._clock.real())

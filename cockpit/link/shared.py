@@ -9,9 +9,11 @@ from cockpit.link.timing import Timing
 
 
 class Shared:
-    """Time and its limits, the schemas already known, the places for whoever is about to connect."""
+    """Time and its limits, the schemas already known, the places for whoever is about to connect, and the name that
+    the operator claims towards agents."""
 
-    def __init__(self, clock: Clock, timing: Timing | None = None) -> None:
+    def __init__(self, clock: Clock, timing: Timing | None = None, operator: str = "") -> None:
+        self.operator = operator
         self.clock = clock
         self.timing = timing or Timing()
         self.schemas = Schemas()

@@ -37,6 +37,7 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("mouse = 'no'", "mouse must be true or false, it is 'no'"),
         ("[keymap]\nhelp = 1", "keymap.help must be text"),
         ("theme = ", "no valid TOML"),
+        (f"operator = '{'x' * 65}'", "operator must have at most 64 characters"),
     ],
 )
 def test_a_mistake_is_named(text: str, says: str, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from agent.wire.errors import WireError
+from agent.wire.frames import Hello
 from agent.wire.specs import Level, Severity
 from cockpit.clock import Instant, SystemClock
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import HostEntry, Inventory, UnixTarget
-from cockpit.link import links_for
-from cockpit.runtime import Runtime
+from cockpit.runtime import Runtime, claiming
 from tests.fakes.agent import FakeAgent
 from tests.fakes.hosts import EPOCH, FakeHost
 from tests.fakes.link import FakeLink, FakeLinks
@@ -210,11 +210,12 @@ async def test_without_links_nothing_is_asked_of_them() -> None:
 async def test_the_real_link_feeds_the_runtime_over_a_socket(tmp_path: Path) -> None:
     socket = tmp_path / "a.sock"
     entries = (HostEntry("here", UnixTarget(str(socket))), HostEntry("gone", UnixTarget(str(tmp_path / "no.sock"))))
-    runtime = Runtime(Inventory(entries), SystemClock(), links_for)
-    async with FakeAgent(socket), asyncio.TaskGroup() as group:
+    runtime = Runtime(Inventory(entries), SystemClock(), claiming("eva"))
+    async with FakeAgent(socket) as agent, asyncio.TaskGroup() as group:
         task = group.create_task(runtime.run())
         assert await runtime.synced(5.0) == [1]
         assert runtime.fleet.hosts[0].live
         assert runtime.fleet.hosts[1].link.state is LinkState.AGENT_DOWN
         assert runtime.fleet.gpus.value("gpu.utilization").tolist() == [0.5, 0.5]
+        assert [hello.operator for hello in agent.asked(Hello)] == ["eva"]
         task.cancel()
