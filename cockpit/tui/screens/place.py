@@ -80,7 +80,7 @@ class Place(Screen[None], inherit_bindings=False):
 
     def tick(self, force: bool = False) -> None:
         """Paint if there is something new, or if a second has passed."""
-        if self.app.screen is not self and not force:
+        if not self.is_running or not self.is_current:
             return
         version, real = self.view.fleet.version, self.view.feed.clock.real()
         if not force and version == self._seen and abs(real - self._painted) < LONGEST_S:
