@@ -28,6 +28,7 @@ class Bastion:
         self._failure: LinkError | None = None
         self._stands_until = 0.0
         self._was_down = False
+        self._doubted = False  # for the life of one connection: twice the keepalives cost a shared hop nothing
         self._opening = asyncio.Lock()
         self._probing = asyncio.Lock()
         self._answered = 0.0
@@ -60,12 +61,21 @@ class Bastion:
             except LinkError as error:
                 self._fail(error)
                 raise
-            self._connection, self._failure = connection, None
+            self._connection, self._failure, self._doubted = connection, None, False
         if self._was_down:
             self._was_down = False
             for back in self._users:
                 back(diagnosis.title(self.hop))
         return connection
+
+    def doubt(self) -> None:
+        """A host behind it has fallen silent: find out soon whether it is this hop."""
+        if self._connection is not None and not self._doubted:
+            self._doubted = True
+            timing = self._logins.timing
+            self._connection.set_keepalive(timing.keepalive_doubt_s, timing.keepalive_count)
+        if self._before is not None:
+            self._before.doubt()
 
     async def answers(self) -> bool:
         """Whether it is still there; if not, its connection is given up and everybody on it learns that."""

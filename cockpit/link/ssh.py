@@ -104,10 +104,13 @@ class SshWay:
 
     def watch(self, closely: bool) -> None:
         """See `Way.watch`. While frames flow they prove the way, and asyncssh's keepalive timer would be set anew with
-        every packet; once they stop, 2.5 s of silence and two unanswered keepalives make 6 s at most."""
+        every packet. Once they stop, 2.5 s of silence and two unanswered keepalives make 5.5 s; the bastion is asked
+        first, so that its loss is not taken for that of its hosts."""
+        timing = self._logins.timing
+        if closely and self._bastion is not None:
+            self._bastion.doubt()
         if self._connection is not None:
-            timing = self._logins.timing
-            self._connection.set_keepalive(timing.keepalive_s if closely else 0, timing.keepalive_count)
+            self._connection.set_keepalive(timing.keepalive_doubt_s if closely else 0, timing.keepalive_count)
 
     def retry(self) -> None:
         """See `Way.retry`."""

@@ -12,7 +12,7 @@ class Timing:
 
     Sources: `stale_intervals`, the fast retries, full jitter and its cap from measured outages of 2 to 60 s (a fresh
     connection is up within 1 s of the network's return, an old one up to 24 s later); keepalive 2 s x 2 notices a dead
-    link after 5.1 to 5.9 s; the lease is the agent's own.
+    link after 5.1 to 5.9 s, and 2.5 s of silence plus 1 s x 2 after 5.5 s; the lease is the agent's own.
     """
 
     connect_s: float = 10.0  # first login, key exchange over a long way included
@@ -28,6 +28,7 @@ class Timing:
     fast_deadline_s: float = 1.0
     slow_cap_s: float = 30.0
     keepalive_s: float = 2.0
+    keepalive_doubt_s: float = 1.0  # once frames have stopped
     keepalive_count: int = 2
     bastion_hold_s: float = 0.5  # a bastion's failure answers everybody who asks within this time
     bridge_hold_s: float = 5.0  # so does what the bridge of a host found out

@@ -184,12 +184,16 @@ class Network:
         )
 
     def cut(self, place: str) -> None:
-        """Unplug a target."""
-        sh("ip", "-n", self.ns("bast"), "link", "set", f"v{place}", "down")
+        """Unplug a target, or the bastion from the operator."""
+        self._plug(place, "down")
 
     def mend(self, place: str) -> None:
         """Plug it in again."""
-        sh("ip", "-n", self.ns("bast"), "link", "set", f"v{place}", "up")
+        self._plug(place, "up")
+
+    def _plug(self, place: str, state: str) -> None:
+        device = "e0" if place == "bast" else f"v{place}"
+        sh("ip", "-n", self.ns("bast"), "link", "set", device, state)
 
     def left_behind(self) -> list[str]:
         """Namespaces and processes that carry this run's id or folder."""
