@@ -6,6 +6,7 @@ anything is buffered. Kinds and keys that a newer minor added are skipped and co
 
 import struct
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -41,6 +42,16 @@ FRAMES: tuple[type[Any], ...] = (
 )  # fmt: skip
 _BY_KIND: dict[int, type[Any]] = {int(frame.KIND): frame for frame in FRAMES}
 _LENGTH = struct.Struct(">I")
+_unpack = partial(
+    msgpack.unpackb,
+    raw=False,
+    strict_map_key=True,
+    max_str_len=limits.TEXT * 4,
+    max_bin_len=limits.BLOB,
+    max_array_len=limits.ITEMS,
+    max_map_len=limits.ITEMS,
+    max_ext_len=0,
+)
 
 
 def encode(frame: Frame, limit: int = limits.FROM_AGENT_BYTES) -> bytes:
@@ -107,26 +118,35 @@ class Decoder:
         Raises:
             WireError: the peer broke the contract; says how.
         """
-        self._buffer += data
-        if self._waiting and not self._find_preamble():
-            return []
+        if self._waiting or self._buffer:
+            self._buffer += data
+            if self._waiting and not self._find_preamble():
+                return []
+            frames, used = self._whole_frames(self._buffer)
+            del self._buffer[:used]
+        else:  # most reads bring whole frames: nothing is copied
+            frames, used = self._whole_frames(data)
+            if used < len(data):
+                self._buffer += data[used:]
+        return frames
+
+    def _whole_frames(self, stream: bytes | bytearray) -> tuple[list[Frame], int]:
+        """The frames that are whole in `stream`, and how many of its bytes they take."""
         frames: list[Frame] = []
-        start, end = 0, len(self._buffer)
+        start, end = 0, len(stream)
         while end - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, start)
+            (length,) = _LENGTH.unpack_from(stream, start)
             if length > self.limit:
                 raise WireError(f"a frame of {length} bytes exceeds {self.limit}")
-            if end - start - _LENGTH.size < length:
+            body = start + _LENGTH.size
+            if end - body < length:
                 break
-            start += _LENGTH.size
-            frame = self._decode(bytes(self._buffer[start : start + length]))
-            start += length
+            start = body + length
+            frame = self._decode(stream[body:start])
             self.frames += 1
             if frame is not None:
                 frames.append(frame)
-        if start:
-            del self._buffer[:start]
-        return frames
+        return frames, start
 
     def banner(self) -> str:
         """What came instead of a preamble, harmless and short: for the diagnosis."""
@@ -152,18 +172,9 @@ class Decoder:
             len(self._buffer) > self.noise
         )
 
-    def _decode(self, data: bytes) -> Frame | None:
+    def _decode(self, data: bytes | bytearray) -> Frame | None:
         try:
-            message = msgpack.unpackb(
-                data,
-                raw=False,
-                strict_map_key=True,
-                max_str_len=limits.TEXT * 4,
-                max_bin_len=limits.BLOB,
-                max_array_len=limits.ITEMS,
-                max_map_len=limits.ITEMS,
-                max_ext_len=0,
-            )
+            message = _unpack(data)
         except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
             raise WireError(f"not msgpack: {error}") from None
         if not isinstance(message, list) or len(message) < 2 or type(message[0]) is not int:
