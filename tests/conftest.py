@@ -1,15 +1,22 @@
 """For every test: what the machine lacked is said at the end, never whispered."""
 
 from collections import Counter
+from collections.abc import Generator
 
 import pytest
 
 from tests.lab import HOW, LEFT_OUT
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what was left out for want of root or packages, and how to get it."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, object, object]:
+    """After everything else, list what was left out for want of root or packages, and how to get it."""
+    result = yield
+    _say_left_out(terminalreporter)
+    return result
+
+
+def _say_left_out(terminalreporter: pytest.TerminalReporter) -> None:
     reasons: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
