@@ -298,4 +298,6 @@ def test_the_fastest_fan_counts() -> None:
 
 def test_columns_of_a_class_are_the_schema_order() -> None:
     assert NAMES[Cadence.FAST][0] == "gpu.utilization"
-    assert [len(names) for names in NAMES] == [12, 26, 16]
+    for cadence, names in enumerate(NAMES):
+        assert list(names) == [spec.name for spec in GPU_SIGNALS if spec.cadence == cadence]
+        assert names
