@@ -8,6 +8,7 @@ Writes DIR/fleet.toml, prints READY, ends with its parent or on SIGTERM.
 
 import argparse
 import asyncio
+import hashlib
 import os
 import random
 import resource
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.sources.host import SIGNALS as HOST_SIGNALS
-
 from agent.sources.nvml.signals import SIGNALS as NVML_SIGNALS
 from agent.wire import limits, version
 from agent.wire.block import columns, pack_columns, pack_schema
@@ -39,6 +39,7 @@ from agent.wire.specs import Cadence, Event, Level, Schema, Scope, Severity
 
 SCHEMA = Schema((*NVML_SIGNALS, *HOST_SIGNALS))
 SCHEMA_BYTES = pack_schema(SCHEMA)
+SCHEMA_ID = hashlib.sha256(SCHEMA_BYTES).hexdigest()[:16]
 VARIANTS = 32
 RANGES = {
     "gpu.utilization": (0.6, 1.0),
@@ -112,10 +113,10 @@ class Agent(asyncio.Protocol):
         wall, mono = time.time(), time.monotonic()
         match frame:
             case Hello():
-                have = "bench" in frame.have
+                have = SCHEMA_ID in frame.have
                 hello = Hello(
                     "gpu-cockpit-agent bench", host_id=f"host-{self.number}", host=f"gpu-{self.number:04d}",
-                    boot_id="boot", epoch=1, wall=wall, mono=mono, schema_id="bench",
+                    boot_id="boot", epoch=1, wall=wall, mono=mono, schema_id=SCHEMA_ID,
                     schema=b"" if have else SCHEMA_BYTES,
                 )  # fmt: skip
                 self.transport.write(version.PREAMBLE + encode(hello))
