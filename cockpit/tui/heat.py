@@ -3,7 +3,6 @@ wants a human has colour, how busy a GPU is shows as a quiet shade, and what is 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -150,13 +149,13 @@ def _plan(fleet: Fleet, form: Form) -> Plan:
 
 
 class Shades:
-    """What each GPU's cell shows now: a code point and an ink per row, and the fresh values that tiles sum up (NaN
-    where a value is not fresh). Remembers load levels to keep them calm."""
+    """What each GPU's cell shows now: `text[row]` and `ink_of[row]`, and the fresh values that tiles sum up (NaN where
+    a value is not fresh). Remembers load levels to keep them calm."""
 
     def __init__(self) -> None:
         self._level: NDArray[np.int8] = np.zeros(0, dtype=np.int8)
-        self.codes: NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
-        self.inks: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
+        self.text = ""
+        self.ink_of: list[int] = []
         self.load = self.heat = self.power = np.zeros(0)
 
     def update(self, fleet: Fleet) -> None:
@@ -174,8 +173,8 @@ class Shades:
         codes = np.where(needs, _GLYPHS[severity], codes)
         inks = np.where(needs, _INKS[severity], inks)
         missing = state == GpuState.MISSING
-        self.codes = np.where(missing, ord(TOMBSTONE), codes).astype(np.uint32)
-        self.inks = np.where(missing, Ink.CRITICAL, inks).astype(np.uint8)
+        self.text = text_of_codes(np.where(missing, ord(TOMBSTONE), codes).astype(np.uint32))
+        self.ink_of = np.where(missing, Ink.CRITICAL, inks).tolist()
 
     def _levels(self, load: NDArray[np.float64]) -> NDArray[np.int8]:
         fresh = np.searchsorted(_EDGES, load, side="right").astype(np.int8)
@@ -195,19 +194,18 @@ def fresh(table: Table, signal: str) -> NDArray[np.float64]:
 
 def cells(shades: Shades, rows: Sequence[int], pitch: int) -> list[Span]:
     """The cells of some GPUs, neighbours of one ink in one span."""
-    if not rows:
-        return []
-    at = np.asarray(rows)
-    codes = shades.codes[at]
-    inks = shades.inks[at]
-    if pitch > 1:
-        padded = np.full(len(at) * pitch, ord(" "), dtype=np.uint32)
-        padded[::pitch] = codes
-        codes, inks = padded, np.repeat(inks, pitch)
-    cuts = np.flatnonzero(np.diff(inks)) + 1
-    text = text_of_codes(codes)
-    edges = [0, *cuts.tolist(), len(text)]
-    return [(text[a:b], Ink(int(inks[a]))) for a, b in pairwise(edges)]
+    spans: list[Span] = []
+    gap = " " * (pitch - 1)
+    run, ink = "", -1
+    for row in rows:
+        if shades.ink_of[row] != ink:
+            if run:
+                spans.append((run, Ink(ink)))
+            run, ink = "", shades.ink_of[row]
+        run += shades.text[row] + gap
+    if run:
+        spans.append((run, Ink(ink)))
+    return spans
 
 
 def heading(fleet: Fleet, pool: Heading) -> Line:

@@ -2,10 +2,12 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from agent.wire.specs import Severity
 from cockpit.fleet.facts import Process
-from cockpit.fleet.records import FleetEvent
+from cockpit.fleet.records import FleetEvent, HostRecord
+from cockpit.fleet.state import Fleet
 from cockpit.tui import cells
 from cockpit.tui.format import MISSING, duration, gib, moment, plain
 from cockpit.tui.lines import Span
@@ -178,6 +180,19 @@ _KEYS = {
 }
 
 
+_Rank = tuple[int, int, int, int]  # minus need, host, first GPU index, pid
+_Ranked = tuple[_Rank, Held]
+
+
+def _ranked(fleet: Fleet, host: int, process: Process) -> _Ranked:
+    """A process with what puts it into the order of need."""
+    gpus = fleet.gpus
+    rows = [row for uuid in process.gpus if (row := gpus.row(host, uuid)) is not None]
+    need = max([int(gpus.severity[row]) for row in rows], default=0)
+    first = min([int(gpus.index[row]) for row in rows], default=-1)
+    return (-need if need >= Severity.UNKNOWN else 0, host, first, process.pid), Held(host, process)
+
+
 class ProcessRows:
     """Every process that holds a GPU."""
 
@@ -194,21 +209,34 @@ class ProcessRows:
         Column("command", "COMMAND", 14, _command, rest=True),
     )
 
+    def __init__(self) -> None:
+        self._hosts: dict[int, tuple[tuple[object, bytes], list[_Ranked]]] = {}
+
     def order(self, view: View, wanted: Wanted) -> list[Held]:
         """Those on sick GPUs first, then by host and GPU; or by the column asked for."""
         fleet = view.fleet
-        pairs = [(record.number, process) for record in fleet.hosts for process in record.processes]
-        if wanted.filter is not None:
-            pairs = wanted.filter.processes(fleet, pairs)
-        found = [Held(host, process) for host, process in pairs]
+        if wanted.filter is None:
+            ranked = [item for record in fleet.hosts for item in self._of_host(fleet, record)]
+        else:
+            pairs = [(record.number, process) for record in fleet.hosts for process in record.processes]
+            ranked = [_ranked(fleet, host, process) for host, process in wanted.filter.processes(fleet, pairs)]
         if wanted.faults:
-            found = [row for row in found if self.is_problem(view, row)]
-        found.sort(key=lambda row: (-self._need(view, row), row.host, self._first_gpu(view, row), row.process.pid))
+            ranked = [item for item in ranked if item[0][0]]
+        ranked.sort(key=itemgetter(0))
+        found = [held for _, held in ranked]
         if wanted.sort in _KEYS:
             found.sort(key=_KEYS[wanted.sort])
-        if wanted.reverse:
-            found.reverse()
-        return found
+        return found[::-1] if wanted.reverse else found
+
+    def _of_host(self, fleet: Fleet, record: HostRecord) -> list[_Ranked]:
+        """One host's processes with their ranks, worked out anew only when they or its GPUs' severities are others."""
+        sick = record.severity >= Severity.UNKNOWN
+        state = (record.processes, fleet.gpus.severity[record.gpu_rows].tobytes() if sick else b"")
+        known = self._hosts.get(record.number)
+        if known is None or known[0][0] is not state[0] or known[0][1] != state[1]:
+            known = (state, [_ranked(fleet, record.number, process) for process in record.processes])
+            self._hosts[record.number] = known
+        return known[1]
 
     def locate(self, view: View, order: list[Held], identity: Hashable) -> int:
         """Where a process is now, -1 if it is not shown."""
@@ -231,8 +259,3 @@ class ProcessRows:
         at = [gpus.row(row.host, uuid) for uuid in row.process.gpus]
         worst = max([int(gpus.severity[number]) for number in at if number is not None], default=0)
         return worst if worst >= Severity.UNKNOWN else 0
-
-    def _first_gpu(self, view: View, row: Held) -> int:
-        gpus = view.fleet.gpus
-        at = [gpus.row(row.host, uuid) for uuid in row.process.gpus]
-        return min([int(gpus.index[number]) for number in at if number is not None], default=-1)

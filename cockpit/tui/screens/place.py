@@ -19,6 +19,7 @@ from cockpit.tui.widgets.line_view import LineView
 log = logging.getLogger(__name__)
 TICK_S = 0.25
 LONGEST_S = 1.0  # without news the ages still grow
+PACE = 80.0  # a screen rests so many times as long as it took to look: a fleet of 1,000 hosts is drawn once a second
 
 
 class Place(Screen[None], inherit_bindings=False):
@@ -44,6 +45,7 @@ class Place(Screen[None], inherit_bindings=False):
         self.live: list[LineView] = []
         self._seen = -1
         self._painted = float("-inf")
+        self._pace = 0.0
 
     def body(self) -> Iterable[Widget]:
         """What stands between title and keys."""
@@ -83,13 +85,15 @@ class Place(Screen[None], inherit_bindings=False):
         if not self.is_running or not self.is_current:
             return
         version, real = self.view.fleet.version, self.view.feed.clock.real()
-        if not force and version == self._seen and abs(real - self._painted) < LONGEST_S:
+        since = abs(real - self._painted)
+        if not force and (since < self._pace or (version == self._seen and since < LONGEST_S)):
             return
         self._seen, self._painted = version, real
         for view in self.live:
             if view.display:
                 view.paint()
         self.after_tick()
+        self._pace = min(LONGEST_S, PACE * (self.view.feed.clock.real() - real)) - TICK_S / 2
 
     def after_tick(self) -> None:
         """For screens that have more to do."""

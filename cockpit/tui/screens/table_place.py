@@ -38,7 +38,7 @@ class TablePlace(Place):
     def body(self) -> Iterable[Widget]:
         """The table, and the filter line under it."""
         yield self.table
-        yield FilterBar(self.view, self.table.probe)
+        yield FilterBar(self.view, lambda chosen: self.table.ask(filter=chosen))
 
     def action_filter(self) -> None:
         """Type a filter."""
@@ -46,10 +46,9 @@ class TablePlace(Place):
         self.query_one(FilterBar).open(chosen.text if chosen else "")
 
     @on(FilterChosen)
-    def filter_by(self, event: FilterChosen) -> None:
-        """Show what passes."""
+    def filter_applied(self, event: FilterChosen) -> None:
+        """Say what is hidden now."""
         event.stop()
-        self.table.ask(filter=event.chosen)
         self.say_title()
 
     @on(FilterBar.Done)

@@ -79,10 +79,10 @@ class FilterBar(Horizontal):
     class Done(Message):
         """Keys go back to the table."""
 
-    def __init__(self, view: View, probe: Callable[[Filter], object]) -> None:
+    def __init__(self, view: View, take: Callable[[Filter | None], object]) -> None:
         super().__init__(id="filter")
         self.view = view
-        self.probe = probe  # applies a filter once, so that what only the fleet can refuse is said here too
+        self.take = take  # applies a filter, or raises what only the fleet can refuse
         self.error = ""
 
     def compose(self) -> ComposeResult:
@@ -111,7 +111,7 @@ class FilterBar(Horizontal):
         try:
             labels = {label for host in self.view.fleet.hosts[:200] for label in host.labels}
             chosen = parse_filter(text, labels)
-            self.probe(chosen)
+            self.take(chosen if chosen.terms else None)
         except CockpitError as error:
             self._say(str(error))
             return
@@ -134,6 +134,7 @@ class FilterBar(Horizontal):
         """No filter."""
         self.query_one(FilterInput).value = ""
         self._say("")
+        self.take(None)
         self.post_message(FilterChosen(None))
         self._close()
 

@@ -33,29 +33,27 @@ class HeatMap(LineView, can_focus=True):
         super().__init__(view, id="heat")
         self.plan = Plan(planned(view.fleet, 80, 10).form)
         self.selected: int | None = None  # row in Fleet.gpus
-        self.height_for_plan = 0  # lines that the screen can spare, pinned one included
         self.touched = False  # whether hands have moved the cursor here
         self._shades = Shades()
-        self._planned: tuple[int, ...] = ()
+        self._columns = self._spare = 0
+        self._roll: tuple[object, ...] = ()
 
     # Lines.
 
     def prepare(self) -> None:
         fleet = self.view.fleet
         self._shades.update(fleet)
-        roll = (fleet.gpus.n, sum(host.gpus_expected for host in fleet.hosts), self.columns, self.height_for_plan)
-        if roll != self._planned:
-            self.replan()
-            self._planned = roll
-
-    def replan(self) -> None:
-        """Arrange the tiles anew."""
-        self.plan = planned(self.view.fleet, self.columns, max(1, self.height_for_plan - 1))
+        if self.columns and self.columns != self._columns:
+            self.wanted_height(self.columns, self._spare)
 
     def wanted_height(self, columns: int, spare: int) -> int:
-        """Lines that the map would take of `spare`."""
-        self.height_for_plan = spare
-        return 1 + len(planned(self.view.fleet, columns, max(1, spare - 1)).lines)
+        """Lines that the map would take of `spare`; arranged anew only when hosts, GPUs or pools are others."""
+        fleet = self.view.fleet
+        roll = (fleet.gpus.n, tuple([(host.gpus_missing, host.labels.get("pool")) for host in fleet.hosts]))
+        if (columns, spare) != (self._columns, self._spare) or roll != self._roll:
+            self._columns, self._spare, self._roll = columns, spare, roll
+            self.plan = planned(fleet, columns, max(1, spare - 1))
+        return 1 + len(self.plan.lines)
 
     def pinned(self) -> list[Line]:
         title: Line = ((" EVERY GPU", Ink.HEADING),)
@@ -101,11 +99,13 @@ class HeatMap(LineView, can_focus=True):
         self.paint()
 
     def select(self, row: int) -> None:
-        """Put the cursor on a GPU."""
+        """Put the cursor on a GPU; only the lines of the old and the new one are drawn."""
+        before = self.spot()
         self.selected = row
-        if spot := self.spot():
-            self.reveal(spot[0])
-        self.paint()
+        after = self.spot()
+        if after:
+            self.reveal(after[0])
+        self.redraw(*{spot[0] for spot in (before, after) if spot})
 
     def action_move(self, across: int, down: int) -> None:
         """To the neighbour; at the end of a line across to the next."""

@@ -136,10 +136,19 @@ class LineView(ScrollView, inherit_bindings=False):
         y = line - self.scroll_offset.y + len(self.pinned())
         return y if y >= len(self.pinned()) else -1
 
-    def refresh_lines_at(self, *lines: int) -> None:
-        """Repaint these content lines: what a cursor key costs."""
-        offset = len(self.pinned()) - self.scroll_offset.y
-        self.refresh(*[Region(0, line + offset, self.columns, 1) for line in lines if 0 <= line + offset < self.rows])
+    def redraw(self, *lines: int) -> None:
+        """Build and repaint these content lines alone: what a cursor key costs."""
+        if self._shown_top != self.scroll_offset.y or len(self._shown) != self.rows:
+            return  # scrolled: the whole view is drawn anyway
+        head, total = len(self.pinned()), self.total()
+        regions = []
+        for line in lines:
+            y = line - self._shown_top + head
+            if head <= y < self.rows and line < total:
+                self._shown[y] = self.build(line, line + 1)[0]
+                regions.append(Region(0, y, self.columns, 1))
+        if regions:
+            self.refresh(*regions)
 
     def reveal(self, line: int) -> None:
         """Scroll as little as needed to show this content line."""

@@ -96,8 +96,9 @@ class Problems(LineView, can_focus=True):
         """Lines that everything would take, the heading included."""
         if columns and not self.columns:
             self.columns = columns
-        self.look()
-        self.write()
+        if not self._lines:
+            self.look()
+            self.write()
         return len(self._lines) + 1
 
     def pinned(self) -> list[Line]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from textual import events
 from textual.binding import Binding
+from textual.geometry import Region
 from textual.message import Message
 
 from cockpit.tui.format import fit
@@ -17,6 +18,7 @@ from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
 
 RESORT_S = 1.0  # real seconds between two sorts
+REST = 60.0  # a slow sort rests so many times as long as it took
 SPARE = 6  # columns that drop from here on are nice to have
 HANDS_OFF_S = 3.0  # real seconds after the last key before lines may move
 
@@ -155,6 +157,7 @@ class TableView(LineView, can_focus=True):
         self._moved = False  # until the operator moves it, the cursor stays on the first line
         self._hands_at = float("-inf")
         self._sorted_at = float("-inf")
+        self._rest = RESORT_S
         self._layout = Layout()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -165,25 +168,24 @@ class TableView(LineView, can_focus=True):
     # Rows.
 
     def ask(self, **change: Any) -> None:
-        """Change filter, sort or faults-only, and show it at once."""
-        self.wanted = replace(self.wanted, **change)
-        self.reorder()
+        """Change filter, sort or faults-only, and show it at once. What the rows refuse is raised, and changes
+        nothing."""
+        self.reorder(replace(self.wanted, **change))
         self.paint()
-
-    def probe(self, chosen: Any) -> None:
-        """Apply a filter without showing it; raises what the filter raises."""
-        self.source.order(self.view, replace(self.wanted, filter=chosen))
 
     def prepare(self) -> None:
         now = self.view.hands()
-        if now - self._sorted_at >= RESORT_S and now - self._hands_at >= HANDS_OFF_S:
-            self.reorder()
+        if now - self._sorted_at >= self._rest and now - self._hands_at >= HANDS_OFF_S:
+            self.reorder(self.wanted)
 
-    def reorder(self) -> None:
+    def reorder(self, wanted: Wanted) -> None:
         """Ask for the rows again; the cursor follows its row."""
+        started = self.view.hands()
+        self.order = self.source.order(self.view, wanted)
+        self.wanted = wanted
         self._sorted_at = self.view.hands()
+        self._rest = max(RESORT_S, REST * (self._sorted_at - started))
         self._layout = Layout()
-        self.order = self.source.order(self.view, self.wanted)
         if not self.order:
             self.cursor = 0
             return
@@ -269,25 +271,30 @@ class TableView(LineView, can_focus=True):
         before, self.cursor = self.cursor, max(0, min(len(self.order) - 1, cursor))
         self._identity = self.source.identity(self.view, self.order[self.cursor])
         self.reveal(self.cursor)
-        self._redraw(before, self.cursor)
+        self.redraw(before, self.cursor)
 
-    def _redraw(self, *lines: int) -> None:
-        """The lines of the old and the new cursor; the marker in them moves too."""
-        top = self._shown_top
-        head = len(self.pinned())
+    def redraw(self, *lines: int) -> None:
+        """The lines of the old and the new cursor: nothing but its marker changes, so nothing else is asked again."""
+        if self._shown_top != self.scroll_offset.y or len(self._shown) != self.rows:
+            return  # scrolled: the whole view is drawn anyway
+        cursor = self.cursor_line()
+        regions = []
         for line in lines:
-            at = line - top + head
-            if head <= at < len(self._shown) and line < len(self.order):
-                self._shown[at] = self.build(line, line + 1)[0]
-        self.refresh_lines_at(*lines)
+            y = line - self._shown_top + 1
+            if 1 <= y < self.rows and line < len(self.order) and self._shown[y]:
+                marker = CURSOR if line == cursor else " "
+                self._shown[y] = ((marker, Ink.ACCENT), *self._shown[y][1:])
+                regions.append(Region(0, y, self.columns, 1))
+        if regions:
+            self.refresh(*regions)
 
     def on_focus(self) -> None:
         """The cursor shows only where keys go."""
-        self._redraw(self.cursor)
+        self.redraw(self.cursor)
 
     def on_blur(self) -> None:
         """The cursor shows only where keys go."""
-        self._redraw(self.cursor)
+        self.redraw(self.cursor)
 
     def action_move(self, step: int) -> None:
         """One line down or up."""
