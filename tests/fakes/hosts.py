@@ -62,7 +62,8 @@ class FakeHost:
         facts: dict[str, Any] = {}
         for index, uuid in enumerate(self.uuids):
             facts[uuid] = {
-                "index": index, "name": "NVIDIA H100 80GB HBM3", "serial": f"16500{index}", "bus_id": f"0000:{index:02x}:00",
+                "index": index, "name": "NVIDIA H100 80GB HBM3",
+                "serial": f"16500{index}", "bus_id": f"0000:{index:02x}:00",
                 "state": "present", "last_seen": EPOCH,
             } | dict(changes.get(uuid.replace("-", "_"), {}))  # fmt: skip
         return facts
