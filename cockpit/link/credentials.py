@@ -45,7 +45,14 @@ class Credentials:
         key = (hop.user, hop.identity, id(known))
         options = self._options.get(key)
         if options is None:
-            options = self._options[key] = self._build(hop, known)
+            try:
+                options = self._options[key] = self._build(hop, known)
+            except ValueError as error:
+                name = hop.name or hop.host
+                says = f"{name}: one of your own keys in ~/.ssh cannot be used: {error}"
+                raise LinkError(
+                    LinkState.DENIED, says, "mend it, or name an identity in the fleet file", name
+                ) from None
         return options
 
     def forget(self) -> None:

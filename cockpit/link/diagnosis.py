@@ -171,7 +171,7 @@ def _not_forwarded(error: asyncssh.ChannelOpenError, hop: Hop, via: tuple[Hop, .
 
 
 def _unreachable(error: Exception) -> str:
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, (socket.gaierror, UnicodeError)):
         return "the name cannot be resolved"
     if isinstance(error, ConnectionRefusedError):
         return "refuses the connection: no sshd listens there"

@@ -68,10 +68,11 @@ class HostKeys:
         return known
 
 
-def knows(known: asyncssh.SSHKnownHosts, hop: Hop) -> bool:
-    """Whether any key of this very host is known: then another one is a changed key, not an unknown host."""
+def knows(known: asyncssh.SSHKnownHosts, hop: Hop, address: str = "") -> bool:
+    """Whether any key of this very host, or of its numeric address, is known: then another one is a changed key, not
+    an unknown host."""
     port = hop.port if hop.port != 22 else None
-    return bool(known.match(hop.host, "", port)[0])
+    return bool(known.match(hop.host, address, port)[0])
 
 
 def file_of(hop: Hop) -> str:

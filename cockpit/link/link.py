@@ -21,6 +21,7 @@ from cockpit.link.timing import Schedule
 from cockpit.link.way import Channel, Way
 
 _GRAIN_S = 0.005  # timers may fire a little early; then there would be nothing to do yet
+_HEALTHY_S = 10.0  # a session shorter than this was no recovery: whoever flaps is tried less and less often
 _LONG_S = 2.0  # an interval above which silence alone notices a broken way too late
 HELD = (LinkState.DENIED, LinkState.KEY_CHANGED)  # only the operator starts another attempt
 
@@ -65,6 +66,7 @@ class Link:
         self._channel: Channel | None = None
         self._failure: BaseException | None = None
         self._heard = 0.0
+        self._greeted = 0.0  # when this session's hello came
         self._stirred = asyncio.Event()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -113,7 +115,9 @@ class Link:
             if frames:
                 self._hand_on(frames, real)
         except WireError as error:
-            self._end(LinkError(LinkState.INCOMPATIBLE, f"{self.entry.name}: the agent breaks the protocol: {error}"))
+            self._end(session.broken(error))
+        except LinkError as error:
+            self._end(error)
         except Exception as error:  # noqa: BLE001 - must not unwind into a transport; run() raises it
             self._end(error)
         self._flush()
@@ -128,6 +132,7 @@ class Link:
     async def _attempt(self, way: Way) -> LinkError:
         """One session from opening to its end; returns why it ended."""
         self._failure = None
+        self._greeted = 0.0
         self._stirred.clear()
         started = self._clock.real()
         deadline_s = self._schedule.deadline_s(started)
@@ -141,7 +146,8 @@ class Link:
                 self._session.start(self._clock.now(), self._clock.real())
                 self._flush()
                 await self._greeting(self._session)
-                self._schedule.took_s = self._clock.real() - started
+                self._greeted = self._clock.real()
+                self._schedule.took_s = self._greeted - started
                 self._beat()
                 while not self._session.synced:
                     await self._stir()
@@ -218,7 +224,6 @@ class Link:
     def _hand_on(self, frames: list[Frame], real: float) -> None:
         self._heard = real
         if self.status.state is not LinkState.LIVE:
-            self._schedule.live()
             self._watch(closely=False)
             self._set(LinkStatus(LinkState.LIVE, hop=self.entry.name))
         if isinstance(frames[0], Hello) or isinstance(frames[-1], Synced):
@@ -227,18 +232,24 @@ class Link:
 
     async def _rest(self, error: LinkError) -> None:
         """Publish why it ended and wait for the next attempt."""
+        self._wake.clear()
         state = LinkState(error.state)
         real = self._clock.real()
-        pause = self._schedule.pause_s(real)
+        if self._live_for(real) >= _HEALTHY_S:
+            self._schedule.live()
+        hopeless = state is LinkState.INCOMPATIBLE and self._greeted == 0.0
+        pause = self._schedule.pause_s(real, rarely=hopeless)
         held = state in HELD
-        shown = 0.0 if held or self._schedule.fast(real) else real + pause
+        shown = 0.0 if held or pause <= self._timing.fast_max_s else real + pause
         self._set(LinkStatus(state, str(error), error.hint, error.hop or self.entry.name, retry_at=shown))
         try:
             async with asyncio.timeout(None if held else pause):
                 await self._wake.wait()
         except TimeoutError:
             pass
-        self._wake.clear()
+
+    def _live_for(self, real: float) -> float:
+        return real - self._greeted if self._greeted else 0.0
 
     def _wanted(self) -> Subscribe:
         return Subscribe(self._level, self._interval_s, since=self._position)

@@ -54,13 +54,17 @@ class Logins:
             except TimeoutError:
                 raise diagnosis.timed_out(hop, via, deadline_s, "logging in") from None
             except asyncssh.HostKeyNotVerifiable as error:
-                known = knows(self.credentials.host_keys.of(hop), hop)
+                known = knows(self.credentials.host_keys.of(hop), hop, watcher.address)
                 raise diagnosis.key_refused(hop, via, watcher.offered, known=known, why=error.reason) from None
-            except (OSError, asyncssh.Error) as error:
+            except (OSError, ValueError, asyncssh.Error) as error:
                 raise diagnosis.login_failed(error, hop, via) from None
         if "OpenSSH" in str(connection.get_extra_info("server_version")):
             # It sets TCP_NODELAY with the first session channel only; without it small frames wait up to 40 ms.
-            await self.answers(connection)
+            try:
+                await self.answers(connection)
+            except asyncio.CancelledError:
+                connection.abort()
+                raise
         return connection
 
     async def answers(self, connection: Connection) -> bool:
@@ -100,10 +104,11 @@ class _Watcher(asyncssh.SSHClient):
 
     def __init__(self, lost: Callable[[Exception | None], None]) -> None:
         self.offered: Offered | None = None
+        self.address = ""
         self._lost = lost
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        self.offered = Offered.of(key, authority=False)
+        self.offered, self.address = Offered.of(key, authority=False), addr
         return False
 
     def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:

@@ -136,7 +136,7 @@ class Session:
         try:
             taken = [self._take_in(frame, now, real) for frame in self._decoder.feed(data)]
         except WireError as error:
-            raise self._broken(error) from None
+            raise self.broken(error) from None
         return [frame for frame in taken if frame is not None]
 
     def tick(self, now: Instant, real: float) -> float:
@@ -148,6 +148,16 @@ class Session:
             if real >= self._ping_due:
                 self._ask(now, real)
         return max(0.0, self._ack_due - real)
+
+    def broken(self, error: WireError) -> LinkError:
+        """What a breach of the contract means: another release, or no agent at all."""
+        if isinstance(error, VersionError):
+            return self._other_major(error.peer_major)
+        if self._decoder.started:
+            return LinkError(
+                LinkState.INCOMPATIBLE, f"{self._host}: the agent breaks the protocol: {error}", _UPDATE, self._host
+            )
+        return self._stranger(self._decoder.banner())
 
     def silent(self) -> LinkError:
         """What it means that no hello came in time: whatever came instead is shown."""
@@ -245,15 +255,6 @@ class Session:
         return LinkError(
             LinkState.AGENT_DOWN, f"{self._host}: the agent ended the session ({code}): {says}", hint, self._host
         )
-
-    def _broken(self, error: WireError) -> LinkError:
-        if isinstance(error, VersionError):
-            return self._other_major(error.peer_major)
-        if self._decoder.started:
-            return LinkError(
-                LinkState.INCOMPATIBLE, f"{self._host}: the agent breaks the protocol: {error}", _UPDATE, self._host
-            )
-        return self._stranger(self._decoder.banner())
 
     def _other_major(self, major: int) -> LinkError:
         old = major < version.MAJOR

@@ -53,10 +53,12 @@ class Schedule:
         """Whether the loss is so young that attempts follow each other closely."""
         return self._since is None or real - self._since < self._timing.fast_for_s
 
-    def pause_s(self, real: float) -> float:
-        """Seconds to wait after an attempt that failed at `real`."""
+    def pause_s(self, real: float, *, rarely: bool = False) -> float:
+        """Seconds to wait after an attempt that failed at `real`; `rarely` where only an update can help."""
         if self._since is None:
             self._since = real
+        if rarely:
+            return self._rng.uniform(self._timing.slow_cap_s / 6, self._timing.slow_cap_s)
         if self.fast(real):
             return self._rng.uniform(self._timing.fast_min_s, self._timing.fast_max_s)
         self._slow += 1

@@ -22,6 +22,7 @@ from tests.fakes.sshd import FakeSshd
 FAST = Timing(
     connect_s=2.0,
     hello_s=1.0,
+    slow_cap_s=0.1,
     fast_min_s=0.02,
     fast_max_s=0.05,
     fast_deadline_s=0.3,
@@ -179,6 +180,33 @@ async def test_a_key_that_is_not_authorized_is_denied_once_and_waits_for_the_ope
             server.user_keys = [here.user_key]
             link.retry()
             await sink.state(LinkState.LIVE)
+
+
+async def test_a_wish_to_retry_from_before_the_refusal_does_not_count(here: Place, sink: FakeSink) -> None:
+    async with here.sshd() as server:
+        here.know(server)
+        server.user_keys = []
+        async with linked(sink, here.target(here.hop(server, "n01"))) as (link,):
+            await sink.state(LinkState.CONNECTING)
+            link.hop_back("n01")
+            await sink.state(LinkState.DENIED)
+            await asyncio.sleep(0.05)
+            assert server.attempts == 1
+
+
+async def test_a_broken_key_of_ones_own_is_named(here: Place, sink: FakeSink) -> None:
+    (here.folder / ".ssh").mkdir()
+    (here.folder / ".ssh" / "id_ed25519").write_text(
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nbm9uc2Vuc2U=\n-----END OPENSSH PRIVATE KEY-----\n"
+    )
+    async with linked(sink, SshTarget(Hop("127.0.0.1", 1, "oncall", "", str(here.known_hosts), "n01"))):
+        assert "n01: one of your own keys in ~/.ssh cannot be used" in (await sink.state(LinkState.DENIED)).says
+
+
+async def test_a_name_that_is_none_cannot_be_resolved(here: Place, sink: FakeSink) -> None:
+    target = SshTarget(Hop("a..b", 22, "oncall", str(here.identity), str(here.known_hosts), "n01"))
+    async with linked(sink, target):
+        assert "the name cannot be resolved" in (await sink.state(LinkState.UNREACHABLE)).says
 
 
 async def test_a_wrong_user_is_denied(here: Place, sink: FakeSink) -> None:

@@ -35,6 +35,11 @@ def test_attempts_follow_each_other_closely_for_two_minutes_then_rarely_and_neve
     assert schedule.pause_s(1000.0) <= 1.0
 
 
+def test_where_only_an_update_helps_attempts_are_rare_from_the_start() -> None:
+    schedule = Schedule(Timing(), random.Random(1))
+    assert all(5.0 <= schedule.pause_s(at, rarely=True) <= 30.0 for at in range(50))
+
+
 def test_deadlines_are_short_only_while_a_host_that_was_near_is_expected_back() -> None:
     schedule = Schedule(Timing(), random.Random(1))
     assert schedule.deadline_s(0.0) == 10.0

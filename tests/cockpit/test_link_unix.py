@@ -27,6 +27,7 @@ FAST = Timing(
     ping_s=0.2,
     stale_intervals=0.1,
     silence_s=0.25,
+    slow_cap_s=0.1,
     fast_min_s=0.01,
     fast_max_s=0.03,
 )
@@ -170,6 +171,15 @@ async def test_a_stale_link_is_live_again_with_the_next_frame(sink: FakeSink, pa
         agent.send(Synced(2))
         await sink.state(LinkState.LIVE)
         assert agent.opened == 1
+
+
+async def test_an_agent_that_greets_and_breaks_off_again_and_again_is_tried_less_and_less(
+    sink: FakeSink, path: Path
+) -> None:
+    timing = Timing(fast_for_s=0.1, fast_min_s=0.01, fast_max_s=0.02, slow_cap_s=20.0)
+    async with FakeAgent(path, "cut") as agent, linked(sink, path, timing=timing):
+        await sink.until(lambda: bool(sink.statuses.get(0)) and sink.statuses[0][-1].retry_at > 0)
+        assert agent.opened > 2
 
 
 async def test_what_the_agent_says_at_the_end_is_shown(sink: FakeSink, path: Path) -> None:
