@@ -61,7 +61,7 @@ class CockpitApp(App[None], inherit_bindings=False):
                 f"there is no theme {name!r}{did_you_mean(name, list(SHADES))}; there are {', '.join(SHADES)}"
             )
         keys.check(keymap or {})
-        self.view = View(feed, name)
+        self.view = View(feed, name, grey=self.no_color)
         self.title = f"gpu-cockpit {fleet_name}".strip()
         self.start = keys.parse_start(open_at, self.view.fleet, {spec.title.casefold(): spec.key for spec in SCREENS})
         for item in themes():
@@ -196,7 +196,7 @@ class CockpitApp(App[None], inherit_bindings=False):
     def use_theme(self, name: str) -> None:
         """Change the colours."""
         self.theme = name
-        self.view.inks = Inks(name)
+        self.view.inks = Inks(name, grey=self.no_color)
         self.repaint()
 
     def repaint(self) -> None:

@@ -91,7 +91,7 @@ def duration(seconds: float) -> str:
     if not math.isfinite(seconds):
         return MISSING
     seconds = max(0.0, seconds)
-    if seconds < 0.01:
+    if 0 < seconds < 0.01:
         return f"{seconds * 1000:.1f} ms"
     if seconds < 9.95:
         return f"{seconds:.1f} s"

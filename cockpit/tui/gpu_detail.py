@@ -130,7 +130,7 @@ def charts(view: View, row: int, width: int, height: int) -> list[Line]:
         ),
     ]
     columns = max(1, min(len(series), width // 38, 3))
-    blocks = [chart_lines(item, marks, width // columns, height) for item in series]
+    blocks = [chart_lines(item, marks, width // columns, height, view.feed.clock.speed) for item in series]
     return grid(blocks, width, 38 if columns < 3 else width // 3)
 
 

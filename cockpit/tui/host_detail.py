@@ -63,8 +63,8 @@ def below_lines(view: View, host: HostRecord, width: int) -> list[Line]:
     fleet, now = view.fleet, view.now.wall
     columns = 4 if width >= 150 else 2
     height = 7 if width < 120 else 10
-    marks = marks_of(host, now)
-    blocks = [chart_lines(series, marks, width // columns, height) for series in host_series(fleet, host)]
+    marks, speed = marks_of(host, now), view.feed.clock.speed
+    blocks = [chart_lines(series, marks, width // columns, height, speed) for series in host_series(fleet, host)]
     lines: list[Line] = [BLANK, *grid(blocks, width, width // columns), BLANK]
     if host.findings:
         lines += heading("FINDINGS")

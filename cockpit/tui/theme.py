@@ -1,7 +1,7 @@
 """Every colour and glyph of the screens. Rule: colour means that a human is needed, never that something is busy; a
 severity is always glyph + word + colour, so it survives NO_COLOR and every kind of eye."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, auto
 
 from rich.style import Style
@@ -174,10 +174,14 @@ def themes() -> list[Theme]:
 
 
 class Inks:
-    """The styles of one theme, ready for segments: `line[ink]` on the page, `under[ink]` under the cursor."""
+    """The styles of one theme, ready for segments: `line[ink]` on the page, `under[ink]` under the cursor. `grey` for
+    terminals without colour: what needs a human is then the brightest."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, grey: bool = False) -> None:
         shades = SHADES.get(name) or SHADES[DEFAULT]
+        if grey:
+            loud, plain = shades.strong, shades.text
+            shades = replace(shades, critical=loud, warning=loud, unknown=loud, accent=loud, ok=plain, info=plain)
         self.name = name
         self.line = _styles(shades, shades.background)
         self.under = _styles(shades, shades.cursor)

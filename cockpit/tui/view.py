@@ -25,9 +25,9 @@ class Feed(Protocol):
 class View:
     """The fleet as the screens see it: live, or as it was when the operator pressed pause."""
 
-    def __init__(self, feed: Feed, theme: str = DEFAULT) -> None:
+    def __init__(self, feed: Feed, theme: str = DEFAULT, *, grey: bool = False) -> None:
         self.feed = feed
-        self.inks = Inks(theme)
+        self.inks = Inks(theme, grey=grey)
         self.trouble = ""  # why nothing new arrives any more, in words; stays until the end
         self._frozen: Fleet | None = None
         self._frozen_now = Instant(0.0, 0.0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from agent.wire.specs import Severity
 from cockpit.tui.canvas import area_picture, level_picture, line_picture
-from cockpit.tui.format import fit
+from cockpit.tui.format import duration, fit
 from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_of
 from cockpit.tui.theme import GLYPH, INK, Ink
 
@@ -39,8 +39,9 @@ class Series:
     low: float = 0.0
 
 
-def chart_lines(series: Series, marks: list[Mark], width: int, height: int) -> list[Line]:
-    """Title with the value of now, the picture, and the marks under it: `height` lines in all."""
+def chart_lines(series: Series, marks: list[Mark], width: int, height: int, speed: float = 1.0) -> list[Line]:
+    """Title with the value of now, the picture, and the marks under it: `height` lines in all. `speed` of the data
+    clock: the history has a slot for each real second."""
     room, lines = width - _AXIS - 2, height - 2
     if room < 8 or lines < 1:
         return [BLANK] * height
@@ -54,7 +55,7 @@ def chart_lines(series: Series, marks: list[Mark], width: int, height: int) -> l
         label = series.form(high) if at == 0 else series.form(low) if at == lines - 1 else ""
         spans: list[Span] = [(fit(label, _AXIS - 1, right=True) + " ", Ink.FAINT)]
         body.append(joined(spans + _over(front[at], limit[at], area[at])))
-    return [head, *body, _foot(marks, room)]
+    return [head, *body, _foot(marks, room, SPAN_S * speed)]
 
 
 def _range(series: Series) -> tuple[float, float]:
@@ -71,10 +72,8 @@ def _head(series: Series, width: int) -> Line:
     if not len(known):
         return spread(title, (("no samples yet ", Ink.FAINT),), width)
     low, high = series.form(float(known.min())), series.form(float(known.max()))
-    for text in (f"{low} to {high} in 5 min ", f"{low} to {high} "):
-        if width_of(title) + len(text) + 1 <= width:
-            return spread(title, ((text, Ink.FAINT),), width)
-    return clipped(title, width)
+    text = f"{low} to {high} "
+    return spread(title, ((text, Ink.FAINT),), width) if width_of(title) + len(text) < width else clipped(title, width)
 
 
 def _over(front: str, limit: str, area: str) -> list[Span]:
@@ -85,15 +84,21 @@ def _over(front: str, limit: str, area: str) -> list[Span]:
     ]
 
 
-def _foot(marks: list[Mark], room: int) -> Line:
+def _axis_time(seconds: float) -> str:
+    """`5:00`, `2:30`, `5 h 00 m`: as short as a time axis needs."""
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}" if seconds < 3600 else duration(seconds)
+
+
+def _foot(marks: list[Mark], room: int, span_s: float) -> Line:
     """The time axis; a finding stands where it began."""
     cells: list[Span] = [(" ", Ink.FAINT)] * room
-    for text, at in (("-5 min", 0), ("-2:30", room // 2 - 2), ("now", room - 3)):
+    middle = f"-{_axis_time(span_s / 2)}"
+    for text, at in ((f"-{_axis_time(span_s)}", 0), (middle, (room - len(middle)) // 2), ("now", room - 3)):
         for offset, char in enumerate(text):
             if 0 <= at + offset < room:
                 cells[at + offset] = (char, Ink.FAINT)
     for mark in marks:
-        if 0 <= mark.ago_s <= SPAN_S:
-            at = min(room - 1, int((1 - mark.ago_s / SPAN_S) * room))
+        if 0 <= mark.ago_s <= span_s:
+            at = min(room - 1, int((1 - mark.ago_s / span_s) * room))
             cells[at] = (GLYPH[mark.severity], INK[mark.severity])
     return joined([(" " * _AXIS, Ink.FAINT), *cells])

@@ -37,7 +37,7 @@ class TrendView(LineView, can_focus=False):
         columns = 3
         height = min(MOST, self.rows - 1)
         blocks = [
-            chart_lines(series, marks, self.columns // columns, height)
+            chart_lines(series, marks, self.columns // columns, height, self.view.feed.clock.speed)
             for series in (
                 Series("MEAN LOAD", self.trend.load, percent, _newest(self.trend.load, percent), 1.0),
                 Series("POWER", self.trend.power, watts, _newest(self.trend.power, watts)),
@@ -47,7 +47,7 @@ class TrendView(LineView, can_focus=False):
         self._lines = grid(blocks, self.columns, self.columns // columns)
 
     def pinned(self) -> list[Line]:
-        return [((" LAST FIVE MINUTES OF THE FLEET", Ink.HEADING),)]
+        return [((" THE FLEET LATELY", Ink.HEADING),)]
 
     def total(self) -> int:
         return min(len(self._lines), max(0, self.rows - 1))
