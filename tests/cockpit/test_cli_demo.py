@@ -5,7 +5,6 @@ import pty
 import select
 import signal
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from fcntl import ioctl
 from pathlib import Path
 from termios import TIOCSWINSZ
 
+import psutil
 import pyte
 import pytest
 
@@ -73,8 +73,7 @@ class Demo:
 
 def children_of(pid: int) -> list[int]:
     """Process ids of its children."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(word) for word in found.stdout.split()]
+    return [child.pid for child in psutil.Process(pid).children()]
 
 
 def demo_directories() -> set[str]:
