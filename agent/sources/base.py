@@ -13,6 +13,7 @@ from agent.wire.specs import Cadence, Quality, Scope, SignalSpec
 
 Value = float | int
 ALL_SIGNALS = "*"
+UNIDENTIFIED = "unidentified-"  # begins the row id of a GPU that has not yet said which one it is
 
 
 @dataclass(frozen=True, slots=True)

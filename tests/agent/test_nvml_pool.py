@@ -234,7 +234,7 @@ def test_a_worker_that_crashes_on_a_gpu_does_not_take_the_others_down_twice() ->
     "message",
     [
         (channel.VALUES, 0),
-        (channel.VALUES, "x", "y", 1, 0, [], {}, None, True),
+        (channel.VALUES, "x", "y", 1, 0, [], {}, None, False, True),
         (99, 0, 0.0),
         (channel.OPENED, 0, 0.0),
     ],

@@ -26,14 +26,24 @@ class Bench:
         self.roster = Roster(self.clock, known or {}, self.table.get, self.pushed.append)
         self.count = count
 
-    def open(self, index: int, uuid: str = "") -> None:
-        identity = {"uuid": uuid or f"GPU-{index}", "bus_id": f"0000:9{index}:00", "name": "H100"}
+    def open(self, index: int, uuid: str = "", slot: int | None = None) -> None:
+        bus_id = f"0000:9{index if slot is None else slot}:00"
+        identity = {"uuid": uuid or f"GPU-{index}", "bus_id": bus_id, "name": "H100", "serial": f"S-{uuid or index}"}
         self.roster.opened(index, identity)
 
     def read(self, index: int, value: float = 0.5, cadence: Cadence = FAST, **more: Any) -> None:
         values: list[float | int | None] = [value] * len(NAMES[cadence])
         self.roster.values(
-            index, Answer(self.clock.real(), 0.02, cadence, values, more.get("bad", {}), more.get("pids"))
+            index,
+            Answer(
+                self.clock.real(),
+                0.02,
+                cadence,
+                values,
+                more.get("bad", {}),
+                more.get("pids"),
+                more.get("reset", False),
+            ),
         )
 
     def start(self) -> None:
@@ -171,7 +181,7 @@ def test_identity_is_the_uuid_and_the_index_may_change() -> None:
     bench.roster.lost(1, codes.GPU_IS_LOST, "GPU is lost")
     bench.roster.hello("580", "13", 2)  # the driver was reloaded and counts one GPU less
     bench.open(0, "GPU-0")
-    bench.open(1, "GPU-2")
+    bench.open(1, "GPU-2", slot=2)
     bench.read(0, 0.1)
     bench.read(1, 0.2)
     bench.roster.swept(2, NONE)
@@ -296,3 +306,95 @@ def test_columns_of_another_version_are_refused() -> None:
         bench.roster.values(0, Answer(0.0, 0.0, 0, [1.0], {}))
     with pytest.raises(ValueError, match="never opened"):
         bench.roster.values(5, Answer(0.0, 0.0, 0, [1.0], {}))
+
+
+@pytest.mark.parametrize("was", ["lost", "present"])
+def test_a_gpu_in_whose_slot_another_one_answers_is_owed_nothing_any_more(was: str) -> None:
+    known = {f"GPU-{index}": {"index": index, "bus_id": f"0000:9{index}:00", "state": "present"} for index in range(2)}
+    known["GPU-1"]["state"] = was
+    bench = Bench(known)
+    bench.roster.hello("580", "13", 2)
+    bench.open(0)
+    bench.open(1, "GPU-new")
+    bench.read(0)
+    bench.read(1)
+    bench.roster.swept(2, NONE)
+    assert bench.states() == {"GPU-0": "present", "GPU-new": "present"}
+    assert bench.roster.known == 2
+    assert bench.batch().rows == ("GPU-0", "GPU-new")
+    (event,) = bench.roster.take_events()
+    assert (event.uuid, event.bus_id, event.data["replaces"]) == ("GPU-new", "0000:91:00", "GPU-1")
+
+
+def test_gpus_that_changed_places_are_all_still_there() -> None:
+    known = {f"GPU-{index}": {"index": index, "bus_id": f"0000:9{index}:00", "state": "present"} for index in range(2)}
+    bench = Bench(known)
+    bench.roster.hello("580", "13", 2)
+    bench.open(0, "GPU-1")
+    bench.open(1, "GPU-0")
+    bench.read(0)
+    bench.read(1)
+    bench.roster.swept(2, NONE)
+    assert bench.states() == {"GPU-0": "present", "GPU-1": "present"}
+
+
+def test_a_missing_gpu_whose_slot_is_empty_stays() -> None:
+    bench = Bench()
+    bench.start()
+    bench.roster.swept(1, NONE)
+    assert bench.states() == {"GPU-0": "present", "GPU-1": "missing"}
+
+
+def test_a_refusal_until_reset_is_a_fact_until_every_class_that_met_it_is_read_without() -> None:
+    bench = Bench()
+    bench.start()
+    bench.roster.changed_facts()
+    bench.read(1, cadence=FAST, reset=True)
+    bench.read(1, cadence=MEDIUM, reset=True)
+    facts = bench.roster.changed_facts()
+    assert facts is not None
+    assert (facts["GPU-1"]["reset_required"], "reset_required" in facts["GPU-0"]) == (True, False)
+    bench.read(1, cadence=FAST)
+    assert bench.roster.changed_facts() is None
+    bench.read(1, cadence=MEDIUM)
+    facts = bench.roster.changed_facts()
+    assert facts is not None
+    assert "reset_required" not in facts["GPU-1"]
+
+
+def test_a_gpu_that_cannot_be_opened_before_a_reset_says_so_until_it_can() -> None:
+    bench = Bench()
+    bench.start()
+    bench.roster.lost(1, codes.RESET_REQUIRED, "GPU requires reset")
+    facts = bench.roster.changed_facts()
+    assert facts is not None
+    assert (facts["GPU-1"]["reset_required"], facts["GPU-1"]["state"]) == (True, "unknown")
+    bench.open(1)
+    bench.read(1)
+    facts = bench.roster.changed_facts()
+    assert facts is not None
+    assert "reset_required" not in facts["GPU-1"]
+
+
+def test_what_ran_on_a_gpu_that_died_idle_is_nothing_and_not_what_ran_when_it_died_before() -> None:
+    bench = Bench()
+    bench.start()
+    bench.read(1, cadence=MEDIUM, pids=[(7, 100)])
+    bench.roster.lost(1, codes.GPU_IS_LOST, "GPU is lost")
+    bench.open(1)
+    bench.read(1, cadence=MEDIUM, pids=[])
+    bench.roster.lost(1, codes.GPU_IS_LOST, "GPU is lost")
+    facts = bench.roster.changed_facts()
+    assert facts is not None
+    assert facts["GPU-1"]["last_processes"] == []
+
+
+def test_of_thousands_of_processes_on_a_gpu_that_dies_the_largest_are_kept() -> None:
+    bench = Bench()
+    bench.start()
+    bench.read(1, cadence=MEDIUM, pids=[(pid, pid * 1000) for pid in range(1, 3000)])
+    bench.roster.lost(1, codes.GPU_IS_LOST, "GPU is lost")
+    facts = bench.roster.changed_facts()
+    assert facts is not None
+    kept = facts["GPU-1"]["last_processes"]
+    assert (len(kept), kept[0]["pid"]) == (64, 2999)

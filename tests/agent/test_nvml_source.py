@@ -317,3 +317,20 @@ def test_the_worker_imports_little() -> None:
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert loaded.isdisjoint({"asyncio", "dataclasses", "psutil", "pynvml", "agent.wire"})
+
+
+async def test_over_the_c_fake_a_call_refused_until_a_reset_becomes_a_fact_of_that_gpu(
+    source: NvmlSource, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.write(["call 3 GetPowerUsage 16", "fieldret 3 186 16", "fieldret 3 230 3", "call 5 GetUUID 16"])
+    reading = await source.read(EVERY)
+    facts = reading.facts["gpus"]
+    asked = {uuid for uuid, gpu in facts.items() if gpu.get("reset_required")}
+    assert asked == {UUIDS[3], "unidentified-gpu5"}
+    assert quality(gpus(reading), "gpu.power", 3) is Quality.ERROR
+    assert quality(gpus(reading), "gpu.temperature", 3) is Quality.OK
+    assert facts["unidentified-gpu5"]["state"] == "unknown"
+    fake_nvml.write([])
+    facts = (await source.read(EVERY)).facts["gpus"]
+    assert not any(gpu.get("reset_required") for gpu in facts.values())
+    assert set(facts) == set(UUIDS)

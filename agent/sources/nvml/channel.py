@@ -9,7 +9,8 @@ Requests (worker's descriptor 0):
     [DROP]                               leave out what is still to be read of the current request; stop watching
 Replies (descriptor 3, one per GPU and class, so that a GPU that hangs withholds nobody else's):
     [OPENED, index, at, identity]        a handle was opened; `identity` is a map of strings and numbers
-    [VALUES, index, at, latency, cadence, values, {position: quality}, pids or nil, whether it is the GPU's last]
+    [VALUES, index, at, latency, cadence, values, {position: quality}, pids or nil, whether a call was refused because
+        the GPU needs a reset, whether it is the GPU's last]
     [LOST, index, at, code, text]        the driver says that this GPU is gone
 Bell (descriptor 4, few and small, so that the agent wakes once per request):
     [HELLO, driver, nvml, count]         NVML is initialised

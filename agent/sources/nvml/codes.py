@@ -32,6 +32,8 @@ QUALITY_ERROR = 7
 # for a field id that it does not know.
 CANNOT_SAY = frozenset((INVALID_ARGUMENT, NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH, DEPRECATED))
 
+# Any call of a GPU may answer RESET_REQUIRED: what it asked for is an error, the GPU itself waits for a reset.
+
 GPU_GONE = frozenset((GPU_IS_LOST, GPU_NOT_FOUND))
 
 # The session with the driver is over: the worker ends and a new one initialises NVML again.

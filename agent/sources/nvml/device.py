@@ -72,6 +72,7 @@ class Plan:
         self._calls: list[tuple[object, tuple[object, ...], list[tuple[int, Call]]]] = []
         self._computed: list[tuple[int, readers.Compute]] = []
         self._silent: dict[int, int] = {}
+        self.needs_reset = False  # whether a call of the last read was refused for that
         self.bind()
 
     def bind(self) -> None:
@@ -129,6 +130,7 @@ class Plan:
         rounds = max(len(ways) for ways in readers.WAYS.values())
         values: list[Number | None] = []
         bad: dict[int, int] = {}
+        self.needs_reset = False
         for _ in range(rounds):
             values = [None] * len(self.names)
             bad = dict(self._silent)
@@ -185,9 +187,9 @@ class Plan:
                 refused += self._failed([position], judge(error), bad)
         return refused
 
-    @staticmethod
-    def _failed(positions: list[int], code: int, bad: dict[int, int]) -> list[int]:
+    def _failed(self, positions: list[int], code: int, bad: dict[int, int]) -> list[int]:
         """Note why; return the positions to ask another way."""
+        self.needs_reset |= code == codes.RESET_REQUIRED
         for position in positions:
             bad[position] = codes.quality_of(code)
         return positions if code in codes.CANNOT_SAY else []
@@ -208,6 +210,7 @@ class Device:
             self.handle: object = nvml.nvmlDeviceGetHandleByIndex(index)
         except nvml.NVMLError as error:
             raise GpuLost(judge(error), str(error)) from error
+        self.needs_reset = False  # whether a call of the last read was refused for that
         self.identity = self._identify()
         self._has_ecc = self._supports_ecc()
         self._mig = -1
@@ -225,6 +228,8 @@ class Device:
         if pci is not None:
             identity["bus_id"] = readers.bus_id(pci.busId)
         if "uuid" not in identity:
+            if self.needs_reset:
+                raise GpuLost(codes.RESET_REQUIRED, "it needs a reset")
             raise GpuLost(codes.GPU_NOT_FOUND, "the driver names no UUID")
         return identity
 
@@ -233,7 +238,7 @@ class Device:
         try:
             return getattr(self._nvml, name)(self.handle)
         except self._nvml.NVMLError as error:
-            judge(error)
+            self.needs_reset |= judge(error) == codes.RESET_REQUIRED
         except (AttributeError, UnicodeDecodeError):  # a binding older than this call; bytes that are no text
             pass
         return None
@@ -259,6 +264,7 @@ class Device:
             plan = Plan(self._nvml, self.handle, self._names[cadence], self._answers, self._has_ecc)
             self._plans[cadence] = plan
         values, bad = plan.read()
+        self.needs_reset = plan.needs_reset
         pids = None
         if readers.PROCESSES in plan.names:
             pids = self._count_processes(plan.names.index(readers.PROCESSES), values, bad)
@@ -270,7 +276,9 @@ class Device:
         try:
             table = readers.process_table(self._nvml, self.handle)
         except self._nvml.NVMLError as error:
-            bad[position] = codes.quality_of(judge(error))
+            code = judge(error)
+            self.needs_reset |= code == codes.RESET_REQUIRED
+            bad[position] = codes.quality_of(code)
             return None
         values[position] = len(table)
         return table

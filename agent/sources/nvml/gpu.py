@@ -38,6 +38,8 @@ class Gpu:
     bad: list[dict[int, int]] = field(default_factory=lambda: [{} for _ in NAMES])
     read_at: list[float] = field(default_factory=lambda: [float("-inf") for _ in NAMES])  # real time
     pids: Pids = field(default_factory=dict)
+    has_told_pids: bool = False  # to this agent
+    refused_until_reset: set[int] = field(default_factory=set)  # classes whose last read met a call that wants a reset
     last_processes: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -47,12 +49,13 @@ class Gpu:
 
     def facts(self) -> dict[str, Any]:
         """As the `gpus` section carries it."""
-        return {
+        facts = {
             **self.identity,
             "state": self.state,
             "last_seen": self.last_seen,
             "last_processes": self.last_processes,
         }
+        return {**facts, "reset_required": True} if self.refused_until_reset else facts
 
 
 def label(gpu: Gpu) -> str:
@@ -65,6 +68,14 @@ def label(gpu: Gpu) -> str:
 def sentence(gpu: Gpu) -> str:
     """Its state in words."""
     return f"{label(gpu)} {_STATE_WORDS[gpu.state]}"
+
+
+def replaced(old: Gpu, new: Gpu, now: Instant) -> RawEvent:
+    """Another GPU answers where one was lost or missing."""
+    bus = str(new.identity.get("bus_id", ""))
+    text = f"{label(new)} is another one: {new.uuid} is in the place of {old.uuid}"
+    data = {"state": new.state, "was": "replaced", "replaces": old.uuid, "serial": old.identity.get("serial", "")}
+    return RawEvent("nvml", "gpu", now, text, bus_id=bus, uuid=new.uuid, data=data)
 
 
 def turned(gpu: Gpu, was: str, now: Instant) -> RawEvent:

@@ -198,8 +198,8 @@ class Pool:
         kind, index, at, *rest = message
         lane.progress = max(lane.progress, at)
         if kind == channel.VALUES:
-            latency, cadence, values, bad, pids, last = rest
-            self._sink.values(index, Answer(at, latency, cadence, values, bad, pids))
+            latency, cadence, values, bad, pids, needs_reset, last = rest
+            self._sink.values(index, Answer(at, latency, cadence, values, bad, pids, needs_reset))
             if last:
                 self._read_whole(lane, index)
                 self._improve(index, latency)

@@ -8,7 +8,8 @@ from agent.sources.nvml.channel import Message
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One GPU's values of one cadence class; `at` in real time, `bad` the quality of each position that is not ok."""
+    """One GPU's values of one cadence class; `at` in real time, `bad` the quality of each position that is not ok.
+    `needs_reset`: some call was refused because the GPU has to be reset first."""
 
     at: float
     latency: float
@@ -16,6 +17,7 @@ class Answer:
     values: list[float | int | None]
     bad: dict[int, int]
     pids: list[tuple[int, int | None]] | None = None
+    needs_reset: bool = False
 
 
 class WorkerHandle(Protocol):

@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.clock import Clock, Instant
-from agent.sources.base import ALL_SIGNALS, Batch, RawEvent
+from agent.sources.base import ALL_SIGNALS, UNIDENTIFIED, Batch, RawEvent
 from agent.sources.nvml import codes
-from agent.sources.nvml.gpu import CADENCES, NAMES, Gpu, pushed, turned
+from agent.sources.nvml.gpu import CADENCES, NAMES, Gpu, pushed, replaced, turned
 from agent.sources.nvml.ports import Answer
 from agent.wire.specs import Cadence, Quality, Scope
 
-UNIDENTIFIED = "unidentified-gpu"
 IDENTITY_KEYS = (
     "index",
     "name",
@@ -28,6 +27,8 @@ IDENTITY_KEYS = (
     "driver",
 )
 STALE_PERIODS = 2
+LAST_PROCESSES = 64  # of a GPU that dies: the largest holders of its memory
+_UNOPENED = -1  # in place of a cadence class: the handle itself was refused
 _NEVER = float("-inf")
 
 Describe = Callable[[int], Mapping[str, Any] | None]
@@ -142,11 +143,12 @@ class Roster:
         if cadence == Cadence.FAST:
             gpu.values[cadence][_LATENCY_AT] = answer.latency
         if answer.pids is not None:
-            gpu.pids = dict(answer.pids)
+            gpu.pids, gpu.has_told_pids = dict(answer.pids), True
             self._pid_table = None
         self._fresh.add(CADENCES[cadence])
         gpu.last_seen = self._clock.wall()
         gpu.refusal = ""
+        self._note_reset(gpu, cadence, answer.needs_reset)
         self._turn(gpu, "present", None)
 
     def lost(self, index: int, code: int, text: str) -> None:
@@ -155,6 +157,7 @@ class Roster:
             self._turn(gpu, "lost", Quality.LOST)
         else:
             gpu.refusal = text
+            self._note_reset(gpu, _UNOPENED, code == codes.RESET_REQUIRED)
             self._turn(gpu, "unknown", Quality(codes.quality_of(code)))
 
     def timed_out(self, index: int) -> None:
@@ -167,6 +170,7 @@ class Roster:
         for index in [index for index in self._by_index if index >= count]:
             del self._by_index[index]
         owned = set(self._by_index.values())
+        self._retire_replaced(owned)
         for gpu in self.gpus.values():
             if gpu.uuid not in owned and gpu.state != "lost" and gpu.index not in suspects:
                 self._turn(gpu, "missing", Quality.LOST)
@@ -189,15 +193,35 @@ class Roster:
         if candidates:
             gpu = candidates[0]
         else:
-            uuid = f"{UNIDENTIFIED}{index}"
+            uuid = f"{UNIDENTIFIED}gpu{index}"
             gpu = self.gpus[uuid] = Gpu(uuid, {"index": index, "name": "", "bus_id": ""})
         self._by_index[index] = gpu.uuid
         return gpu
 
     def _drop_placeholder(self, index: int) -> None:
         """The GPU at this index has a name after all."""
-        if self.gpus.pop(f"{UNIDENTIFIED}{index}", None) is not None:
+        if self.gpus.pop(f"{UNIDENTIFIED}gpu{index}", None) is not None:
             self._by_index.pop(index, None)
+
+    def _retire_replaced(self, owned: set[str]) -> None:
+        """A GPU in whose slot another one answers is accounted for: it is owed nothing any more."""
+        here = [gpu for uuid in owned if (gpu := self.gpus[uuid]).state == "present"]
+        slots = {bus_id: gpu for gpu in here if (bus_id := gpu.identity.get("bus_id"))}
+        for old in [gpu for gpu in self.gpus.values() if gpu.uuid not in owned]:
+            new = slots.get(old.identity.get("bus_id"))
+            if new is not None:
+                del self.gpus[old.uuid]
+                self._pid_table = None
+                self._facts_changed = True
+                self._events.append(replaced(old, new, self._clock.now()))
+
+    def _note_reset(self, gpu: Gpu, cadence: int, refused: bool) -> None:
+        """Whether a call was refused because the GPU needs a reset; an answer of any class proves that it opens."""
+        before = bool(gpu.refused_until_reset)
+        gpu.refused_until_reset -= {cadence, _UNOPENED}
+        if refused:
+            gpu.refused_until_reset.add(cadence)
+        self._facts_changed |= before != bool(gpu.refused_until_reset)
 
     def _turn(self, gpu: Gpu, state: str, why: Quality | None) -> None:
         """This row's state and quality, and all that follows when they change."""
@@ -218,10 +242,11 @@ class Roster:
 
     def _note_processes(self, gpu: Gpu) -> None:
         """What ran on it, while it can still be told."""
-        if not gpu.pids:
-            return
+        if not gpu.pids and not gpu.has_told_pids:
+            return  # what an earlier agent knew stays
         rows = []
-        for pid, memory in gpu.pids.items():
+        largest = sorted(gpu.pids.items(), key=lambda item: -(item[1] or 0))[:LAST_PROCESSES]
+        for pid, memory in largest:
             row = (self._describe(pid) if self._describe is not None else None) or {}
             rows.append({**row, "pid": pid, "gpu_memory": memory})
         gpu.last_processes = rows

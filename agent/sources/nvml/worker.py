@@ -82,7 +82,8 @@ class Worker:
                 pids = None if table is None else list(table.items())
                 at = time.monotonic()
                 last = cadence == cadences[-1]
-                self._reply([channel.VALUES, index, at, at - started, cadence, values, bad, pids, last])
+                reset = device.needs_reset
+                self._reply([channel.VALUES, index, at, at - started, cadence, values, bad, pids, reset, last])
         except GpuLost as lost:
             self._devices.pop(index, None)
             self._watcher.forget(index)

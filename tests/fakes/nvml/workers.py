@@ -29,7 +29,7 @@ class FakeWorker:
 
     def reads(self, *indexes: int, at: float, latency: float = 0.01) -> None:
         for index in indexes:
-            self._replies.append([channel.VALUES, index, at, latency, 0, [1.0], {}, None, True])
+            self._replies.append([channel.VALUES, index, at, latency, 0, [1.0], {}, None, False, True])
 
     def loses(self, index: int, at: float, code: int = 15) -> None:
         self._replies.append([channel.LOST, index, at, code, "GPU is lost"])
