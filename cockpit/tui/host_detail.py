@@ -12,6 +12,7 @@ from cockpit.tui.theme import Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.chart import chart_lines
 
+IN_STEP_S = 0.5  # less than this between two clocks is nothing to look at
 PROCESSES = 32  # rows of the page; place 9 shows all
 
 
@@ -39,7 +40,8 @@ def head_lines(view: View, host: HostRecord, width: int) -> list[Line]:
     if machine := _machine(host):
         facts.append(("machine", machine))
     version, boot = plain(host.agent_version) or "?", plain(host.boot_id)[:13] or "?"
-    facts.append(("agent", f"{version} · boot {boot} · clock {host.skew_s:+.1f} s from ours"))
+    clock = "in step with ours" if abs(host.skew_s) < IN_STEP_S else f"{host.skew_s:+.1f} s from ours"
+    facts.append(("agent", f"{version} · boot {boot} · clock {clock}"))
     facts += [
         (plain(reason.what)[:12] or "reason", f"{plain(reason.says)} {plain(reason.hint)}".strip())
         for reason in host.reasons

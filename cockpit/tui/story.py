@@ -16,6 +16,7 @@ from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_
 from cockpit.tui.theme import CURSOR, GLYPH, INK, Ink
 
 Fact = tuple[str, str]
+TIMED = 100  # columns from which the time of a fault stands in its headline whatever else gives way
 _LABEL = 12
 _GONE = (GpuState.LOST, GpuState.MISSING)
 
@@ -35,7 +36,8 @@ def headline(fleet: Fleet, problem: Problem, now: float, width: int, *, cursor: 
     ago = duration(now - problem.since)
     long_right: Line = ((moment(problem.since, now), ink), (f"  {ago} ago ", Ink.MUTED))
     short_right: Line = ((f"{ago} ago ", ink),)
-    right = long_right if width_of(left) + width_of(long_right) + 2 <= width else short_right
+    fits = width_of(left) + width_of(long_right) + 2 <= width
+    right = long_right if fits or width >= TIMED else short_right
     return spread(left, right, width)
 
 
