@@ -14,8 +14,8 @@ from agent.detect.rule import HOLD, Rule, Verdict, Word
 from agent.detect.rules import RULES
 from agent.detect.track import Change, Track
 from agent.detect.view import GpuView, HostView
-from agent.sources.base import Batch
-from agent.wire.specs import Cadence, Event, Finding, FindingState, Quality, RuleSpec, Scope, Severity
+from agent.sources.base import UNIDENTIFIED, Batch
+from agent.wire.specs import Cadence, Event, Finding, FindingState, Quality, RuleSpec, Scope, Severity, gpu_subject
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class Engine:
         self._broken: dict[int, str] = {}
         self._failures = Track(host_id, BROKEN, HOST, tick_s)
         self._leftover: list[Finding] = []
+        self._on_roster: frozenset[str] = frozenset()
 
     def observe(self, batch: Batch) -> None:
         """Take values that were read."""
@@ -89,12 +90,18 @@ class Engine:
         self._dirty.update((number, row.subject) for number in numbers)
 
     def roster(self, gpus: Mapping[str, Mapping[str, Any]], now: Instant) -> None:
-        """Take the identities of every known GPU, by UUID."""
+        """Take the identities of every known GPU, by UUID. One that left the roster was replaced, or stood in for one
+        that now has a name: what it had open is cleared."""
         del now
+        unnamed = {uuid for uuid in self._memory.gpus if uuid.startswith(UNIDENTIFIED)}
+        for uuid in (self._on_roster | unnamed) - gpus.keys():
+            self._forget(uuid)
+        self._on_roster = frozenset(gpus)
         for uuid, facts in gpus.items():
             row = self._memory.gpu(uuid)
-            if row is not None:
+            if row is not None and row.facts != facts:
                 row.facts = facts
+                self._dirty.update((number, row.subject) for number in self._asks.facts)
         for numbers in self._asks.host.values():
             self._dirty.update((number, HOST) for number in numbers)
 
@@ -179,6 +186,18 @@ class Engine:
             track = self._tracks[number][subject] = Track(self.host_id, self.rules[number], subject, self._tick_s)
         return track
 
+    def _forget(self, uuid: str) -> None:
+        subject = gpu_subject(uuid)
+        for number, tracks in enumerate(self._tracks):
+            track = tracks.pop(subject, None)
+            if track is not None and track.finding is not None:
+                self._leftover.append(track.finding)
+            self._active.discard((number, subject))
+            self._dirty.discard((number, subject))
+            if not any(other.active for other in tracks.values()):
+                self._active.discard((number, HOST))
+        self._memory.forget(uuid)
+
     def _mark(self, number: int, subject: str) -> None:
         """Remember what must be asked again although nothing new came in, and what a subject has open."""
         rule, tracks = self.rules[number], self._tracks[number]
@@ -239,6 +258,7 @@ class _Asks:
             for cadence in Cadence
         }
         self.quality = tuple(number for number, rule in numbered if rule.judges_quality)
+        self.facts = tuple(number for number, rule in numbered if rule.judges_facts)
         kinds = {kind for rule in rules for kind in rule.kinds}
         self.kinds = {kind: tuple(number for number, rule in numbered if kind in rule.kinds) for kind in kinds}
 

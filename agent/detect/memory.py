@@ -158,6 +158,10 @@ class Memory:
             row = self.gpus[uuid] = Row(uuid)
         return row
 
+    def forget(self, uuid: str) -> None:
+        """This GPU is no more."""
+        self.gpus.pop(uuid, None)
+
     def subject(self, subject: str) -> Row | None:
         """The row that a finding or an event is about."""
         if subject.startswith("gpu:") and len(subject) > 4:

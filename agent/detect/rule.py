@@ -58,10 +58,11 @@ JudgeHost = Callable[[HostView, Mapping[str, Finding]], Iterable[tuple[str, Verd
 class Rule:
     """One rule. `spec.scope` GPU: `judge_gpu` is asked for each GPU; HOST: `judge_host` names its subjects itself.
 
-    It is asked when a `cadence` class was read, when one of the `kinds` of events came, and on every tick while it
-    has something open or pending. `needs` are signals it reads the last value of, `windows` counters with the seconds
-    it looks back. FIRE must hold for `hold_s`, CLEAR for `clear_s`. `judges_quality`: also asked on every read that
-    failed. `after_boot_s`: opens nothing on a host that has been up for less.
+    It is asked when a `cadence` class was read, when one of the `kinds` of events came, with `judges_facts` when what
+    is known of the GPU changed, and on every tick while it has something open or pending. `needs` are signals it reads
+    the last value of, `windows` counters with the seconds it looks back. FIRE must hold for `hold_s`, CLEAR for
+    `clear_s`. `judges_quality`: also asked on every read that failed. `after_boot_s`: opens nothing on a host that has
+    been up for less.
     """
 
     spec: RuleSpec
@@ -74,6 +75,7 @@ class Rule:
     hold_s: float = 0.0
     clear_s: float = 0.0
     judges_quality: bool = False
+    judges_facts: bool = False
     after_boot_s: float = 0.0
 
     @property

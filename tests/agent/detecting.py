@@ -120,7 +120,11 @@ class Watched:
 
     def state(self, gpu: int, word: str) -> None:
         """The roster's word for a GPU."""
-        self.facts[uuid_of(gpu)] = {**self.facts[uuid_of(gpu)], "state": word}
+        self.know(gpu, state=word)
+
+    def know(self, gpu: int, **facts: Any) -> None:
+        """What the roster now says of a GPU besides what it said before."""
+        self.facts[uuid_of(gpu)] = {**self.facts[uuid_of(gpu)], **facts}
         self.engine.roster(self.facts, self.now)
 
     def restart(self, *, reboot: bool = False, down: float = 5.0) -> None:

@@ -48,6 +48,10 @@ def hot(**timing: Any) -> Rule:
     return judge
 
 
+def at(seconds: float) -> Instant:
+    return Instant(EPOCH + seconds, 1e6 + seconds)
+
+
 def heat(host: Watched, degrees: float, gpu: int = 0) -> None:
     host.values[LEVEL, gpu] = degrees
 
@@ -226,6 +230,49 @@ def test_a_restored_finding_that_cannot_be_judged_becomes_unknown() -> None:
     host.restart()
     host.run(10)
     assert host.engine.open()[0].state is FindingState.UNKNOWN
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_a_stand_in_had_open_is_cleared_once_the_gpu_has_a_name(restarts: bool) -> None:
+    engine = Engine("host", "boot-1")
+    stand_in = {"unidentified-gpu0": {"index": 0, "bus_id": "", "state": "lost"}}
+    named = {"GPU-0": {"index": 0, "bus_id": "0000:01:00", "state": "present"}}
+    engine.roster(stand_in, at(0))
+    lost = {(ALL_SIGNALS, "unidentified-gpu0"): Quality.LOST}
+    columns: dict[str, list[float | int | None]] = {"gpu.temperature": [None]}
+    engine.observe(Batch(Scope.GPU, Cadence.FAST, at(0), ("unidentified-gpu0",), columns, lost))
+    assert [found.finding.rule for found in engine.evaluate(at(0))] == ["gpu.lost"]
+    if restarts:
+        open_now = engine.open()
+        engine = Engine("host", "boot-1")
+        engine.restore(open_now)
+    engine.roster(named, at(10))
+    (gone,) = engine.evaluate(at(10))
+    assert (gone.change, gone.finding.subject) == (Change.CLEARED, "gpu:unidentified-gpu0")
+    assert engine.open() == ()
+    assert engine.evaluate(at(20)) == []
+
+
+def test_what_a_replaced_gpu_had_open_is_cleared_when_it_leaves_the_roster() -> None:
+    watched = Watched()
+    watched.run(20)
+    watched.xid(79, 1)
+    assert watched.rules_open() == ["gpu.lost", "xid.fatal"]
+    old = watched.facts.pop(uuid_of(1))
+    watched.facts["GPU-new"] = {**old, "state": "present"}
+    watched.engine.roster(watched.facts, watched.now)
+    assert {found.change for found in watched.judge()} == {Change.CLEARED}
+    assert watched.rules_open() == []
+
+
+def test_a_finding_on_a_gpu_that_no_roster_ever_named_stays() -> None:
+    engine = Engine("host", "boot-1")
+    engine.roster({}, at(0))
+    engine.event(Event(1, 0.0, 0.0, "xid", "gpu:GPU-only-in-the-log", Severity.CRITICAL, "XID 79", {"xid": 79}))
+    engine.evaluate(at(0))
+    engine.roster({"GPU-0": {"index": 0}}, at(10))
+    engine.evaluate(at(10))
+    assert "xid.fatal" in {found.rule for found in engine.open()}
 
 
 def test_what_no_rule_can_judge_any_more_is_cleared_with_a_word() -> None:

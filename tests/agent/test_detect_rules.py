@@ -456,6 +456,28 @@ def test_codes_of_the_application_warn_and_fade(code: int) -> None:
     assert host.engine.open() == ()
 
 
+def test_an_application_error_keeps_its_quarter_of_an_hour_over_an_agents_restart() -> None:
+    watched = Watched()
+    watched.run(20)
+    watched.xid(13)
+    watched.run(60)
+    watched.restart()
+    watched.run(600)
+    assert watched.rules_open() == ["xid.app"]
+    watched.run(300)
+    assert watched.rules_open() == []
+
+
+def test_an_application_error_does_not_outlive_a_reboot() -> None:
+    watched = Watched()
+    watched.run(20)
+    watched.xid(13)
+    watched.run(60)
+    watched.restart(reboot=True)
+    watched.run(20)
+    assert watched.rules_open() == []
+
+
 def test_a_repeat_holds_the_warning() -> None:
     host = Watched()
     host.xid(31)
@@ -576,6 +598,51 @@ def test_the_verdict_clears_after_two_samples() -> None:
     assert host.rules_open() == ["gpu.reset_required"]
     host.run(12)
     assert host.engine.open() == ()
+
+
+def test_a_gpu_that_refuses_calls_until_a_reset_is_critical_whatever_its_field_says() -> None:
+    watched = Watched()
+    watched.run(30)
+    watched.know(0, reset_required=True)
+    watched.judge()
+    found = watched.open()["gpu.reset_required", 0]
+    assert (found.severity, found.runbook) == (Severity.CRITICAL, "drain-reset")
+    assert found.evidence[0]["value"] == "reset required (error 16)"
+    assert list(watched.open()) == [("gpu.reset_required", 0)]
+    watched.run(60)
+    assert watched.rules_open() == ["gpu.reset_required"]
+    watched.know(0, reset_required=False)
+    watched.run(30)
+    assert watched.rules_open() == []
+
+
+def test_a_refusal_needs_no_recovery_field_to_open_or_to_clear() -> None:
+    watched = Watched()
+    watched.qualities["gpu.recovery_action", 1] = Quality.UNSUPPORTED
+    watched.run(30)
+    assert watched.rules_open() == []
+    watched.know(1, reset_required=True)
+    watched.run(30)
+    assert list(watched.open()) == [("gpu.reset_required", 1)]
+    watched.qualities[ALL_SIGNALS, 1] = Quality.TIMEOUT
+    watched.know(1, reset_required=False)
+    watched.run(30)
+    assert "gpu.reset_required" in watched.rules_open()
+    del watched.qualities[ALL_SIGNALS, 1]
+    watched.run(30)
+    assert "gpu.reset_required" not in watched.rules_open()
+
+
+def test_a_refused_call_takes_nothing_from_the_drivers_stronger_word() -> None:
+    watched = Watched()
+    watched.values["gpu.recovery_action", 0] = 2
+    watched.know(0, reset_required=True)
+    watched.run(20)
+    assert watched.open()["gpu.reset_required", 0].runbook == "drain-reboot"
+    watched.values["gpu.recovery_action", 1] = 3
+    watched.know(1, reset_required=True)
+    watched.run(20)
+    assert watched.open()["gpu.reset_required", 1].severity is Severity.CRITICAL
 
 
 def test_the_stronger_of_driver_and_catalogue_wins() -> None:

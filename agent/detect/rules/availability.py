@@ -182,10 +182,10 @@ REBOOT = {2: "reboot", 7: "system reboot"}
         "gpu.reset_required",
         Severity.CRITICAL,
         Scope.GPU,
-        "the driver's recovery action is 1, 4 or 6 (reset) or 2 or 7 (reboot); 3 (drain P2P) and numbers that nobody "
-        "knows yet are warnings",
-        "the action is 0 in 2 samples",
-        "NVML field 230; values of the driver's header",
+        "the driver's recovery action is 1, 4 or 6 (reset) or 2 or 7 (reboot), or NVML refuses a call until the GPU is "
+        "reset (error 16); 3 (drain P2P) and numbers that nobody knows yet are warnings",
+        "the action is 0 in 2 samples and no call is refused",
+        "NVML field 230 and error 16; values of the driver's header",
         "the stronger of it and the XID catalogue wins: after XID 79 it has said reset where only a reboot works; 5 "
         "(recover IMEX domain) matters only in rack-scale NVLink domains and stays silent",
         "drain-reset",
@@ -194,22 +194,32 @@ REBOOT = {2: "reboot", 7: "system reboot"}
     Cadence.MEDIUM,
     needs=frozenset({proof.RECOVERY}),
     clear_s=10.0,
+    judges_facts=True,
 )
 def gpu_reset_required(gpu: GpuView, found: Finding | None) -> Verdict:
     """The driver's own verdict that the GPU cannot go on."""
     del found
     value, at = gpu.number(proof.RECOVERY), gpu.measured(proof.RECOVERY)
-    if value is None or at is None:
-        return UNKNOWN
-    action = int(value)
-    if action in (0, 5):
+    refused = bool(gpu.facts.get("reset_required"))
+    if value is not None and at is not None and value not in (0, 5):
+        verdict, severity, cure = _action(int(value))
+        evidence: Evidence = {"what": proof.RECOVERY, "value": int(value), "threshold": 0, "at": at.wall}
+    elif refused:
+        verdict, severity, cure = "NVML refuses calls until it is reset", Severity.CRITICAL, Action.RESET_GPU
+        evidence = {"what": "NVML", "value": "reset required (error 16)", "boot": gpu.host.boot_id}
+    elif value is None or at is None:
+        # Where the driver has no such field, that nothing is refused any more is all there will ever be.
+        silent = gpu.quality(proof.RECOVERY) is Quality.UNSUPPORTED and gpu.answering
+        return CLEAR if silent else UNKNOWN
+    else:
         return Verdict(Word.CLEAR, at=at.mono)
-    verdict, severity, cure = _action(action)
+    if refused:
+        severity = Severity.CRITICAL
+        cure = max(cure, Action.RESET_GPU)
     for sighting in gpu.sightings():
         if proof.fatal(sighting):
             cure = max(cure, lookup(sighting.code).action)
-    evidence: Evidence = {"what": proof.RECOVERY, "value": action, "threshold": 0, "at": at.wall}
-    return Verdict(Word.FIRE, f"{gpu.label}: {verdict}", severity, (evidence,), runbook=cure.runbook, at=at.mono)
+    return Verdict(Word.FIRE, f"{gpu.label}: {verdict}", severity, (evidence,), runbook=cure.runbook)
 
 
 def _action(action: int) -> tuple[str, Severity, Action]:

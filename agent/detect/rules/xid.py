@@ -132,6 +132,8 @@ def xid_app(gpu: GpuView, found: Finding | None) -> Verdict:
         if lookup(sighting.code).of_application and gpu.now.wall - sighting.last.at < APP_QUIET_S
     ]
     if not codes:
+        if found is not None and _is_recent(gpu, found):
+            return HOLD
         return CLEAR if found is None else Verdict(Word.CLEAR, settles=_apps(seen))
     if found is None and (gpu.has("xid.fatal") or gpu.has("gpu.lost")):
         return HOLD
@@ -149,6 +151,11 @@ def xid_app(gpu: GpuView, found: Finding | None) -> Verdict:
         runbook=max((lookup(sighting.code).action for sighting in codes), default=Action.RESTART_APP).runbook,
         count=sum(sighting.count for sighting in codes),
     )
+
+
+def _is_recent(gpu: GpuView, found: Finding) -> bool:
+    """Opened before this start of the agent, in this boot, and its time is not over: the words are in its evidence."""
+    return proof.boot(found) in ("", gpu.host.boot_id) and gpu.now.wall - proof.newest(found) < APP_QUIET_S
 
 
 def _apps(seen: list[Sighting]) -> frozenset[tuple[str, int]]:
