@@ -228,7 +228,9 @@ def _number(value: object) -> float | None:
 def _qualities(batch: Batch) -> dict[str, Quality]:
     """How each row's read went as a whole, rows that went well left out.
 
-    A read that ran into its deadline, or that met a lost GPU, failed as a whole even if parts had been answered.
+    A read that met a lost GPU failed as a whole even if parts had been answered. One call that the driver itself gave
+    up (its own error Timeout) did return: only a deadline that passed spoils the whole read, and sources say that of
+    all signals.
     """
     if not batch.exceptions:
         return {}
@@ -237,8 +239,6 @@ def _qualities(batch: Batch) -> dict[str, Quality]:
     for (signal, row), quality in batch.exceptions.items():
         if signal == ALL_SIGNALS or quality is Quality.LOST:
             found[row] = quality
-        elif quality is Quality.TIMEOUT:
-            found.setdefault(row, quality)
         elif quality is not Quality.UNSUPPORTED:
             counts[row] = counts.get(row, 0) + 1
             if counts[row] >= len(batch.columns):

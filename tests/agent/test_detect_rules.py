@@ -5,7 +5,7 @@ import pytest
 from agent.detect import RULES, Change
 from agent.sources.base import ALL_SIGNALS
 from agent.wire.specs import Cadence, Finding, FindingState, Quality, Severity
-from tests.agent.detecting import EPOCH, Watched, changes, until, uuid_of
+from tests.agent.detecting import EPOCH, MEDIUM, Watched, changes, until, uuid_of
 
 HEAT = "gpu.slowdown.hw_thermal"
 BRAKE = "gpu.slowdown.power_brake"
@@ -237,9 +237,16 @@ def test_one_good_read_in_between_starts_the_count_again() -> None:
 def test_medium_reads_that_hang_alone_are_seen_too() -> None:
     host = Watched()
     host.run(20)
-    host.qualities["gpu.recovery_action", 1] = Quality.TIMEOUT
+    host.qualities.update({(signal, 1): Quality.TIMEOUT for signal in MEDIUM})
     host.run(70)
     assert ("gpu.unresponsive", 1) in host.open()
+
+
+def test_one_call_that_the_driver_gives_up_is_no_hang() -> None:
+    watched = Watched()
+    watched.qualities["gpu.recovery_action", 0] = Quality.TIMEOUT
+    watched.run(300)
+    assert watched.rules_open() == []
 
 
 def test_it_answers_again_after_ten_quick_reads() -> None:
