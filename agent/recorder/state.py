@@ -5,6 +5,7 @@ them is used. What cannot be read is set aside and named in `reasons`; what cann
 """
 
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 FILE = "state.json"
 ASIDE = f"{FILE}.unreadable"
+LOCK = f"{FILE}.lock"
+PROGRAM_CHARS = 64
 BLOCK = 1000  # event numbers reserved at a time
 MAX_BYTES = 4 * 1024 * 1024
 # Numbers of a start that remembers nothing begin at milliseconds since the epoch: above every number handed out
@@ -68,6 +71,7 @@ class State:
         self._unread: Reason | None = None
         self._unsaved: Reason | None = None
         self._writing = threading.Lock()
+        self._lock = -1
         if directory is not None:
             self._load(directory)
 
@@ -112,9 +116,39 @@ class State:
         if kernel_log is not None:
             self._now = replace(self._now, kernel_log=kernel_log)
         if gpus is not None:
-            self._now = replace(self._now, gpus={uuid: dict(facts) for uuid, facts in gpus.items()})
+            self._now = replace(self._now, gpus={uuid: _recordable(facts) for uuid, facts in gpus.items()})
         if findings is not None:
             self._now = replace(self._now, findings=findings)
+
+    def claim(self) -> None:
+        """Keep other agents out of the directory until `close`; the kernel gives it back when this one ends, however.
+
+        Raises:
+            StateError: another agent has it. Two would hand out the same event numbers.
+        """
+        if self._directory is None or self._lock >= 0:
+            return
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(self._directory / LOCK, flags, 0o600)
+        except OSError:
+            return  # nothing can be written here, by nobody: `reasons` says so
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise StateError(
+                f"{self._directory}: another agent keeps its state here; stop it or choose another --state"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        self._lock = descriptor
+
+    def close(self) -> None:
+        """Let others have the directory."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def reserve(self) -> range:
         """`BLOCK` event numbers that no start of this agent ever used, on disk before they are returned.
@@ -195,14 +229,35 @@ class State:
 
 
 def _prepare(directory: Path) -> None:
-    """The directory exists, is ours alone and cannot be read by others."""
+    """The directory exists, is ours alone and cannot be read by others.
+
+    One that holds more than our files is somebody's by mistake (`--state /tmp`): its mode is not ours to change.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory.stat()
-    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
-        try:
-            directory.chmod(0o700)
-        except OSError as error:
-            log.warning("cannot make %s private: %s", directory, error)
+    if found.st_uid != os.geteuid() or not stat.S_IMODE(found.st_mode) & 0o077:
+        return
+    if any(not name.startswith(FILE) for name in os.listdir(directory)):
+        log.warning("%s can be read by others and holds files of others: it is left so", directory)
+        return
+    try:
+        directory.chmod(0o700)
+    except OSError as error:
+        log.warning("cannot make %s private: %s", directory, error)
+
+
+def _recordable(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be on disk: of a command line only its program, for its arguments are for viewers alone."""
+    processes = facts.get("last_processes")
+    if not isinstance(processes, (list, tuple)):
+        return dict(facts)
+    kept = [{**row, "command": _program(row.get("command"))} for row in processes if isinstance(row, Mapping)]
+    return {**facts, "last_processes": kept}
+
+
+def _program(command: object) -> str:
+    first = str(command or "").split(maxsplit=1)[:1]
+    return first[0].rsplit("/", 1)[-1][:PROGRAM_CHARS] if first else ""
 
 
 def _read(path: Path) -> bytes | None:

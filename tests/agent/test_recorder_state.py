@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.clock import Instant
+from agent.errors import StateError
 from agent.recorder import State
 from agent.recorder import state as state_module
 from agent.recorder.state import BLOCK, FILE, Cursor
@@ -79,6 +80,43 @@ def test_directory_and_file_are_private(tmp_path: Path) -> None:
     state.save()
     assert stat.S_IMODE((tmp_path / "deep" / "s").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "deep" / "s" / FILE).stat().st_mode) == 0o600
+
+
+def test_a_directory_of_others_chosen_by_mistake_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("x")
+    tmp_path.chmod(0o1777)
+    state = State(tmp_path)
+    state.remember(gpus={"GPU-1": {"index": 1}})
+    assert state.save()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+
+
+def test_two_agents_never_share_a_directory(tmp_path: Path) -> None:
+    first, second = State(tmp_path), State(tmp_path)
+    first.claim()
+    first.claim()
+    with pytest.raises(StateError, match="another agent keeps its state here"):
+        second.claim()
+    first.close()
+    second.claim()
+    second.close()
+
+
+def test_a_directory_that_nobody_can_write_is_claimed_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    State(tmp_path / "file").claim()
+    State.ephemeral().claim()
+
+
+def test_command_lines_are_never_recorded(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    row = {"pid": 7, "user": "ann", "command": "/usr/bin/python3 serve.py --prompt confidential"}
+    state.remember(gpus={"GPU-1": {"index": 1, "last_processes": [row, {"pid": 8}]}})
+    assert state.save()
+    assert "confidential" not in (tmp_path / FILE).read_text()
+    kept = State(tmp_path).gpus["GPU-1"]["last_processes"]
+    assert kept == [{"pid": 7, "user": "ann", "command": "python3"}, {"pid": 8, "command": ""}]
 
 
 def test_a_directory_open_to_others_is_closed(tmp_path: Path) -> None:
