@@ -1,7 +1,6 @@
 """The Textual app: places, pages on top of them, keys that mean the same everywhere. It owns the View and starts the
 feed after the first paint; it reads the fleet and never changes it."""
 
-import gc
 from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
@@ -15,6 +14,7 @@ from textual.worker import Worker, WorkerState
 from cockpit.errors import UsageError
 from cockpit.inventory import did_you_mean
 from cockpit.tui import keys
+from cockpit.tui.collector import calm_collector
 from cockpit.tui.messages import OpenGpu, OpenHost, OpenPlace, ShowEvidence
 from cockpit.tui.palette import PROVIDERS
 from cockpit.tui.screens import LATER, PLACES, SCREENS
@@ -38,12 +38,7 @@ class CockpitApp(App[None], inherit_bindings=False):
     DEFAULT_MODE = "1"
     PAUSE_GC_ON_SCROLL = True
     ESCAPE_TO_MINIMIZE = False
-    CSS = """
-    Screen { background: $background; color: $foreground; layout: vertical; }
-    #ticker, #table, #page { height: 1fr; }
-    #broken { color: $error; }
-    Toast { background: $panel; }
-    """
+    CSS_PATH = "app.tcss"
 
     def __init__(
         self,
@@ -93,9 +88,7 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def _painted(self) -> None:
         self.run_worker(self.view.feed.run(), name="feed", exit_on_error=False)
-        gc.collect()
-        gc.freeze()  # a full collection over Textual's objects is a pause of 10 to 60 ms
-        gc.set_threshold(50_000, 20, 100)
+        calm_collector()
 
     @on(Worker.StateChanged)
     def feed_changed(self, event: Worker.StateChanged) -> None:

@@ -9,12 +9,12 @@ from agent.wire.specs import Severity
 from cockpit.errors import CockpitError
 from cockpit.fleet.query import sort_order
 from cockpit.tui import cells
+from cockpit.tui.columns import Column, Wanted
 from cockpit.tui.format import celsius, gib, hertz, percent, plain, watts
 from cockpit.tui.lines import Span
 from cockpit.tui.names import host_width
 from cockpit.tui.theme import Ink
 from cockpit.tui.view import View
-from cockpit.tui.widgets.table import Column, Wanted
 
 
 def _state(view: View, rows: Sequence[int]) -> list[Span]:

@@ -12,13 +12,13 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.query import sort_order
 from cockpit.fleet.records import HostRecord
 from cockpit.tui import cells
+from cockpit.tui.columns import Column, Wanted
 from cockpit.tui.format import MISSING, celsius, duration, gib, number, percent, plain, watts
 from cockpit.tui.heat import fresh
 from cockpit.tui.lines import Span
 from cockpit.tui.names import host_width
 from cockpit.tui.theme import GLYPH, INK, Ink
 from cockpit.tui.view import View
-from cockpit.tui.widgets.table import Column, Wanted
 
 Floats = NDArray[np.float64]
 

@@ -9,12 +9,12 @@ from cockpit.fleet.facts import Process
 from cockpit.fleet.records import FleetEvent, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.tui import cells
+from cockpit.tui.columns import Column, Wanted
 from cockpit.tui.format import MISSING, duration, gib, moment, plain
 from cockpit.tui.lines import Span
 from cockpit.tui.names import host_width
 from cockpit.tui.theme import GLYPH, INK, Ink
 from cockpit.tui.view import View
-from cockpit.tui.widgets.table import Column, Wanted
 
 
 def _loud(event: FleetEvent) -> Ink:

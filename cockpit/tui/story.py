@@ -101,7 +101,7 @@ def gpu_story(fleet: Fleet, row: int, now: float) -> list[Fact]:
     elif host.processes or host.synced:
         found.append(("was running" if gone else "running", "nothing that holds the GPU is known"))
     if last := last_values(fleet, row):
-        found.append(("last values" if gone else "now", last))
+        found.append(("last values" if gone or last.endswith("old)") else "now", last))
     found.append(("neighbours", neighbours(fleet, host, row)))
     if identity := _identity(facts, fleet.gpus.ids[row]):
         found.append(("identity", identity))

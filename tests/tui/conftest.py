@@ -5,6 +5,12 @@ import pytest
 from tests.tui.stage import StagedFeed, healthy_night, xid79
 
 
+@pytest.fixture(autouse=True)
+def _collector_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test run starts the app a hundred times in one process: freezing each time would keep them all."""
+    monkeypatch.setattr("cockpit.tui.app.calm_collector", lambda: None)
+
+
 @pytest.fixture(scope="session")
 def fault() -> StagedFeed:
     """The night in which a GPU falls off the bus; not to be changed."""

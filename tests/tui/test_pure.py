@@ -12,6 +12,7 @@ from agent.wire.specs import Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.tui import cells, format, heat, kpis
 from cockpit.tui.canvas import area_picture, level_picture, line_picture, resampled, spark
+from cockpit.tui.columns import Column, laid_out
 from cockpit.tui.guide import PAGES, guide_lines
 from cockpit.tui.lines import changed, clipped, joined, spread, text_of, width_of, wrapped
 from cockpit.tui.names import shortened
@@ -20,7 +21,6 @@ from cockpit.tui.theme import Ink
 from cockpit.tui.trend import Trend
 from cockpit.tui.view import View
 from cockpit.tui.widgets.chart import Mark, Series, chart_lines
-from cockpit.tui.widgets.table import Column, laid_out
 from tests.tui.stage import Stage, StagedFeed
 
 NAN = float("nan")
@@ -269,5 +269,13 @@ def test_importing_the_room_loads_no_textual_and_the_app_no_transport() -> None:
     code = (
         "import sys, cockpit.tui; assert 'textual' not in sys.modules; "
         "import cockpit.tui.app; assert not {'asyncssh', 'zeroconf', 'agent.sim'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_after_the_first_paint_the_collector_leaves_the_screens_alone() -> None:
+    code = (
+        "import gc; import cockpit.tui.app; from cockpit.tui.collector import calm_collector; calm_collector(); "
+        "assert gc.get_freeze_count() > 1000; assert gc.get_threshold() == (50_000, 20, 100)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

@@ -3,12 +3,13 @@
 from textual import on
 
 from cockpit.fleet.records import FleetEvent
+from cockpit.tui.columns import Rows
 from cockpit.tui.evidence import event_lines
 from cockpit.tui.format import moment, plain
 from cockpit.tui.item_rows import EventRows
 from cockpit.tui.messages import Evidence, OpenGpu, OpenHost
 from cockpit.tui.screens.table_place import TablePlace
-from cockpit.tui.widgets.table import Rows, TableView
+from cockpit.tui.widgets.table import TableView
 
 
 class Events(TablePlace):

@@ -5,12 +5,13 @@ from textual import on
 from cockpit.fleet.records import FleetFinding
 from cockpit.fleet.state import Fleet
 from cockpit.tui.cells import gpu_name
+from cockpit.tui.columns import Rows
 from cockpit.tui.gpu_rows import GpuRows
 from cockpit.tui.messages import Evidence, OpenGpu
 from cockpit.tui.screens.hosts import DETAIL_HOSTS
 from cockpit.tui.screens.table_place import TablePlace
 from cockpit.tui.story import gpu_story
-from cockpit.tui.widgets.table import Rows, TableView
+from cockpit.tui.widgets.table import TableView
 
 
 class Gpus(TablePlace):

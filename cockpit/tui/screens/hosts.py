@@ -3,11 +3,12 @@
 from textual import on
 
 from cockpit.fleet.records import FleetFinding
+from cockpit.tui.columns import Rows
 from cockpit.tui.format import plain
 from cockpit.tui.host_rows import HostRows, host_words
 from cockpit.tui.messages import Evidence, OpenHost
 from cockpit.tui.screens.table_place import TablePlace
-from cockpit.tui.widgets.table import Rows, TableView
+from cockpit.tui.widgets.table import TableView
 
 DETAIL_HOSTS = 16  # hosts on screen that are asked for every signal; beyond that the summary has to do
 

@@ -86,7 +86,8 @@ class Place(Screen[None], inherit_bindings=False):
             return
         version, real = self.view.fleet.version, self.view.feed.clock.real()
         since = abs(real - self._painted)
-        if not force and (since < self._pace or (version == self._seen and since < LONGEST_S)):
+        pace = self._pace if self.app.app_focus else LONGEST_S - TICK_S / 2
+        if not force and (since < pace or (version == self._seen and since < LONGEST_S)):
             return
         self._seen, self._painted = version, real
         for view in self.live:

@@ -2,13 +2,14 @@
 
 from textual import on
 
+from cockpit.tui.columns import Rows
 from cockpit.tui.format import plain
 from cockpit.tui.item_rows import Held, ProcessRows
 from cockpit.tui.messages import Evidence, OpenGpu, OpenHost
 from cockpit.tui.screens.gpus import gpu_evidence
 from cockpit.tui.screens.table_place import TablePlace
 from cockpit.tui.story import process_text
-from cockpit.tui.widgets.table import Rows, TableView
+from cockpit.tui.widgets.table import TableView
 
 
 class Processes(TablePlace):

@@ -9,11 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import ModalScreen
 
+from cockpit.tui.columns import Column
 from cockpit.tui.lines import Line
 from cockpit.tui.theme import Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
-from cockpit.tui.widgets.table import Column
 
 
 def lettered(columns: Sequence[Column]) -> dict[str, Column]:

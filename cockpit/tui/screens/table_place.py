@@ -7,13 +7,14 @@ from textual import on
 from textual.binding import Binding
 from textual.widget import Widget
 
+from cockpit.tui.columns import Rows
 from cockpit.tui.messages import FilterChosen
 from cockpit.tui.screens.place import Place
 from cockpit.tui.screens.sort_menu import SortMenu
 from cockpit.tui.view import View
 from cockpit.tui.widgets.bars import TitleBar
 from cockpit.tui.widgets.filter_bar import FilterBar
-from cockpit.tui.widgets.table import Rows, TableView
+from cockpit.tui.widgets.table import TableView
 
 
 class TablePlace(Place):

@@ -1,15 +1,16 @@
 """The table of every place. Rule: the cursor belongs to what it stands on, not to a line number, and nothing is
 re-sorted while hands are on the keys."""
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from textual import events
 from textual.binding import Binding
 from textual.geometry import Region
 from textual.message import Message
 
+from cockpit.tui.columns import Layout, Rows, Wanted, laid_out
 from cockpit.tui.format import fit
 from cockpit.tui.lines import Line, Span, joined
 from cockpit.tui.names import shortened
@@ -19,103 +20,7 @@ from cockpit.tui.widgets.line_view import LineView
 
 RESORT_S = 1.0  # real seconds between two sorts
 REST = 60.0  # a slow sort rests so many times as long as it took
-SPARE = 6  # columns that drop from here on are nice to have
 HANDS_OFF_S = 3.0  # real seconds after the last key before lines may move
-
-Cells = Callable[[View, Sequence[Any]], list[Span]]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: `cells` gives the spans of many rows at once; `drop` says how early it gives way on a narrow
-    terminal (0 never, largest first); at most one column of a table takes the `rest` of the width. `high`: sorting
-    starts with the largest; `fixed`: it is no order to sort by; `grow`: the width it would like to have now;
-    `middle`: text that is too long loses its middle;
-    `wish`: the width for which columns of a `drop` from SPARE on give way."""
-
-    key: str
-    title: str
-    width: int
-    cells: Cells
-    right: bool = False
-    drop: int = 0
-    rest: bool = False
-    high: bool = False
-    fixed: bool = False
-    grow: Callable[[View], int] | None = None
-    middle: bool = False
-    wish: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What an operator asked a table for: `sort` is a column key ("" is need), `faults` only rows that need one."""
-
-    filter: Any = None
-    faults: bool = False
-    sort: str = ""
-    reverse: bool = False
-
-
-class Rows(Protocol):
-    """Where a table's rows come from."""
-
-    columns: tuple[Column, ...]
-    noun: str
-
-    def order(self, view: View, wanted: Wanted) -> list[Any]:
-        """The rows to show, in order."""
-
-    def identity(self, view: View, row: Any) -> Hashable:
-        """What stays the same when rows move."""
-
-    def locate(self, view: View, order: list[Any], identity: Hashable) -> int:
-        """Where a row is in `order`, -1 if it is not shown."""
-
-    def is_problem(self, view: View, row: Any) -> bool:
-        """Whether a human is needed here."""
-
-    def total(self, view: View) -> int:
-        """Rows before any filter."""
-
-
-@dataclass(slots=True)
-class Layout:
-    """The columns that fit, their widths, and the gap behind each: numbers stand closer."""
-
-    columns: list[Column] = field(default_factory=list)
-    widths: list[int] = field(default_factory=list)
-    gaps: list[int] = field(default_factory=list)
-
-
-def laid_out(columns: Sequence[Column], width: int, view: View) -> Layout:
-    """The columns that fit into `width` cells: the first to drop goes first, what is left goes to columns that would
-    grow, then to the `rest` column."""
-    kept = list(columns)
-    while len(kept) > 1 and _needed(kept) > width and max(column.drop for column in kept):
-        kept.remove(max(kept, key=lambda column: column.drop))
-    wish = max([column.wish - column.width for column in kept], default=0)
-    while width - _needed(kept) < wish and max(column.drop for column in kept) >= SPARE:
-        kept.remove(max(kept, key=lambda column: column.drop))
-    widths = [column.width for column in kept]
-    slack = width - _needed(kept)
-    for at, column in enumerate(kept):
-        if column.grow and slack > 0:
-            more = min(slack, max(0, column.grow(view) - column.width))
-            widths[at] += more
-            slack -= more
-    for at, column in enumerate(kept):
-        if column.rest and slack > 0:
-            widths[at] += slack
-    return Layout(kept, widths, _gaps(kept))
-
-
-def _gaps(columns: Sequence[Column]) -> list[int]:
-    return [1 if after.right else 2 for after in columns[1:]] + [0]
-
-
-def _needed(columns: Sequence[Column]) -> int:
-    return 1 + sum(column.width for column in columns) + sum(_gaps(columns))
 
 
 class TableView(LineView, can_focus=True):
