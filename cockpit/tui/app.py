@@ -11,8 +11,6 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
-from cockpit.errors import UsageError
-from cockpit.inventory import did_you_mean
 from cockpit.tui import keys
 from cockpit.tui.collector import calm_collector
 from cockpit.tui.messages import OpenGpu, OpenHost, OpenPlace, ShowEvidence
@@ -25,7 +23,7 @@ from cockpit.tui.screens.host_page import HostPage
 from cockpit.tui.screens.place import Place
 from cockpit.tui.screens.table_place import TablePlace
 from cockpit.tui.screens.too_small import TooSmall, fits
-from cockpit.tui.theme import DEFAULT, SHADES, Inks, themes
+from cockpit.tui.theme import Inks, theme_named, themes
 from cockpit.tui.view import Feed, View
 from cockpit.tui.widgets.line_view import LineView
 
@@ -50,11 +48,7 @@ class CockpitApp(App[None], inherit_bindings=False):
         fleet_name: str = "",
     ) -> None:
         super().__init__()
-        name = theme or DEFAULT
-        if name not in SHADES:
-            raise UsageError(
-                f"there is no theme {name!r}{did_you_mean(name, list(SHADES))}; there are {', '.join(SHADES)}"
-            )
+        name = theme_named(theme)
         keys.check(keymap or {})
         self.view = View(feed, name, grey=self.no_color)
         self.title = f"gpu-cockpit {fleet_name}".strip()

@@ -8,6 +8,8 @@ from rich.style import Style
 from textual.theme import Theme
 
 from agent.wire.specs import Severity
+from cockpit.errors import UsageError
+from cockpit.inventory import did_you_mean
 
 DEFAULT = "night"
 
@@ -141,6 +143,18 @@ SHADES: dict[str, Shades] = {
         dark=False,
     ),
 }
+
+
+def theme_named(name: str) -> str:
+    """The theme of this name, the default for an empty one.
+
+    Raises:
+        UsageError: there is none; names the nearest.
+    """
+    if name and name not in SHADES:
+        known = list(SHADES)
+        raise UsageError(f"there is no theme {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+    return name or DEFAULT
 
 
 def themes() -> list[Theme]:
