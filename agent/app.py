@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from agent.clock import Clock, Instant
 from agent.config import AgentConfig, HostIdentity
 from agent.detect import RULES, Engine
 from agent.detect.catalogue import severity
-from agent.errors import ServeError, SourceError
+from agent.errors import ServeError, SourceError, StateError
 from agent.recorder import EventLog, State
 from agent.recorder.state import Cursor
 from agent.sampler import Board, FactBook, Sampler, SelfMetrics, self_metrics
@@ -37,6 +37,7 @@ SAVE_SOON_S = 0.2  # changes of one fault come together: they are saved together
 FIRST_TICK_S = 2.5
 LET_GO_DEADLINE_S = 5.0
 CLOSE_DEADLINE_S = 2.5
+STRANGER_S = 5.0  # for so long after the start a word waits for the name of its GPU: a driver may still initialise
 SETTLE_S = 0.3  # a little longer than the witness holds a word back for the second witness
 GONE = frozenset({"lost", "missing"})
 
@@ -65,9 +66,9 @@ class HostAgent:
         self._board = Board(
             {**{source.name: source.signals for source in sources}, AGENT: self_metrics.SIGNALS}, host_id, tick_s
         )
-        self._witness = Witness(severity)
+        self._witness = Witness(severity, stranger_s=STRANGER_S * clock.speed)
         self._engine = Engine(host_id, identity.boot_id, rules=RULES, tick_s=tick_s)
-        self._engine.restore(state.findings)
+        self._recall(state)
         self._events = EventLog(state, identity.boot_id)
         schema = Schema(self._board.signals, tuple(rule.spec for rule in RULES))
         self._feed = Feed(
@@ -96,9 +97,11 @@ class HostAgent:
         """
         try:
             self._server.bind()
-        except ServeError:
-            await self._close_sources()  # and no word to the state: it may be that of the agent who has the socket
-            raise
+            self._state.claim()
+        except (ServeError, StateError) as error:
+            # And no word to the state: it may be that of the agent who has the socket.
+            await self._close_sources(self._server.close("the agent cannot start"))
+            raise ServeError(str(error)) from None
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -210,10 +213,19 @@ class HostAgent:
             return
         gpus = self.facts.get("gpus")
         rows = sorted(gpus, key=lambda uuid: (_index(gpus[uuid]), uuid))
+        self._board.forget(Scope.GPU, [row for row in self._board.rows(Scope.GPU) if row not in gpus])
         self._board.know(Scope.GPU, rows, [uuid for uuid in rows if gpus[uuid].get("state") in GONE])
-        self._witness.gpus({facts["bus_id"]: uuid for uuid, facts in gpus.items() if facts.get("bus_id")})
+        self._witness.gpus(_slots(gpus))
         self._engine.roster(gpus, self._clock.now())
         self._state.remember(gpus=gpus)
+        self._save_soon.set()
+
+    def _recall(self, state: State) -> None:
+        """What an earlier start knew: whose address is whose, and what was open. How each GPU is will be asked anew."""
+        known = {uuid: {**facts, "state": "unknown", "reset_required": False} for uuid, facts in state.gpus.items()}
+        self._witness.gpus(_slots(state.gpus))
+        self._engine.roster(known, self._clock.now())
+        self._engine.restore(state.findings)
 
     def _introduce(self, config: AgentConfig, signals: bool) -> None:
         self.facts.set("labels", dict(config.labels))
@@ -297,6 +309,7 @@ class HostAgent:
         await self._close_sources(self._server.close("the agent is stopping"))
         self._remember()
         self._events.close()
+        self._state.close()
 
     async def _close_sources(self, *others: Awaitable[None]) -> None:
         closing = [*others, *(source.close() for source in self._sources)]
@@ -312,6 +325,12 @@ class HostAgent:
 def _index(facts: dict[str, Any]) -> int:
     index = facts.get("index")
     return index if isinstance(index, int) and index >= 0 else 1 << 30
+
+
+def _slots(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Which GPU is at which bus id; of several that were there, the one that is."""
+    by_presence = sorted(gpus.items(), key=lambda item: item[1].get("state") == "present")
+    return {facts["bus_id"]: uuid for uuid, facts in by_presence if facts.get("bus_id")}
 
 
 def _sane(finding: Finding) -> Finding:

@@ -69,12 +69,18 @@ class Board:
         return self._layout
 
     def know(self, scope: Scope, rows: Sequence[str], gone: Sequence[str] = ()) -> None:
-        """These rows exist; of those in `gone`, what would answer is lost. Rows are never forgotten."""
+        """These rows exist; of those in `gone`, what would answer is lost. Rows stay until `forget`."""
         table = self._tables[scope]
         grown = table.add_rows(rows)
         if grown:
             self._renew_layout(scope)
         if table.set_gone(gone) or grown:
+            self._touch(scope)
+
+    def forget(self, scope: Scope, rows: Sequence[str]) -> None:
+        """These rows never stood for anything of their own, or something else stands there now."""
+        if self._tables[scope].remove_rows(rows):
+            self._renew_layout(scope)
             self._touch(scope)
 
     def apply(self, batch: Batch) -> None:
@@ -117,7 +123,11 @@ class Board:
 
     def blocks(self, level: Level, after: int) -> tuple[int, list[bytes]]:
         """(stamp to remember, packed blocks of `level` published after the stamp `after`)."""
-        fresh = [group for group in self._groups if group.stamp > after and group.key[2] is level]
+        fresh = [
+            group
+            for group in self._groups
+            if group.stamp > after and group.key[2] is level and self._tables[group.key[0]].rows
+        ]
         return self._stamp, [group.packed or self._pack(group) for group in fresh]
 
     def _pack(self, group: _Group) -> bytes:

@@ -71,6 +71,23 @@ class Table:
             column.exceptions.update((first + offset, Quality.PENDING) for offset in range(len(new)))
         return True
 
+    def remove_rows(self, rows: Iterable[str]) -> bool:
+        """Take these rows out, the others close up; whether any was there."""
+        kept = [place for place, row in enumerate(self.rows) if row not in frozenset(rows)]
+        if len(kept) == len(self.rows):
+            return False
+        moved = {before: place for place, before in enumerate(kept)}
+        self.rows = tuple(self.rows[place] for place in kept)
+        self._index = {row: place for place, row in enumerate(self.rows)}
+        self.gone = frozenset(moved[row] for row in self.gone if row in moved)
+        for part in self.parts:
+            part.at = [part.at[place] for place in kept]
+            part.stale = frozenset(moved[row] for row in part.stale if row in moved)
+        for column in self.columns.values():
+            column.values = [column.values[place] for place in kept]
+            column.exceptions = {moved[row]: why for row, why in column.exceptions.items() if row in moved}
+        return True
+
     def set_gone(self, rows: Iterable[str]) -> bool:
         """Say which rows have lost what would answer; whether that is news."""
         gone = frozenset(self._index[row] for row in rows if row in self._index)

@@ -71,6 +71,7 @@ class Server:
             self._socket = _bind(self.path, self._mode, self._group)
         except BaseException:
             os.close(self._lock)
+            self._lock = -1
             raise
         found = self.path.stat()
         self._inode = (found.st_dev, found.st_ino)

@@ -18,7 +18,7 @@ JOIN_S = 2.0
 HOLD_S = 0.25  # how long NVML's number waits for the kernel log's line
 COMPANION_S = 60.0  # companions of a fault follow or precede it within this
 PER_MINUTE = 100  # events of one host within a minute before a storm is counted instead
-WORDS = 1024  # remembered (GPU, code) pairs
+WORDS = 1024  # remembered (GPU, code) pairs; also how many words wait for a name
 
 # Codes that are never the root of a fault, and which roots on the same GPU they follow (empty: any).
 COMPANIONS: Mapping[int, frozenset[int]] = {
@@ -58,12 +58,17 @@ class _Seen:
 
 @dataclass(slots=True)
 class Witness:
-    """Raw words in, events out; keeps the map from bus id to UUID, also of GPUs that are gone."""
+    """Raw words in, events out; keeps the map from bus id to UUID, also of GPUs that are gone.
+
+    `stranger_s`: in the first seconds nobody may have said yet which GPU is behind which address, while the log already
+    replays what happened before. For so long a word about an unknown address waits for its GPU's name.
+    """
 
     severity: SeverityOf = warning_for_all
     join_s: float = JOIN_S
     hold_s: float = HOLD_S
     per_minute: int = PER_MINUTE
+    stranger_s: float = 0.0
     _uuids: dict[str, str] = field(default_factory=dict)
     _words: dict[tuple[str, int], _Word] = field(default_factory=dict)
     _echo: dict[tuple[str, int, str, str], float] = field(default_factory=dict)
@@ -73,6 +78,8 @@ class Witness:
     _storm: Storm = field(init=False)
     _past: Storm = field(init=False)  # for what happened before this agent: it must not silence what happens now
     _log_speaks: bool = False
+    _strangers: list[RawEvent] = field(default_factory=list)
+    _began: float | None = None
 
     def __post_init__(self) -> None:
         self._storm, self._past = Storm(self.per_minute), Storm(self.per_minute)
@@ -86,15 +93,35 @@ class Witness:
         if raw.bus_id and raw.uuid:
             self._uuids[raw.bus_id] = raw.uuid
         self._log_speaks = self._log_speaks or raw.witness == KERNEL_LOG
-        drafts = [] if raw.data.get("identity") else self._word(raw, now)
+        drafts = self._introduced(now)
+        if self._is_stranger(raw, now):
+            self._strangers.append(raw)
+        elif not raw.data.get("identity"):
+            drafts += self._word(raw, now)
         return drafts + self._release(now)
 
     def tick(self, now: Instant) -> list[EventDraft]:
         """Words that waited long enough, and one line for each storm whose minute is over."""
-        drafts = self._release(now)
+        drafts = self._introduced(now) + self._release(now)
         for storm, replayed in ((self._past, True), (self._storm, False)):
             drafts += [self._summary(key, count, now, replayed) for key, count in storm.closed(now.mono).items()]
         return drafts
+
+    def _is_stranger(self, raw: RawEvent, now: Instant) -> bool:
+        if not raw.bus_id or raw.uuid or raw.bus_id in self._uuids or len(self._strangers) >= WORDS:
+            return False
+        return self._began is not None and now.mono - self._began < self.stranger_s
+
+    def _introduced(self, now: Instant) -> list[EventDraft]:
+        """Words whose GPU has a name by now, and all that still wait when nobody is to be expected any more."""
+        if self._began is None:
+            self._began = now.mono
+        if not self._strangers:
+            return []
+        over = now.mono - self._began >= self.stranger_s
+        known = [raw for raw in self._strangers if over or raw.bus_id in self._uuids]
+        self._strangers = [raw for raw in self._strangers if not over and raw.bus_id not in self._uuids]
+        return [found for raw in known for found in self._word(raw, now)]
 
     def _word(self, raw: RawEvent, now: Instant) -> list[EventDraft]:
         uuid = raw.uuid or self._uuids.get(raw.bus_id, "")

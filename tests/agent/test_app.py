@@ -42,6 +42,8 @@ class Gpus:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.facts: dict[str, Any] = gpu_facts()
+        self.rows = GPUS
+        self.late_s = 0.0
         self.lost: set[str] = set()
         self.reasons: tuple[Reason, ...] | None = None
         self.pushes: asyncio.Queue[RawEvent] = asyncio.Queue()
@@ -51,14 +53,16 @@ class Gpus:
         self.cursor: tuple[str, int] | None = None
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
+        late_s, self.late_s = self.late_s, 0.0
+        await self.clock.sleep(late_s)
         now = self.clock.now()
         said = {(ALL_SIGNALS, uuid): Quality.LOST for uuid in self.lost}
         batches = []
         for cadence in due:
             specs = [spec for spec in self.signals if spec.cadence is cadence]
             if specs:
-                columns = {spec.name: [1.0 if spec.kind == "gauge" else 0] * len(GPUS) for spec in specs}
-                batches.append(Batch(Scope.GPU, cadence, now, GPUS, columns, said))
+                columns = {spec.name: [1.0 if spec.kind == "gauge" else 0] * len(self.rows) for spec in specs}
+                batches.append(Batch(Scope.GPU, cadence, now, self.rows, columns, said))
         return Reading(tuple(batches), {"gpus": self.facts}, (), self.reasons)
 
     async def watch(self) -> AsyncIterator[RawEvent]:
@@ -188,6 +192,80 @@ async def test_a_gpu_that_is_lost_keeps_its_row_and_last_values(tmp_path: Path) 
         assert picture.layout.tables["gpu"] == GPUS
         assert picture.quality("gpu.power", "GPU-1") is Quality.OK
         await client.close()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_xid_that_comes_before_the_gpus_are_known_is_booked_on_its_gpu(
+    tmp_path: Path, restarted: bool
+) -> None:
+    if restarted:
+        agent, _ = make(tmp_path)
+        async with running(agent):
+            pass
+    agent, gpus = make(tmp_path)
+    gpus.late_s = 0.3
+    gpus.push(79, 2)
+    async with running(agent):
+        picture = await look(tmp_path)
+        if not restarted:
+            await asyncio.sleep(0.5)
+            picture = await look(tmp_path)
+    assert {event.subject for event in picture.events} == {"gpu:GPU-2"}
+    assert {found.subject for found in picture.findings} == {"gpu:GPU-2"}
+
+
+async def test_words_about_a_slot_are_those_of_the_gpu_that_is_in_it_now(tmp_path: Path) -> None:
+    agent, gpus = make(tmp_path)
+    gpus.facts = {"GPU-zz-gone": {"index": 2, "bus_id": "0000:02:00", "state": "missing"}, **gpus.facts}
+    gpus.facts["GPU-zzz-gone"] = {"index": 2, "bus_id": "0000:02:00", "state": "lost"}
+    async with running(agent):
+        client = await watch(tmp_path)
+        gpus.push(48, 2)
+        picture = await client.until(lambda picture: len(picture.events) >= 2)
+        await client.close()
+    assert {event.subject for event in picture.events} == {"gpu:GPU-2"}
+
+
+async def test_a_stand_in_that_got_its_name_leaves_no_row_and_no_finding_behind(tmp_path: Path) -> None:
+    agent, gpus = make(tmp_path, config={"interval_s": 0.5})
+    named = dict(gpus.facts)
+    stand_in = "unidentified-gpu3"
+    gpus.facts = {uuid: facts for uuid, facts in named.items() if uuid != "GPU-3"}
+    gpus.facts[stand_in] = {"index": 3, "bus_id": "", "state": "lost"}
+    gpus.rows = (*GPUS[:3], stand_in)
+    gpus.lost = {stand_in}
+    async with running(agent):
+        client = await watch(tmp_path)
+        picture = await client.until(lambda picture: bool(picture.events))
+        assert picture.events[0].subject == f"gpu:{stand_in}"
+        gpus.facts, gpus.rows, gpus.lost = named, GPUS, set()
+        picture = await client.until(lambda picture: picture.layout.tables["gpu"] == GPUS and len(picture.events) == 2)
+        assert picture.events[1].data["change"] == "cleared"
+        assert picture.value("gpu.power", "GPU-3") == 1.0
+        await client.close()
+        assert (await look(tmp_path)).findings == ()
+
+
+async def test_two_agents_with_two_sockets_do_not_share_a_state_directory(tmp_path: Path) -> None:
+    agent, _ = make(tmp_path)
+    async with running(agent):
+        config = AgentConfig(socket=tmp_path / "b.sock", state_dir=tmp_path / "state")
+        clock = SystemClock()
+        other = HostAgent(config, IDENTITY, clock, (Gpus(clock),), State(config.state_dir, clock))
+        with pytest.raises(ServeError, match="another agent keeps its state here"):
+            await other.run()
+        assert not config.socket.exists()
+        assert (await look(tmp_path)).synced
+    again, _ = make(tmp_path)
+    async with running(again):
+        pass
+
+
+async def test_identities_are_on_disk_right_after_they_are_known(tmp_path: Path) -> None:
+    agent, _ = make(tmp_path)
+    async with running(agent):
+        await asyncio.sleep(0.5)
+        assert set(State(tmp_path / "state").gpus) == set(GPUS)
 
 
 async def test_identities_and_cursor_are_remembered(tmp_path: Path) -> None:

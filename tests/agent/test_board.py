@@ -327,3 +327,29 @@ def test_an_eight_gpu_host_fits_its_wire_budget(level: Level, budget: int) -> No
         stamp, packed = board.blocks(level, stamp)
         sent.append(len(encode_sample(70_000 + tick, 3, packed)))
     assert sum(sent[1:]) / 60 <= budget
+
+
+def test_a_forgotten_row_takes_its_values_along_and_leaves_the_others_theirs(board: Board) -> None:
+    board.apply(fast(10, [0.1, 0.2, 0.3], exceptions={(UTIL.name, "GPU-c"): Quality.DENIED}))
+    board.know(Scope.GPU, GPUS, gone=["GPU-c"])
+    board.publish(10)
+    version = board.layout_version
+    board.forget(Scope.GPU, ["GPU-b", "GPU-unheard-of"])
+    board.publish(11)
+    assert board.layout_version == version + 1
+    assert board.rows(Scope.GPU) == ("GPU-a", "GPU-c")
+    found = cells(board)
+    assert [round(value or 0, 3) for value, _ in found[UTIL.name]] == [0.1, 0.3]
+    assert [quality for _, quality in found[UTIL.name]] == [Quality.OK, Quality.DENIED]
+    assert [quality for _, quality in found[ENERGY.name]] == [Quality.PENDING, Quality.LOST]
+    board.apply(fast(12, [0.7, 0.8], rows=("GPU-a", "GPU-c")))
+    board.publish(12)
+    assert [round(value or 0, 3) for value, _ in cells(board)[UTIL.name]] == [0.7, 0.8]
+
+
+def test_a_table_without_rows_sends_no_blocks(board: Board) -> None:
+    board.apply(fast(10, [0.1, 0.2, 0.3]))
+    board.publish(10)
+    board.forget(Scope.GPU, GPUS)
+    board.publish(11)
+    assert (Scope.GPU, FAST) not in blocks(board)

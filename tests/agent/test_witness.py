@@ -268,3 +268,44 @@ def test_any_words_make_events_that_fit_the_wire(raws: list[RawEvent]) -> None:
         fields = {name: getattr(one, name) for name in EventDraft.__dataclass_fields__}
         event = Event(seq=number, **fields)
         assert unpack(Event, pack(event)).seq == number
+
+
+def test_at_the_start_a_word_about_an_unnamed_address_waits_for_its_name() -> None:
+    made = Witness(stranger_s=5.0)
+    assert saw(made, xid(79, 100.0)) == []
+    assert made.tick(at(101.0)) == []
+    made.gpus({BUS: UUID})
+    (event,) = made.tick(at(102.0))
+    assert (event.subject, event.at) == (f"gpu:{UUID}", 1_700_000_100.0)
+    (event,) = saw(made, xid(48, 103.0))
+    assert event.subject == f"gpu:{UUID}"
+
+
+def test_a_word_whose_address_nobody_names_is_the_hosts_in_the_end() -> None:
+    made = Witness(stranger_s=5.0)
+    assert saw(made, xid(79, 100.0)) == []
+    (event,) = made.tick(at(105.0))
+    assert event.subject == "host"
+    (event,) = saw(made, xid(48, 106.0))
+    assert event.subject == "host"
+
+
+def test_a_waiting_word_comes_before_the_one_that_names_it_and_joins_the_second_witness() -> None:
+    made = Witness(stranger_s=5.0)
+    assert saw(made, xid(79, 100.0)) == []
+    told = RawEvent("nvml", "xid", at(100.5), "", bus_id=BUS, uuid=UUID, code=79)
+    (event,) = saw(made, told)
+    assert (event.subject, event.data["witnesses"]) == (f"gpu:{UUID}", ["kernel_log"])
+
+
+def test_words_without_an_address_never_wait() -> None:
+    made = Witness(stranger_s=5.0)
+    oom = line("Out of memory: Killed process 123 (python3) total-vm:1kB, anon-rss:1kB, file-rss:0kB", 100.0)
+    assert len(saw(made, oom)) == 1
+
+
+def test_a_flood_before_anybody_is_named_waits_in_bounded_memory() -> None:
+    made = Witness(stranger_s=5.0)
+    passed = [event for number in range(3000) for event in saw(made, xid(79, 100.0 + number / 1000, text=f"{number}"))]
+    assert passed
+    assert len(made._strangers) <= 1024
