@@ -6,6 +6,7 @@ detail modules. What draws: widgets/. What an operator sees as a place or page: 
 `screens.SCREENS` each.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ def run_tui(
     # Textual reads these when it is imported. 120 halves the tail of key-to-paint; nothing here needs animation.
     os.environ.setdefault("TEXTUAL_FPS", "120")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    gc.disable()  # a tenth of the start is collections that find nothing; the app turns it on after the first paint
     from cockpit.tui.app import CockpitApp
 
     app = CockpitApp(runtime, open_at=open_at, theme=theme, keymap=keymap or {}, fleet_name=title)

@@ -13,6 +13,7 @@ from textual.worker import Worker, WorkerState
 
 from cockpit.tui import keys
 from cockpit.tui.collector import calm_collector
+from cockpit.tui.layout import CSS
 from cockpit.tui.messages import OpenGpu, OpenHost, OpenPlace, ShowEvidence
 from cockpit.tui.palette import PROVIDERS
 from cockpit.tui.screens import LATER, PLACES, SCREENS
@@ -36,7 +37,7 @@ class CockpitApp(App[None], inherit_bindings=False):
     DEFAULT_MODE = "1"
     PAUSE_GC_ON_SCROLL = True
     ESCAPE_TO_MINIMIZE = False
-    CSS_PATH = "app.tcss"
+    CSS = CSS
 
     def __init__(
         self,

@@ -62,6 +62,9 @@ class Form:
 _NUMBERS = 27
 
 
+EMPTY = Form(1, 0, 8, False, 1)  # before the size of the screen is known
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """The line above the hosts of one pool."""
@@ -103,20 +106,17 @@ def label_width(fleet: Fleet) -> int:
     return max(4, min(18, max([len(host.name) for host in fleet.hosts], default=8)))
 
 
-def forms(fleet: Fleet, width: int) -> list[Form]:
-    """The ways to draw the map, the roomiest first."""
-    tiles = [tile for host in fleet.hosts for tile in tiles_of(host)]
-    cells = max([len(tile.rows) + tile.unseen for tile in tiles], default=0) or 8
-    label = label_width(fleet)
+def forms(cells: int, label: int, width: int) -> list[Form]:
+    """The ways to draw a map of tiles with so many cells and names of `label` columns, the roomiest first."""
     found = []
     for pitch, named, numbers in (
-        (3, label, True),
-        (2, label, True),
-        (2, label, False),
-        (1, label, False),
-        (1, 0, False),
+        (3, True, True),
+        (2, True, True),
+        (2, True, False),
+        (1, True, False),
+        (1, False, False),
     ):
-        form = Form(pitch, named, cells, numbers, 1)
+        form = Form(pitch, label if named else 0, cells, numbers, 1)
         room = width - 1 - (0 if named else label + 1)
         if form.tile <= room + 2 or not named:
             found.append(replace(form, per_line=max(1, (room + 2) // form.tile)))
@@ -127,25 +127,32 @@ def forms(fleet: Fleet, width: int) -> list[Form]:
 
 def planned(fleet: Fleet, width: int, height: int) -> Plan:
     """The roomiest plan that fits into `height` lines; else the densest, to be scrolled."""
-    plan = Plan(Form(1, 0, 8, False, 1))
-    for form in forms(fleet, width):
-        plan = _plan(fleet, form)
-        if len(plan.lines) <= height:
-            break
-    return plan
-
-
-def _plan(fleet: Fleet, form: Form) -> Plan:
-    plan = Plan(form, 0 if form.label else label_width(fleet))
-    groups = pools(fleet)
-    for pool, hosts in groups.items():
-        if len(groups) > 1 or pool != NO_POOL:
+    groups = [
+        (pool, hosts, [tile for host in hosts for tile in tiles_of(host)]) for pool, hosts in pools(fleet).items()
+    ]
+    cells = max([len(tile.rows) + tile.unseen for _, _, tiles in groups for tile in tiles], default=0) or 8
+    label = label_width(fleet)
+    headed = len(groups) > 1 or any(pool != NO_POOL for pool, _, _ in groups)
+    ways = forms(cells, label, width)
+    form = next((way for way in ways if _lines_of(way, groups, headed) <= height), ways[-1])
+    plan = Plan(form, 0 if form.label else label)
+    for pool, hosts, tiles in groups:
+        if headed:
             if form.alone and plan.lines:
                 plan.lines.append(())
             plan.lines.append(Heading(pool, tuple(host.number for host in hosts)))
-        tiles = [tile for host in hosts for tile in tiles_of(host)]
         plan.lines += [tuple(tiles[at : at + form.per_line]) for at in range(0, len(tiles), form.per_line)]
     return plan
+
+
+_WAYS = ((3, True, True), (2, True, True), (2, True, False), (1, True, False), (1, False, False))
+_Group = tuple[str, list[HostRecord], list[Tile]]
+
+
+def _lines_of(form: Form, groups: Sequence[_Group], headed: bool) -> int:
+    """Lines that a form would take."""
+    tiles = sum(-(-len(tiles) // form.per_line) for _, _, tiles in groups)
+    return tiles + (len(groups) + (len(groups) - 1) * form.alone if headed else 0)
 
 
 class Shades:

@@ -6,7 +6,7 @@ from textual import events
 from textual.binding import Binding
 
 from agent.wire.specs import Severity
-from cockpit.tui.heat import Heading, Plan, Shades, Tile, heading, legend, planned, tile_line
+from cockpit.tui.heat import EMPTY, Heading, Plan, Shades, Tile, heading, legend, planned, tile_line
 from cockpit.tui.lines import Line, spread
 from cockpit.tui.messages import OpenGpu
 from cockpit.tui.theme import Ink
@@ -31,7 +31,7 @@ class HeatMap(LineView, can_focus=True):
 
     def __init__(self, view: View) -> None:
         super().__init__(view, id="heat")
-        self.plan = Plan(planned(view.fleet, 80, 10).form)
+        self.plan = Plan(EMPTY)
         self.selected: int | None = None  # row in Fleet.gpus
         self.touched = False  # whether hands have moved the cursor here
         self._shades = Shades()
