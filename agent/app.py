@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 AGENT = "agent"
 SAVE_EVERY_S = 5.0
+SEEN_EVERY_S = 60.0  # how old the recorded last sight of a GPU may be: its time of death, if the host dies with it
 SAVE_SOON_S = 0.2  # changes of one fault come together: they are saved together
 FIRST_TICK_S = 2.5
 LET_GO_DEADLINE_S = 5.0
@@ -87,6 +88,7 @@ class HostAgent:
         self._let_go = False
         self._let_go_changed = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
+        self._seen_noted = clock.real()
         self._introduce(config, signals)
 
     async def run(self) -> None:
@@ -302,12 +304,28 @@ class HostAgent:
         cursors = [cursor for source in self._sources if (cursor := getattr(source, "cursor", None))]
         cursor = Cursor(*cursors[0]) if cursors else None
         self._state.remember(kernel_log=cursor, findings=self._engine.open())
+        if self._clock.real() - self._seen_noted >= SEEN_EVERY_S:
+            self._note_seen()
+
+    def _note_seen(self) -> None:
+        """Facts change rarely; that a GPU is still there is known anew at every tick."""
+        self._seen_noted, now = self._clock.real(), self._clock.wall()
+        gpus = self.facts.get("gpus")
+        if not gpus:
+            return  # not asked yet, or none: what was known stays
+        self._state.remember(
+            gpus={
+                uuid: {**facts, "last_seen": now} if facts.get("state") == "present" else facts
+                for uuid, facts in gpus.items()
+            }
+        )
 
     async def _shut_down(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
         await self._close_sources(self._server.close("the agent is stopping"))
         self._remember()
+        self._note_seen()
         self._events.close()
         self._state.close()
 

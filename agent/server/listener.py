@@ -182,7 +182,8 @@ def _lock(path: Path) -> int:
             hint = "create the directory or choose another one with --socket"
         else:
             hint = "check who owns the directory or choose another one with --socket"
-        raise ServeError(f"{path}: cannot be created: {error.strerror}; {hint}") from None
+        what = lock if lock.exists() else path  # the lock of an agent that once ran as another user stays behind
+        raise ServeError(f"{what}: cannot be created: {error.strerror}; {hint}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

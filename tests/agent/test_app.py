@@ -261,6 +261,16 @@ async def test_two_agents_with_two_sockets_do_not_share_a_state_directory(tmp_pa
         pass
 
 
+async def test_when_a_gpu_was_last_seen_is_recorded_for_those_that_answer(tmp_path: Path) -> None:
+    agent, gpus = make(tmp_path)
+    gpus.facts = {uuid: {**facts, "last_seen": 1.0} for uuid, facts in gpu_facts(g1="lost").items()}
+    async with running(agent):
+        pass
+    seen = {uuid: facts["last_seen"] for uuid, facts in State(tmp_path / "state").gpus.items()}
+    assert seen["GPU-1"] == 1.0
+    assert seen["GPU-0"] > 1.7e9
+
+
 async def test_identities_are_on_disk_right_after_they_are_known(tmp_path: Path) -> None:
     agent, _ = make(tmp_path)
     async with running(agent):
