@@ -176,6 +176,7 @@ def _lock(path: Path) -> int:
         raise ServeError(f"{path}: a socket's path has at most {PATH_BYTES} bytes; choose a shorter one with --socket")
     lock = path.with_name(f"{path.name}.lock")
     try:
+        path.parent.mkdir(mode=0o755, exist_ok=True)  # /run is empty after a boot; never more than the last folder
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         if error.errno == errno.ENOENT:

@@ -271,9 +271,17 @@ def test_a_path_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
         Server(Station(SystemClock()).feed, path, SystemClock()).bind()
 
 
-def test_a_missing_directory_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_path_of_directories_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ServeError, match=r"cannot be created: No such file.*--socket"):
-        Server(Station(SystemClock()).feed, tmp_path / "none/a.sock", SystemClock()).bind()
+        Server(Station(SystemClock()).feed, tmp_path / "none/deeper/a.sock", SystemClock()).bind()
+
+
+async def test_the_last_directory_of_the_path_is_made(tmp_path: Path) -> None:
+    server = Server(Station(SystemClock()).feed, tmp_path / "run/a.sock", SystemClock())
+    server.bind()
+    assert (tmp_path / "run/a.sock.lock").exists()
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o755
+    await server.close("done")
 
 
 def test_an_unknown_group_is_one_sentence_and_leaves_no_lock(tmp_path: Path) -> None:
