@@ -24,7 +24,7 @@ from agent.sampler import Board, FactBook, Sampler, SelfMetrics, self_metrics
 from agent.sampler.cadence import Plan
 from agent.sampler.facts import fit
 from agent.server import Feed, Server
-from agent.sources.base import RawEvent, Reading, Reason, Source, Value
+from agent.sources.base import Batch, RawEvent, Reading, Reason, Source, Value
 from agent.wire.shape import pack
 from agent.wire.specs import Cadence, Finding, Schema, Scope
 from agent.witness import EventDraft, Witness
@@ -32,6 +32,7 @@ from agent.witness import EventDraft, Witness
 log = logging.getLogger(__name__)
 
 AGENT = "agent"
+EXPECTED = "host.gpus.expected"
 SAVE_EVERY_S = 5.0
 SEEN_EVERY_S = 60.0  # how old the recorded last sight of a GPU may be: its time of death, if the host dies with it
 SAVE_SOON_S = 0.2  # changes of one fault come together: they are saved together
@@ -143,6 +144,7 @@ class HostAgent:
         for batch in reading.batches:
             self._board.apply(batch)
             self._engine.observe(batch)
+            self._count(batch)
         for section, data in reading.facts.items():
             self._fact(section, data)
         if reading.reasons is not None:
@@ -210,6 +212,13 @@ class HostAgent:
 
     # Facts.
 
+    def _count(self, batch: Batch) -> None:
+        """How many GPUs there should be is said to every cockpit, whatever signals it subscribes to."""
+        counted = batch.columns.get(EXPECTED)
+        if counted and isinstance(counted[0], int):
+            expected = max(counted[0], self._configured)
+            self.facts.set(AGENT, {**self.facts.get(AGENT), "gpus_expected": expected or None})
+
     def _fact(self, section: str, data: Any) -> None:
         if not self.facts.set(section, data) or section != "gpus":
             return
@@ -230,6 +239,7 @@ class HostAgent:
         self._engine.restore(state.findings)
 
     def _introduce(self, config: AgentConfig, signals: bool) -> None:
+        self._configured = config.gpus_expected or 0
         self.facts.set("labels", dict(config.labels))
         self.facts.set(
             AGENT,

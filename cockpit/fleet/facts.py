@@ -97,7 +97,8 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """What the agent says of itself; `gpus_expected` comes from its configuration."""
+    """What the agent says of itself; `gpus_expected` is the most of its configuration, the PCI bus and what it has ever
+    seen."""
 
     version: str = wired(_text, default="")
     pid: int = wired(_or(whole(), 0), default=0)

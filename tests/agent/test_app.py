@@ -46,6 +46,7 @@ class Gpus:
         self.late_s = 0.0
         self.lost: set[str] = set()
         self.reasons: tuple[Reason, ...] | None = None
+        self.counted: dict[str, int] = {}
         self.pushes: asyncio.Queue[RawEvent] = asyncio.Queue()
         self.released: list[bool] = []
         self.closed = False
@@ -63,6 +64,9 @@ class Gpus:
             if specs:
                 columns = {spec.name: [1.0 if spec.kind == "gauge" else 0] * len(self.rows) for spec in specs}
                 batches.append(Batch(Scope.GPU, cadence, now, self.rows, columns, said))
+        if self.counted and Cadence.MEDIUM in due:
+            columns = {name: [value] for name, value in self.counted.items()}
+            batches.append(Batch(Scope.HOST, Cadence.MEDIUM, now, ("h1",), columns))
         return Reading(tuple(batches), {"gpus": self.facts}, (), self.reasons)
 
     async def watch(self) -> AsyncIterator[RawEvent]:
@@ -287,6 +291,21 @@ async def test_identities_and_cursor_are_remembered(tmp_path: Path) -> None:
     assert set(state.gpus) == set(GPUS)
     assert state.kernel_log is not None
     assert (state.kernel_log.boot_id, state.kernel_log.seq) == ("boot-1", 4711)
+
+
+@pytest.mark.parametrize(("configured", "says"), [(None, 2), (1, 2), (4, 4)])
+async def test_how_many_gpus_there_should_be_is_told_at_every_level(
+    tmp_path: Path, configured: int | None, says: int
+) -> None:
+    agent, gpus = make(tmp_path, config={"gpus_expected": configured})
+    gpus.facts, gpus.rows = {}, ()
+    gpus.counted = {"host.gpus.expected": 2, "host.gpus.pci": 2}
+    async with running(agent):
+        client = await Client.open(tmp_path / "a.sock")
+        client.send(subscribe(level=Level.SUMMARY))
+        await client.until(lambda picture: picture.synced)
+        assert client.picture.facts["agent"]["gpus_expected"] == says
+        await client.close()
 
 
 async def test_what_sources_say_about_themselves_becomes_reasons(tmp_path: Path) -> None:
