@@ -59,8 +59,8 @@ class Filter:
         return _all(self.terms, len(fleet.hosts), lambda term: _on_hosts(fleet, term))
 
     def gpus(self, fleet: Fleet) -> Mask:
-        """Which GPU rows pass."""
-        return _all(self.terms, fleet.gpus.n, lambda term: _on_gpus(fleet, term))
+        """Which GPU rows pass; those that nobody counts any more never do."""
+        return fleet.gpus.counted & _all(self.terms, fleet.gpus.n, lambda term: _on_gpus(fleet, term))
 
     def events(self, fleet: Fleet, events: Sequence[FleetEvent]) -> list[FleetEvent]:
         """The events that pass."""

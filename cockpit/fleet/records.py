@@ -95,7 +95,6 @@ class HostRecord:
     labels_by_file: dict[str, str]
     expected_by_file: int | None = None
     expected_by_agent: int = 0
-    expected_by_bus: int = 0
     link: LinkStatus = field(default_factory=lambda: LinkStatus(LinkState.CONNECTING))
     link_since: float = 0.0
     host_id: str = ""

@@ -45,7 +45,7 @@ def severity(fleet: Fleet) -> Severity:
 
 def gpu_counts(fleet: Fleet) -> dict[str, int]:
     """GPUs expected, present, and a count per state; the missing ones include those that no row stands for."""
-    counts = Counter(fleet.gpus.state.tolist())
+    counts = Counter(fleet.gpus.state[fleet.gpus.counted].tolist())
     states = {state.word: counts[state] for state in GpuState}
     for record in fleet.hosts:
         states["missing" if record.live else "unknown"] += record.gpus_missing
@@ -70,8 +70,9 @@ def pools(fleet: Fleet) -> list[PoolCount]:
         pool.severity = max(pool.severity, record.severity)
     order = {name: number for number, name in enumerate(found)}
     place = np.array([order[name] for name in names], dtype=np.intp)
+    rows = fleet.gpus.counted
     counts = np.bincount(
-        place[fleet.gpus.host] * len(GpuState) + fleet.gpus.state, minlength=len(found) * len(GpuState)
+        place[fleet.gpus.host[rows]] * len(GpuState) + fleet.gpus.state[rows], minlength=len(found) * len(GpuState)
     )
     for pool, row in zip(found.values(), counts.reshape(-1, len(GpuState)), strict=True):
         pool.states.update({state: int(row[state]) for state in GpuState})

@@ -1,6 +1,7 @@
 """PURE. The roll call of one host: which GPUs are owed an answer, which gave one, and how much each needs a human.
 
-Severity has two owners only: findings and the link. A GPU is never OK while its host is not live.
+Severity has two owners only: findings and the link. A GPU is never OK while its host is not live. The agent's layout
+and facts say which GPUs there are: one that is gone stays in both until something else stands in its place.
 """
 
 from agent.wire.specs import Severity, gpu_subject
@@ -16,6 +17,8 @@ def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
     """Work out state and severity of each GPU and of the host. `here` are the rows that the layout names."""
     worst: dict[str, Severity] = {}
     gone: dict[str, GpuState] = {}
+    if record.synced:  # before that, a new session has not said everything
+        _dismiss(record, gpus, here)
     for finding in record.findings.values():
         worst[finding.subject] = max(worst.get(finding.subject, Severity.OK), finding.severity)
         if finding.rule in _RULE_STATE:
@@ -24,13 +27,16 @@ def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
     for row in record.gpu_rows:
         subject = gpu_subject(gpus.ids[row])
         judged = worst.get(subject, Severity.OK)
-        state = gone.get(subject) or _state(record, gpus.ids[row], row in here, judged)
+        own = _state(record, gpus.ids[row], row in here, judged)
+        state = gone.get(subject) or own
         facts = record.gpu_facts.get(gpus.ids[row])
         if facts is not None:
             gpus.index[row] = facts.index
         present += record.live and state < GpuState.MISSING and (facts is None or facts.state in HERE)
         gpus.state[row] = state
-        gpus.gone[row] = state >= GpuState.MISSING
+        # A GPU that answers again keeps its finding for a while; its values are the living ones.
+        gpus.gone[row] = own >= GpuState.MISSING or (facts is None and state >= GpuState.MISSING)
+        gpus.counted[row] = True
         gpus.severity[row] = max(judged, Severity.UNKNOWN) if state >= GpuState.UNKNOWN else judged
     record.gpu_rows.sort(key=lambda row: (gpus.index[row] < 0, gpus.index[row], row))
     record.gpus_present = present
@@ -38,6 +44,15 @@ def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
     # Only a host that has answered once can be short of GPUs; before that nothing is known about them.
     record.gpus_missing = record.gpus_expected - len(record.gpu_rows)
     record.severity = _severity(record, worst, gpus)
+
+
+def _dismiss(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
+    """Rows that neither layout nor facts name any more were replaced, or stood in for a GPU that has a name now."""
+    counted = [row for row in record.gpu_rows if row in here or gpus.ids[row] in record.gpu_facts]
+    if len(counted) < len(record.gpu_rows):
+        for row in set(record.gpu_rows).difference(counted):
+            gpus.dismiss(row)
+        record.gpu_rows = counted
 
 
 def _state(record: HostRecord, uuid: str, here: bool, judged: Severity) -> GpuState:
@@ -56,7 +71,7 @@ def _state(record: HostRecord, uuid: str, here: bool, judged: Severity) -> GpuSt
 
 
 def _expected(record: HostRecord) -> int:
-    return max(record.expected_by_file or 0, record.expected_by_agent, record.expected_by_bus)
+    return max(record.expected_by_file or 0, record.expected_by_agent)
 
 
 def _severity(record: HostRecord, worst: dict[str, Severity], gpus: Table) -> Severity:

@@ -29,7 +29,6 @@ from cockpit.fleet.table import Table
 from cockpit.inventory import HostEntry
 
 GPUS_PER_HOST = 256  # different GPUs ever seen on one host
-_BUS_COUNT = ("host.gpus.pci", "host.gpus.expected")
 
 
 @dataclass(slots=True)
@@ -209,7 +208,8 @@ class Fleet:
         gpu_ids, host_ids = frame.tables.get("gpu", ()), frame.tables.get("host", ())
         if len(host_ids) > 1 or len(set(gpu_ids)) < len(gpu_ids):
             raise WireError("layout: a row is named twice")
-        if len({*gpu_ids, *(self.gpus.ids[row] for row in record.gpu_rows)}) > GPUS_PER_HOST:
+        new = sum(self.gpus.row(record.number, uuid) is None for uuid in gpu_ids)
+        if new and new + np.count_nonzero(self.gpus.host == record.number) > GPUS_PER_HOST:
             raise WireError(f"layout: more than {GPUS_PER_HOST} GPUs on one host")
         rows = self.gpus.rows(record.number, gpu_ids)
         session.layout = frame.version
@@ -321,13 +321,7 @@ class Fleet:
             if known is None or finding.updated > known.updated:
                 self._transition(record, finding)
         session.early.clear()
-        record.expected_by_bus = self._counted(record)
         self._refresh(record)
-
-    def _counted(self, record: HostRecord) -> int:
-        """GPUs that the host counts on its buses, as far as it told; 0 if it did not."""
-        counts = [float(self.host_table.value(signal)[record.number]) for signal in _BUS_COUNT]
-        return max([0, *(int(count) for count in counts if 0 <= count <= GPUS_PER_HOST)])
 
     def _ignore(self, record: HostRecord, frame: Frame, now: Instant) -> None:
         """Frames that are the link's business."""

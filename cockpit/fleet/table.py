@@ -24,6 +24,7 @@ from cockpit.clock import Instant
 from cockpit.fleet.history import SIGNALS as HISTORY_SIGNALS
 from cockpit.fleet.history import History
 from cockpit.fleet.plan import Plan, columns, make_plan
+from cockpit.fleet.records import GpuState
 
 Floats = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
@@ -69,6 +70,7 @@ class Table:
             "state": np.zeros(0, dtype=np.uint8),
             "severity": np.zeros(0, dtype=np.uint8),
             "gone": np.zeros(0, dtype=np.bool_),
+            "counted": np.zeros(0, dtype=np.bool_),
         }
         self._limits: Floats = np.zeros((2, 0))
         self._values: Floats = np.zeros((0, 0))
@@ -102,6 +104,19 @@ class Table:
         """Tombstones: the roll call knows that these rows are gone, whatever their last block said."""
         gone: npt.NDArray[np.bool_] = self._columns["gone"][: self.n]
         return gone
+
+    @property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """Rows that are part of their host's roll call; the others are of GPUs that something else has replaced."""
+        counted: npt.NDArray[np.bool_] = self._columns["counted"][: self.n]
+        return counted
+
+    def dismiss(self, row: int) -> None:
+        """This row is owed nothing any more; it comes back if the same identity does."""
+        self.counted[row] = False
+        self.gone[row] = True
+        self.state[row] = GpuState.MISSING
+        self.severity[row] = Severity.OK
 
     def row(self, host: int, identity: str) -> int | None:
         """The row of an identity, if it was ever seen."""

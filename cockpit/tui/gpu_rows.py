@@ -124,7 +124,7 @@ class GpuRows:
         rows = need_order(view) if wanted.sort in ("", "severity") else _sorted(view, wanted)
         if wanted.sort == "severity" and wanted.reverse:
             rows = rows[::-1]
-        keep = np.ones(fleet.gpus.n, dtype=np.bool_)
+        keep = fleet.gpus.counted.copy()
         if self.only is not None:
             keep &= fleet.gpus.host == self.only
         if wanted.filter is not None:
@@ -151,7 +151,9 @@ class GpuRows:
 
     def total(self, view: View) -> int:
         """All GPUs."""
-        return view.fleet.gpus.n if self.only is None else len(view.fleet.hosts[self.only].gpu_rows)
+        if self.only is None:
+            return int(np.count_nonzero(view.fleet.gpus.counted))
+        return len(view.fleet.hosts[self.only].gpu_rows)
 
 
 def need_order(view: View) -> np.ndarray[Any, np.dtype[np.intp]]:

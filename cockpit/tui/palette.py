@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.markup import escape
@@ -115,7 +116,7 @@ class GpuProvider(_Nouns):
 
     def entries(self) -> Iterator[Entry]:
         fleet = self.console.view.fleet
-        for row in range(fleet.gpus.n):
+        for row in np.flatnonzero(fleet.gpus.counted).tolist():
             facts = fleet.hosts[int(fleet.gpus.host[row])].gpu_facts.get(fleet.gpus.ids[row])
             serial = f" serial {plain(facts.serial)}" if facts and facts.serial else ""
             name = f"{gpu_name(fleet, row)}  {plain(fleet.gpus.ids[row])}{serial}"

@@ -39,7 +39,10 @@ from agent.wire.specs import (
 )
 from cockpit.clock import Instant
 from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.problems import problems
+from cockpit.fleet.query import parse_filter
 from cockpit.fleet.records import GpuState
+from cockpit.fleet.rollup import gpu_counts, pools
 from cockpit.fleet.state import GPUS_PER_HOST, Fleet
 from cockpit.inventory import HostEntry, UnixTarget
 from tests.fakes.hosts import EPOCH, SIGNALS, FakeHost
@@ -178,30 +181,100 @@ def test_a_gpus_state_follows_facts_and_findings(fact: str, severity: Severity, 
     assert states(fleet) == [GpuState.OK, state]
 
 
-def test_a_gpu_that_leaves_the_layout_stays_as_a_tombstone_in_its_row() -> None:
+def test_a_gpu_that_leaves_the_layout_alone_stays_as_a_tombstone_in_its_row() -> None:
     host = FakeHost(gpus=3)
     fleet = opened(host)
     host.layout_version = 2
     kept = (host.uuids[0], host.uuids[2])
-    facts = {uuid: fact for uuid, fact in host.gpu_facts().items() if uuid in kept}
-    feed(fleet, 0, [host.layout(kept), Facts("gpus", facts)])
+    feed(fleet, 0, [host.layout(kept)])
     assert states(fleet) == [GpuState.OK, GpuState.MISSING, GpuState.OK]
     record = fleet.hosts[0]
     assert (record.gpus_expected, record.gpus_present) == (3, 2)
+    assert fleet.gpus.quality("gpu.power")[1] == Quality.LOST
     host.uuids = kept
     feed(fleet, 0, [host.sample(EPOCH + 1, gpu_power=[7.0, 9.0])], at=1)
     assert fleet.gpus.value("gpu.power").tolist() == [7.0, 11.0, 9.0]
 
 
-@pytest.mark.parametrize("source", ["file", "agent", "bus"])
+def without(host: FakeHost, *gone: int) -> list[Frame]:
+    """The host's layout and facts when those GPUs were replaced, or were only stand-ins."""
+    host.layout_version += 1
+    kept = [uuid for index, uuid in enumerate(host.uuids) if index not in gone]
+    return [host.layout(kept), Facts("gpus", {uuid: fact for uuid, fact in host.gpu_facts().items() if uuid in kept})]
+
+
+def test_a_gpu_that_layout_and_facts_forget_leaves_the_roll_call() -> None:
+    host = FakeHost(gpus=3)
+    fleet = opened(host)
+    feed(fleet, 0, without(host, 1))
+    record = fleet.hosts[0]
+    assert (record.gpu_rows, record.gpus_expected, record.gpus_present, record.severity) == ([0, 2], 2, 2, Severity.OK)
+    assert fleet.gpus.counted.tolist() == [True, False, True]
+    assert gpu_counts(fleet) == {
+        "expected": 2,
+        "present": 2,
+        "ok": 2,
+        "degraded": 0,
+        "unknown": 0,
+        "missing": 0,
+        "lost": 0,
+    }
+    assert sum(pools(fleet)[0].states.values()) == 2
+    assert parse_filter("").gpus(fleet).tolist() == [True, False, True]
+    assert parse_filter("!fault").gpus(fleet).tolist() == [True, False, True]
+    assert problems(fleet, instant()) == []
+
+
+def test_a_gpu_that_comes_back_is_counted_again_in_its_row() -> None:
+    host = FakeHost(gpus=3)
+    fleet = opened(host)
+    feed(fleet, 0, without(host, 1))
+    feed(fleet, 0, [*without(host), host.sample(EPOCH + 1)], at=1)
+    assert fleet.hosts[0].gpu_rows == [0, 1, 2]
+    assert states(fleet) == [GpuState.OK] * 3
+
+
+def test_a_new_session_that_has_not_said_everything_dismisses_nobody() -> None:
+    host = FakeHost(gpus=3)
+    fleet = opened(host)
+    feed(fleet, 0, [host.hello(), *without(host, 1)])
+    assert fleet.hosts[0].gpu_rows == [0, 1, 2]
+    feed(fleet, 0, [host.snapshot(gpus=without(host, 1)[1].data), Synced(0)])
+    assert fleet.hosts[0].gpu_rows == [0, 2]
+
+
+def test_layouts_that_change_for_ever_do_not_grow_the_fleet_for_ever() -> None:
+    host = FakeHost(gpus=8)
+    fleet = opened(host)
+    endless = [
+        frame
+        for turn in range(100)
+        for frame in (host.layout([f"GPU-{turn}-{at}" for at in range(8)]), Facts("gpus", {}))
+    ]
+    with pytest.raises(WireError, match="more than 256 GPUs"):
+        feed(fleet, 0, endless)
+    assert fleet.gpus.n <= GPUS_PER_HOST
+
+
+def test_values_of_a_gpu_that_answers_again_are_alive_while_its_finding_is_open() -> None:
+    host = FakeHost(gpus=2)
+    fleet = opened(host, findings=[host.finding(1, "gpu.lost")])
+    feed(fleet, 0, [host.sample(EPOCH + 1)], at=1)
+    fleet.age(instant(1.3))
+    assert states(fleet) == [GpuState.OK, GpuState.LOST]
+    assert fleet.gpus.cell("gpu.power", 1).quality is Quality.OK
+    assert fleet.gpus.quality("gpu.power").tolist() == [Quality.OK, Quality.OK]
+    fleet.age(instant(30))
+    assert fleet.gpus.cell("gpu.power", 1).quality is Quality.STALE
+
+
+@pytest.mark.parametrize("source", ["file", "agent"])
 def test_expected_is_the_largest_of_what_anybody_promised(source: str) -> None:
     host = FakeHost(gpus=6)
     fleet = fleet_of(host, expected=8 if source == "file" else None)
     fleet.link_changed(0, LIVE, instant())
     agent = {"version": "1", "gpus_expected": 8 if source == "agent" else None}
-    count = {"host.gpus.pci": [8 if source == "bus" else 6]}
-    bus = host.block(EPOCH, count, scope=Scope.HOST, cadence=Cadence.MEDIUM, level=Level.DETAIL)
-    feed(fleet, 0, [host.hello(), host.layout(), host.snapshot(agent=agent), host.sample(EPOCH, bus), Synced(0)])
+    feed(fleet, 0, host.opening(agent=agent))
     record = fleet.hosts[0]
     assert (record.gpus_expected, record.gpus_present, record.gpus_missing) == (8, 6, 2)
     assert record.severity is Severity.WARNING

@@ -100,6 +100,18 @@ def test_gpus_that_were_never_seen_are_missed_with_the_reason() -> None:
     assert (problem.severity, problem.count) == (Severity.WARNING, 2)
 
 
+def test_a_host_without_a_driver_misses_every_gpu_of_its_bus_and_says_why() -> None:
+    host = FakeHost(gpus=0)
+    fleet = fleet_of([host])
+    why = {"what": "nvml", "code": "driver_missing", "says": "No NVIDIA driver", "hint": "install it"}
+    feed(fleet, 0, host, reasons=[why], agent={"version": "1", "gpus_expected": 2})
+    record = fleet.hosts[0]
+    assert (record.gpus_expected, record.gpus_present, record.severity) == (2, 0, Severity.WARNING)
+    (problem,) = problems(fleet, NOW)
+    assert problem.title == "gpu-a01: 2 of 2 expected GPUs were never seen"
+    assert problem.detail == "No NVIDIA driver (install it)"
+
+
 def test_findings_of_the_host_itself_are_told_once_with_how_many_more() -> None:
     host = FakeHost()
     fleet = fleet_of([host])

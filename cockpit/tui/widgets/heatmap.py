@@ -49,7 +49,8 @@ class HeatMap(LineView, can_focus=True):
     def wanted_height(self, columns: int, spare: int) -> int:
         """Lines that the map would take of `spare`; arranged anew only when hosts, GPUs or pools are others."""
         fleet = self.view.fleet
-        roll = (fleet.gpus.n, tuple([(host.gpus_missing, host.labels.get("pool")) for host in fleet.hosts]))
+        shape = [(len(host.gpu_rows), host.gpus_missing, host.labels.get("pool")) for host in fleet.hosts]
+        roll = (fleet.gpus.n, tuple(shape))
         if (columns, spare) != (self._columns, self._spare) or roll != self._roll:
             self._columns, self._spare, self._roll = columns, spare, roll
             self.plan = planned(fleet, columns, max(1, spare - 1))
