@@ -172,8 +172,8 @@ class HostAgent:
             self._board.apply(metrics)
             self._engine.observe(metrics)
         self._append(self._witness.tick(now))
-        self._evaluate(now)
         self._set_reasons()
+        self._evaluate(now)
         self._board.publish(now.mono)
         self._server.tick()
         self._ticked.set()
@@ -260,6 +260,7 @@ class HostAgent:
         reasons += self._state.reasons
         reasons += [Reason("rule", "rule_broken", note, "the other rules go on; please report it") for note in
                     self._engine.notes()]  # fmt: skip
+        self._engine.reasons(reasons)
         self.facts.set("reasons", [asdict(reason) for reason in reasons])
 
     def _gauges(self) -> dict[str, Value]:

@@ -4,7 +4,7 @@ A rule that fails is switched off and says so; the others, and the agent, never 
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from agent.detect.rule import HOLD, Rule, Verdict, Word
 from agent.detect.rules import RULES
 from agent.detect.track import Change, Track
 from agent.detect.view import GpuView, HostView
-from agent.sources.base import UNIDENTIFIED, Batch
+from agent.sources.base import UNIDENTIFIED, Batch, Reason
 from agent.wire.specs import Cadence, Event, Finding, FindingState, Quality, RuleSpec, Scope, Severity, gpu_subject
 
 log = logging.getLogger(__name__)
@@ -102,8 +102,13 @@ class Engine:
             if row is not None and row.facts != facts:
                 row.facts = facts
                 self._dirty.update((number, row.subject) for number in self._asks.facts)
-        for numbers in self._asks.host.values():
-            self._dirty.update((number, HOST) for number in numbers)
+        self._ask_host()
+
+    def reasons(self, reasons: Sequence[Reason]) -> None:
+        """Take all that cannot be seen on this host now, and why."""
+        if self._memory.reasons != tuple(reasons):
+            self._memory.reasons = tuple(reasons)
+            self._ask_host()
 
     def restore(self, findings: Iterable[Finding]) -> None:
         """Take over what was open before a restart; once, before the first evaluate."""
@@ -146,6 +151,10 @@ class Engine:
     def notes(self) -> tuple[str, ...]:
         """One sentence for each rule that is switched off."""
         return tuple(f"rule {self.rules[number].id} failed and is off: {why}" for number, why in self._broken.items())
+
+    def _ask_host(self) -> None:
+        for numbers in self._asks.host.values():
+            self._dirty.update((number, HOST) for number in numbers)
 
     def _ask(self, number: int, subject: str, host: HostView) -> list[Transition]:
         rule = self.rules[number]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.clock import Instant
-from agent.sources.base import ALL_SIGNALS, Batch
+from agent.sources.base import ALL_SIGNALS, Batch, Reason
 from agent.wire.specs import Cadence, Event, Quality, Scope, gpu_subject
 
 NEVER = Instant(float("-inf"), float("-inf"))
@@ -148,6 +148,7 @@ class Memory:
         self.tick_s = tick_s
         self.host = Row("")
         self.gpus: dict[str, Row] = {}
+        self.reasons: tuple[Reason, ...] = ()
         self._needs = needs | windows.keys()
         self._windows = windows
 

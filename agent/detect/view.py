@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.clock import Instant
 from agent.detect.memory import Answers, Memory, Row, Sighting
+from agent.sources.base import Reason
 from agent.wire.specs import Cadence, Quality
 
 STALE_PERIODS = 2.0
@@ -158,6 +159,11 @@ class HostView:
     def gpus(self) -> list[GpuView]:
         """Every GPU that was ever seen or spoken of."""
         return [GpuView(row, self) for row in self._memory.gpus.values()]
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why something cannot be seen here, as the sources say it."""
+        return self._memory.reasons
 
     def number(self, signal: str) -> float | None:
         """A host signal's value if its quality is `ok`."""

@@ -6,7 +6,7 @@ from typing import Any
 from agent.clock import Instant
 from agent.detect import RULES, Change, Engine, Transition
 from agent.detect.rule import Rule
-from agent.sources.base import ALL_SIGNALS, Batch, Value
+from agent.sources.base import ALL_SIGNALS, Batch, Reason, Value
 from agent.wire.specs import Cadence, Event, Finding, Quality, Scope, Severity
 
 EPOCH = 1_750_000_000.0
@@ -121,6 +121,10 @@ class Watched:
     def state(self, gpu: int, word: str) -> None:
         """The roster's word for a GPU."""
         self.know(gpu, state=word)
+
+    def reasons(self, *codes: str) -> None:
+        """What cannot be seen from now on, by code of its reason."""
+        self.engine.reasons([Reason(code.split("_")[0], code, f"it is {code}", f"mend {code}") for code in codes])
 
     def know(self, gpu: int, **facts: Any) -> None:
         """What the roster now says of a GPU besides what it said before."""

@@ -4,7 +4,7 @@ A new rule is one function in a file of its family and one line here.
 """
 
 from agent.detect.rule import Rule
-from agent.detect.rules import availability, heat_power, memory, xid
+from agent.detect.rules import availability, blindness, heat_power, memory, xid
 
 RULES: tuple[Rule, ...] = (
     availability.gpu_lost,
@@ -16,4 +16,7 @@ RULES: tuple[Rule, ...] = (
     xid.xid_app,
     heat_power.thermal_hw,
     heat_power.power_brake,
+    blindness.driver_down,
+    blindness.driver_mismatch,
+    blindness.agent_blind,
 )
