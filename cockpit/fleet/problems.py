@@ -18,6 +18,8 @@ from cockpit.fleet.state import Fleet
 # What fails alike (GPUs of one host, hosts without a common hop) is told one by one up to here, then together.
 TOLD_ALONE = 3
 _NAMED = 3
+_HOST = "host"
+_NO_GPUS = frozenset({"gpu.missing", "driver.down", "driver.mismatch"})
 _QUIET = frozenset({LinkState.LIVE, LinkState.CONNECTING})
 _LINK_WORDS = {
     LinkState.STALE: "sends nothing any more",
@@ -99,13 +101,14 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
         yield Problem(
             lead.severity,
             f"{record.name}: {lead.text}{more}",
-            f"since {clock_text(lead.since - record.skew_s)}{_as_of(record)}",
+            "; ".join((f"since {clock_text(lead.since - record.skew_s)}", *_to_try(lead))) + _as_of(record),
             lead.since - record.skew_s,
             record.number,
             findings=tuple(finding.id for finding in findings),
             hosts=(record.number,),
+            count=max(1, record.gpus_missing if any(finding.rule in _NO_GPUS for finding in findings) else 1),
         )
-    if record.gpus_missing and record.live:
+    if record.gpus_missing and record.live and not _told_by_agent(record):
         yield _short_of_gpus(record, now)
 
 
@@ -199,6 +202,18 @@ def _short_of_gpus(record: HostRecord, now: Instant) -> Problem:
         hosts=(record.number,),
         count=missing,
     )
+
+
+def _told_by_agent(record: HostRecord) -> bool:
+    """Whether a finding about the host already says that these GPUs are not there; the fleet file may expect more."""
+    told = any(finding.rule in _NO_GPUS and finding.subject == _HOST for finding in record.findings.values())
+    return told and (record.expected_by_file or 0) <= record.expected_by_agent
+
+
+def _to_try(finding: Finding) -> Iterable[str]:
+    """What the agent's evidence advises, each once."""
+    said = [str(item["try"]) for item in finding.evidence if item.get("try")]
+    return dict.fromkeys(said)
 
 
 def _of_links(fleet: Fleet) -> Iterable[Problem]:

@@ -112,6 +112,30 @@ def test_a_host_without_a_driver_misses_every_gpu_of_its_bus_and_says_why() -> N
     assert problem.detail == "No NVIDIA driver (install it)"
 
 
+def test_a_driver_that_is_down_is_one_problem_with_what_to_try() -> None:
+    host = FakeHost(gpus=0)
+    fleet = fleet_of([host])
+    said = (
+        {"what": "nvml", "value": "No NVIDIA driver", "try": "install it"},
+        {"what": "host.gpus.expected", "value": 2},
+    )
+    down = host.finding(None, "driver.down", text="No NVIDIA driver", evidence=said)
+    feed(fleet, 0, host, findings=[down], agent={"version": "1", "gpus_expected": 2})
+    (problem,) = problems(fleet, NOW)
+    assert problem.title == "gpu-a01: No NVIDIA driver"
+    assert problem.detail == f"since {clock_text(EPOCH)}; install it"
+    assert (problem.severity, problem.count, fleet.hosts[0].severity) == (Severity.CRITICAL, 2, Severity.CRITICAL)
+
+
+def test_a_fleet_file_that_expects_more_than_the_agent_is_a_problem_of_its_own() -> None:
+    host = FakeHost(gpus=0)
+    fleet = fleet_of([host], expected=8)
+    feed(fleet, 0, host, findings=[host.finding(None, "driver.down")], agent={"version": "1", "gpus_expected": 2})
+    titles = [problem.title for problem in problems(fleet, NOW)]
+    assert len(titles) == 2
+    assert "gpu-a01: 8 of 8 expected GPUs were never seen" in titles
+
+
 def test_findings_of_the_host_itself_are_told_once_with_how_many_more() -> None:
     host = FakeHost()
     fleet = fleet_of([host])
