@@ -38,15 +38,19 @@ def load(path: Path | None = None) -> Config:
     """
     file = path or home() / "config.toml"
     try:
-        data = tomllib.loads(file.read_text("utf-8"))
+        data = tomllib.loads(file.read_bytes().decode())
     except FileNotFoundError:
         if path is None:
             return Config()
         raise ConfigError(f"{file}: there is no such file; give an existing one with --config") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: this is no valid TOML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {error}") from None
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{file}: not valid TOML: nested too deep") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}; check its owner and mode") from None
     return _checked(file, data)
 
 

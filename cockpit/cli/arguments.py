@@ -2,6 +2,7 @@
 command; whatever is not known is refused with the nearest word that is."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -93,8 +94,8 @@ def parse(words: Sequence[str], command: str) -> Arguments:
         what = "option" if unknown[0].startswith("-") else "argument"
         hint = did_you_mean(unknown[0].partition("=")[0], known) if what == "option" else ""
         raise UsageError(f"unknown {what} {unknown[0]!r}{hint or f'; see {parser.prog} --help'}")
-    if found.timeout <= 0:
-        raise UsageError(f"--timeout {found.timeout:g}: must be more than 0 seconds")
+    if not 0 < found.timeout < math.inf:
+        raise UsageError(f"--timeout {found.timeout:g}: must be a number of seconds above 0")
     values = vars(found)
     return Arguments(
         command=command,

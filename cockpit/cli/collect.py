@@ -7,6 +7,7 @@ from typing import Any
 
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.inputs import clock_of, config_of
+from cockpit.cli.printing import reader_gone
 from cockpit.clock import Instant
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import Inventory
@@ -61,7 +62,11 @@ def look(arguments: Arguments, inventory: Inventory, *, detail: bool = False) ->
 
 
 def watch(arguments: Arguments, inventory: Inventory, show: Callable[[Look], None], *, detail: bool = False) -> None:
-    """Show the first look and every change after it until interrupted."""
+    """Show the first look and every change after it until interrupted.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+    """
     asyncio.run(_watch(_runtime(arguments, inventory), arguments.timeout_s, show, detail))
 
 
@@ -93,6 +98,8 @@ async def _watch(runtime: Runtime, timeout_s: float, show: Callable[[Look], None
                 silent = [record.number for record in runtime.fleet.hosts if not record.live]
                 show(Look(runtime.fleet, clock.now(), silent))
             await clock.sleep(WATCH_S)
+            if reader_gone():
+                raise BrokenPipeError
 
 
 async def _run(runtime: Runtime, detail: bool) -> None:

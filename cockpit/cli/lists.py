@@ -93,6 +93,7 @@ class _List:
         elif sys.stdout.isatty() and not self._arguments.json:
             sys.stdout.write("\x1b[H\x1b[2J")
         self.show(seen, entries, compact=True, headings=first or self._command != "events")
+        sys.stdout.flush()
 
     def _rows(self, fleet: Fleet) -> list[Any]:
         is_gpus = self._command == "gpus"

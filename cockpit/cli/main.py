@@ -1,5 +1,6 @@
 """From words to a command: parsing, dispatch, and the one place where an error becomes a sentence and a status."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -9,12 +10,14 @@ from cockpit.errors import CockpitError
 
 _INTERRUPTED = 130
 _CANNOT_KNOW = 3
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def run(words: Sequence[str]) -> int:
     """Run one command line; returns its exit status. A traceback is printed with `--debug` alone."""
+    _open_closed_streams()
     try:
-        status = _dispatch(words)
+        status = _ended(words)
         sys.stdout.flush()  # here, where a reader that has gone is no error yet
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -22,14 +25,42 @@ def run(words: Sequence[str]) -> int:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        if isinstance(cause, BrokenPipeError):
-            # Who reads us has gone (`| head`); the interpreter needs a place to flush to.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(cause, BrokenPipeError):  # who reads us has gone (`| head`)
+            _abandon_output()
             return 0
+        if isinstance(cause, OSError) and cause.errno in _UNWRITABLE and cause.filename is None:
+            return unwritable(cause)
         if "--debug" in words:
             raise
         return _explain(cause)
     return status
+
+
+def unwritable(error: OSError) -> int:
+    """Say that answers have nowhere to go; returns the exit status."""
+    _abandon_output()
+    _say(f"standard output cannot be written: {error.strerror}; make room there or send it elsewhere")
+    return _CANNOT_KNOW
+
+
+def _ended(words: Sequence[str]) -> int:
+    """The exit status, also of what ends by `sys.exit`: --help, --version, a signal at the demo."""
+    try:
+        return _dispatch(words)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+
+
+def _open_closed_streams() -> None:
+    """A standard stream that was closed before us (`>&-`) is one that nobody reads: the status still counts."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until the end
+
+
+def _abandon_output() -> None:
+    """The interpreter flushes at its end: give it a place to flush to."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(cause: BaseException) -> int:

@@ -4,6 +4,7 @@ remote text never moves a cursor, and a value is never shown without its age or 
 import json
 import math
 import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -47,6 +48,18 @@ def age_text(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+
+
+def reader_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more: what follows a quiet fleet may write nothing for
+    hours, and would not notice."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False  # no file at all
+    asked = select.poll()
+    asked.register(descriptor, 0)  # errors and hang-ups are told unasked
+    return any(bits & (select.POLLERR | select.POLLHUP) for _, bits in asked.poll(0))
 
 
 def emit(text: str) -> None:

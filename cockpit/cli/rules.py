@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import textwrap
 from typing import Any
 
@@ -57,6 +58,7 @@ class _Changes:
         if found != self._shown:
             self._shown = found
             _print(self._arguments, found, iso(seen.now.wall), seen.silent_items())
+            sys.stdout.flush()
 
 
 def _of(seen: Look) -> list[Item]:

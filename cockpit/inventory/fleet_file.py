@@ -45,9 +45,11 @@ def load(path: str | Path) -> Inventory:
     except FileNotFoundError:
         raise InventoryError(f"{path}: there is no such fleet file; --fleet FILE names one, --host one host") from None
     except OSError as error:
-        raise InventoryError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InventoryError(f"{path}: cannot be read: {error.strerror or error}; check its owner and mode") from None
     except UnicodeDecodeError as error:
-        raise InventoryError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise InventoryError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except RecursionError:
+        raise InventoryError(f"{path}: not valid TOML: nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         raise InventoryError(f"{path}: not valid TOML: {error}") from None
     return _Reader(str(path), file.absolute().parent).inventory(document)

@@ -40,7 +40,8 @@ def fleet_file(folder: Path, text: str = ONE_HOST) -> str:
         (["gpus", "--check"], "unknown option '--check'"),
         (["status", "more"], "unknown argument 'more'"),
         (["status", "--timeout", "soon"], "argument --timeout: invalid float value: 'soon'"),
-        (["status", "--timeout", "0"], "--timeout 0: must be more than 0 seconds"),
+        (["status", "--timeout", "0"], "--timeout 0: must be a number of seconds above 0"),
+        (["status", "--timeout", "nan"], "--timeout nan: must be a number of seconds above 0"),
         (["--host"], "argument --host: expected one argument"),
         (["hosts"], "no host was named, there is no fleet file and no agent runs here; try"),
         (["hosts", "--fleet", "/nope.toml"], "/nope.toml: there is no such fleet file"),
@@ -73,6 +74,13 @@ def test_wrong_names_are_told_before_anybody_is_waited_for(
     monkeypatch.setattr(collect, "_look", None)
     assert run(["--fleet", fleet_file(tmp_path), "hosts", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_files_nested_without_end_are_no_defect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = fleet_file(tmp_path, f"a = {'[' * 5000}{']' * 5000}")
+    for words in (["--fleet", deep], ["--host", "unix:///nowhere.sock", "--config", deep]):
+        assert run(["status", *words]) == 2
+        assert f"{deep}: not valid TOML: nested too deep" in capsys.readouterr().err
 
 
 def test_a_wrong_fleet_file_is_told_with_the_nearest_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,13 +174,54 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
     assert done.stdout == "0\n"
 
 
+def test_following_a_quiet_fleet_ends_when_nobody_reads_any_more(tmp_path: Path) -> None:
+    call = f"{sys.executable} -m cockpit events --watch --fleet {fleet_file(tmp_path)}"
+    script = f"{call} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "no events\n0\n"
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "redirect", "status", "says"),
+    [
+        ("hosts", ">&-", 3, "gpu-a01 did not answer"),
+        ("", "<&-", 2, "the screens need a terminal"),
+        ("hosts", ">/dev/full", 3, "standard output cannot be written: No space left on device; make room there"),
+        ("--version", ">/dev/full", 3, "standard output cannot be written"),
+        ("--version", ">&-", 0, ""),
+        ("stauts", "2>&-", 2, ""),
+    ],
+)
+def test_standard_streams_that_are_closed_or_full_are_no_defect(
+    words: str, redirect: str, status: int, says: str, tmp_path: Path
+) -> None:
+    call = f"{sys.executable} -m cockpit {words} {'' if words.startswith('--') else f'--fleet {fleet_file(tmp_path)}'}"
+    done = subprocess.run(["bash", "-c", f"{call} {redirect}"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == status, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_an_interrupt_while_importing_is_quiet() -> None:
+    probe = (
+        "import sys; sys.argv=['x', 'hosts']\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'cockpit.cli.main': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from cockpit.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for name in COMMANDS:
         if name != "sim":
-            with pytest.raises(SystemExit) as ended:
-                run([name, "--help"])
-            assert ended.value.code == 0
-    assert "--watch" in capsys.readouterr().out
+            assert run([name, "--help"]) == 0
+            assert capsys.readouterr().out.startswith(f"usage: gpu-cockpit {name}")
     assert not set(LATER) & set(COMMANDS)
 
 

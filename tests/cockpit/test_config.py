@@ -36,7 +36,7 @@ def test_settings_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("theme = 3", "theme must be text, it is 3"),
         ("mouse = 'no'", "mouse must be true or false, it is 'no'"),
         ("[keymap]\nhelp = 1", "keymap.help must be text"),
-        ("theme = ", "no valid TOML"),
+        ("theme = ", "not valid TOML"),
         (f"operator = '{'x' * 65}'", "operator must have at most 64 characters"),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_fleet_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match="cannot be read: Is a directory"):
         load(tmp_path)
     (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
-    with pytest.raises(InventoryError, match="not UTF-8 at byte 8"):
+    with pytest.raises(InventoryError, match="byte 8 is not UTF-8"):
         load(tmp_path / "latin.toml")
 
 
