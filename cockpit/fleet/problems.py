@@ -19,6 +19,7 @@ from cockpit.fleet.state import Fleet
 TOLD_ALONE = 3
 _NAMED = 3
 _HOST = "host"
+_OF_ITSELF = ("agent.", "driver.")
 _NO_GPUS = frozenset({"gpu.missing", "driver.down", "driver.mismatch"})
 _QUIET = frozenset({LinkState.LIVE, LinkState.CONNECTING})
 _LINK_WORDS = {
@@ -84,7 +85,9 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
     by_subject: dict[str, list[Finding]] = defaultdict(list)
     for finding in record.findings.values():
         if finding.severity > Severity.INFO:
-            by_subject[finding.subject].append(finding)
+            # What the host itself cannot do hides behind no fault, and no fault behind it.
+            own = finding.rule if finding.rule.startswith(_OF_ITSELF) else ""
+            by_subject[finding.subject + own].append(finding)
     alike: dict[tuple[GpuState, str, Severity], list[_Fault]] = defaultdict(list)
     for row in record.gpu_rows:
         fault = _Fault(fleet, record, row, by_subject.pop(gpu_subject(fleet.gpus.ids[row]), []))

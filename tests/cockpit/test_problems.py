@@ -127,6 +127,16 @@ def test_a_driver_that_is_down_is_one_problem_with_what_to_try() -> None:
     assert (problem.severity, problem.count, fleet.hosts[0].severity) == (Severity.CRITICAL, 2, Severity.CRITICAL)
 
 
+def test_blindness_hides_behind_no_fault_of_the_host() -> None:
+    host = FakeHost()
+    fleet = fleet_of([host])
+    rules = {"agent.blind": Severity.WARNING, "driver.down": Severity.CRITICAL, "xid.fatal": Severity.CRITICAL}
+    found = [host.finding(None, rule, text=rule, severity=severity) for rule, severity in rules.items()]
+    feed(fleet, 0, host, findings=found)
+    titles = [problem.title for problem in problems(fleet, NOW)]
+    assert titles == ["gpu-a01: driver.down", "gpu-a01: xid.fatal", "gpu-a01: agent.blind"]
+
+
 def test_a_fleet_file_that_expects_more_than_the_agent_is_a_problem_of_its_own() -> None:
     host = FakeHost(gpus=0)
     fleet = fleet_of([host], expected=8)
@@ -139,7 +149,7 @@ def test_a_fleet_file_that_expects_more_than_the_agent_is_a_problem_of_its_own()
 def test_findings_of_the_host_itself_are_told_once_with_how_many_more() -> None:
     host = FakeHost()
     fleet = fleet_of([host])
-    found = [host.finding(None, rule, id=rule, text=rule, since=EPOCH - 3) for rule in ("disk.full", "agent.slow")]
+    found = [host.finding(None, rule, id=rule, text=rule, since=EPOCH - 3) for rule in ("disk.full", "disk.slow")]
     feed(fleet, 0, host, findings=found)
     (problem,) = problems(fleet, NOW)
     assert problem.title == "gpu-a01: disk.full (+1 more findings)"
