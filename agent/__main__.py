@@ -1,11 +1,20 @@
 """`gpu-cockpit-agent` and `python -m agent`. What must start in milliseconds leaves before the full parser is imported:
-the bridge, and `once`, whose NVML worker starts before anything else."""
+the bridge, and `once`, whose NVML worker starts before anything else. Ctrl-c ends quietly, also while importing."""
 
 import sys
+
+INTERRUPTED = 130
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
+    try:
+        return _run()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run() -> int:
     command, *words = sys.argv[1:] or [""]
     if command == "attach":
         from agent.cli import attach

@@ -133,7 +133,9 @@ def load(path: Path | None = None) -> AgentConfig:
     except FileNotFoundError:
         if path is None:
             return AgentConfig()
-        raise ConfigError(f"{file}: there is no such file; leave --config out to run with defaults") from None
+        raise ConfigError(
+            f"{file}: there is no such file; name an existing one, or none to run with defaults"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror or error}; check its owner and mode") from None
     if len(content) > MAX_BYTES:

@@ -32,6 +32,11 @@ def main(arguments: object) -> int:
 
 def bridge(path: str) -> int:
     """Connect and pump until either end is done; returns the exit status."""
+    try:
+        os.fstat(_STDIN)
+        os.fstat(_STDOUT)  # were it closed, the agent's socket would take its number
+    except OSError as error:
+        return _fail(_OTHER, path, "cannot be bridged", error, "keep stdin and stdout open")
     agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         agent.connect(path)

@@ -74,6 +74,45 @@ def test_a_defect_is_one_sentence_and_with_debug_a_traceback(
         main(["--debug", "rules"])
 
 
+@pytest.mark.parametrize(
+    ("call", "status", "says"),
+    [
+        ("rules >&-", 0, ""),
+        ("once >&-", 0, ""),
+        ("rules 2>&-", 0, ""),
+        ("rules >/dev/full", 1, "standard output cannot be written: No space left on device"),
+        ("attach --socket {} >&-", 5, "cannot be bridged (OSError: Bad file descriptor); keep stdin and stdout open"),
+    ],
+)
+def test_standard_streams_that_are_closed_or_full_are_no_defect(
+    call: str, status: int, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        script = f"{sys.executable} -m agent {call.format(path)}"
+        done = subprocess.run(
+            ["bash", "-c", script], env=environment(), capture_output=True, text=True, check=False, timeout=20
+        )
+    assert done.returncode == status, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_while_importing_is_quiet() -> None:
+    probe = (
+        "import sys; sys.argv=['x', 'rules']\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'agent.cli.main': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from agent.__main__ import main; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_an_agents_error_keeps_its_exit_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
