@@ -1,11 +1,14 @@
 """No command: the screens."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.inputs import clock_of, config_of, inventory_of
 from cockpit.inventory import Inventory
-from cockpit.runtime import Runtime, claiming
+
+if TYPE_CHECKING:
+    from cockpit.runtime import Runtime
 
 
 def show(arguments: Arguments) -> int:
@@ -20,9 +23,14 @@ def show(arguments: Arguments) -> int:
 def show_inventory(arguments: Arguments, inventory: Inventory, title: str) -> int:
     """The screens on these hosts."""
     from cockpit.tui import run_tui  # the screens' libraries are loaded by nothing else
+    from cockpit.tui.late import LateFeed
 
-    config = config_of(arguments)
-    runtime = Runtime(inventory, clock_of(inventory), claiming(config.operator))
-    return run_tui(
-        runtime, theme=arguments.theme or config.theme, keymap=config.keymap, mouse=config.mouse, title=title
-    )
+    config, clock = config_of(arguments), clock_of(inventory)
+
+    def feed() -> "Runtime":
+        from cockpit.runtime import Runtime, claiming  # with numpy: after the first paint
+
+        return Runtime(inventory, clock, claiming(config.operator))
+
+    late = LateFeed(clock, len(inventory.hosts), feed)
+    return run_tui(late, theme=arguments.theme or config.theme, keymap=config.keymap, mouse=config.mouse, title=title)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cockpit.errors import TerminalError
 
 if TYPE_CHECKING:
-    from cockpit.tui.view import Feed
+    from cockpit.tui.late import LateFeed
 
 LEAST = (80, 24)  # columns, lines
 
@@ -23,7 +23,7 @@ __all__ = ["LEAST", "run_tui"]
 
 
 def run_tui(
-    runtime: "Feed",
+    feed: "LateFeed",
     *,
     open_at: str = "",
     theme: str = "",
@@ -44,9 +44,9 @@ def run_tui(
     os.environ.setdefault("TEXTUAL_FPS", "120")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     gc.disable()  # a tenth of the start is collections that find nothing; the app turns it on after the first paint
-    from cockpit.tui.app import CockpitApp
+    from cockpit.tui.opening import OpeningApp
 
-    app = CockpitApp(runtime, open_at=open_at, theme=theme, keymap=keymap or {}, fleet_name=title)
+    app = OpeningApp(feed, open_at=open_at, theme=theme, keymap=keymap or {}, fleet_name=title)
     app.run(mouse=mouse)
     return app.return_code or 0
 

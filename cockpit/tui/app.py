@@ -1,13 +1,17 @@
 """The Textual app: places, pages on top of them, keys that mean the same everywhere. It owns the View and starts the
-feed after the first paint; it reads the fleet and never changes it."""
+feed after the first paint; it reads the fleet and never changes it.
+
+Rule: what only a key or a click asks for is imported by it; a third of the time to the first picture would go there.
+"""
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import App
 from textual.binding import Binding
+from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
@@ -15,25 +19,21 @@ from cockpit.tui import keys
 from cockpit.tui.collector import calm_collector
 from cockpit.tui.layout import CSS
 from cockpit.tui.messages import OpenGpu, OpenHost, OpenPlace, ShowEvidence
-from cockpit.tui.palette import PROVIDERS
 from cockpit.tui.screens import LATER, PLACES, SCREENS
-from cockpit.tui.screens.evidence_page import EvidencePage
-from cockpit.tui.screens.gpu_page import GpuPage
-from cockpit.tui.screens.help_page import HelpPage
-from cockpit.tui.screens.host_page import HostPage
 from cockpit.tui.screens.place import Place
-from cockpit.tui.screens.table_place import TablePlace
 from cockpit.tui.screens.too_small import TooSmall, fits
 from cockpit.tui.theme import Inks, theme_named, themes
 from cockpit.tui.view import Feed, View
 from cockpit.tui.widgets.line_view import LineView
+
+if TYPE_CHECKING:
+    from cockpit.tui.screens import PlaceSpec
 
 
 class CockpitApp(App[None], inherit_bindings=False):
     """Places by digit, pages on top of them."""
 
     BINDINGS: ClassVar = list(keys.APP)
-    COMMANDS: ClassVar = set(PROVIDERS)
     DEFAULT_MODE = "1"
     PAUSE_GC_ON_SCROLL = True
     ESCAPE_TO_MINIMIZE = False
@@ -53,21 +53,31 @@ class CockpitApp(App[None], inherit_bindings=False):
         keys.check(keymap or {})
         self.view = View(feed, name, grey=self.no_color)
         self.title = f"gpu-cockpit {fleet_name}".strip()
-        self.start = keys.parse_start(open_at, self.view.fleet, {spec.title.casefold(): spec.key for spec in SCREENS})
+        self.start = self._start(open_at) if open_at else ("1", -1, -1)
         for item in themes():
             self.register_theme(item)
         self.theme = name
         self.set_keymap(dict(keymap or {}))
         for spec in SCREENS:
-            self.add_mode(spec.key, partial(spec.screen, self.view, PLACES))
+            self.add_mode(spec.key, partial(self._place, spec))
 
     def get_key_display(self, binding: Binding) -> str:
         """Keys by the names that are printed on them."""
         return keys.NAMES.get(binding.key) or super().get_key_display(binding)
 
+    def _start(self, open_at: str) -> tuple[str, int, int]:
+        return keys.parse_start(open_at, self.view.fleet, {spec.title.casefold(): spec.key for spec in SCREENS})
+
+    def _place(self, spec: "PlaceSpec") -> Place:
+        return spec.screen(self.view, PLACES)
+
     # Start and end.
 
     def on_mount(self) -> None:
+        """The first place."""
+        self.begin()
+
+    def begin(self) -> None:
         """First the picture, then the feed."""
         place, host, index = self.start
         if place != self.current_mode:
@@ -118,6 +128,8 @@ class CockpitApp(App[None], inherit_bindings=False):
             self.call_after_refresh(self._filter)
 
     def _filter(self) -> None:
+        from cockpit.tui.screens.table_place import TablePlace
+
         if isinstance(self.screen, TablePlace):
             self.screen.action_filter()
 
@@ -134,20 +146,35 @@ class CockpitApp(App[None], inherit_bindings=False):
     @on(ShowEvidence)
     def evidence_asked(self, event: ShowEvidence) -> None:
         """The proof of something."""
+        from cockpit.tui.screens.evidence_page import EvidencePage
+
         self.push_screen(EvidencePage(self.view, PLACES, self.current_mode, event.evidence))
 
     def open_gpu(self, row: int) -> None:
         """The page of a GPU on top of this place."""
+        from cockpit.tui.screens.gpu_page import GpuPage
+
         self.push_screen(GpuPage(self.view, PLACES, self.current_mode, row))
 
     def open_host(self, host: int) -> None:
         """The page of a host on top of this place."""
+        from cockpit.tui.screens.host_page import HostPage
+
         self.push_screen(HostPage(self.view, PLACES, self.current_mode, host))
 
     def action_help(self) -> None:
         """Keys as they are bound now, and the guide."""
+        from cockpit.tui.screens.help_page import HelpPage
+
         if not isinstance(self.screen, HelpPage):
             self.push_screen(HelpPage(self.view, PLACES, self.current_mode, keys.bound(self.screen, self)))
+
+    def action_command_palette(self) -> None:
+        """Hosts, GPUs, places and commands by typing."""
+        from cockpit.tui.palette import PROVIDERS
+
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette(PROVIDERS, id="--command-palette"))
 
     def action_leave(self) -> None:
         """One page back; at a place, nothing."""

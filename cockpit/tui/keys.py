@@ -2,27 +2,19 @@
 Ctrl-A/B/S/Q/Z and Alt stay free for terminals and multiplexers."""
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.binding import Binding
 from textual.screen import Screen
 
 from cockpit.errors import UsageError
-from cockpit.fleet.state import Fleet
 from cockpit.inventory import did_you_mean
 from cockpit.tui.screens import LATER, SCREENS
-from cockpit.tui.screens.gpu_page import GpuPage
-from cockpit.tui.screens.help_page import BoundKey, HelpPage
-from cockpit.tui.screens.place import Place
-from cockpit.tui.screens.situation import Situation
-from cockpit.tui.screens.sort_menu import SortMenu
-from cockpit.tui.screens.table_place import TablePlace
-from cockpit.tui.screens.too_small import TooSmall
-from cockpit.tui.widgets.filter_bar import FilterInput
-from cockpit.tui.widgets.heatmap import HeatMap
-from cockpit.tui.widgets.page import Page
-from cockpit.tui.widgets.problems import Problems
-from cockpit.tui.widgets.table import TableView
+
+if TYPE_CHECKING:
+    from cockpit.fleet.state import Fleet
+    from cockpit.tui.screens.help_page import BoundKey
 
 FORBIDDEN = ("ctrl+a", "ctrl+b", "ctrl+s", "ctrl+q", "ctrl+z")
 
@@ -55,6 +47,18 @@ APP: tuple[Binding, ...] = (
 
 def all_bindings() -> Iterator[Binding]:
     """Every binding that a user may rebind."""
+    from cockpit.tui.screens.gpu_page import GpuPage
+    from cockpit.tui.screens.help_page import HelpPage
+    from cockpit.tui.screens.place import Place
+    from cockpit.tui.screens.situation import Situation
+    from cockpit.tui.screens.sort_menu import SortMenu
+    from cockpit.tui.screens.table_place import TablePlace
+    from cockpit.tui.screens.too_small import TooSmall
+    from cockpit.tui.widgets.filter_bar import FilterInput
+    from cockpit.tui.widgets.heatmap import HeatMap
+    from cockpit.tui.widgets.page import Page
+    from cockpit.tui.widgets.problems import Problems
+    from cockpit.tui.widgets.table import TableView
 
     yield from APP
     screens = (Place, TablePlace, Situation, GpuPage, HelpPage, SortMenu, TooSmall)
@@ -69,6 +73,8 @@ def check(keymap: Mapping[str, str]) -> None:
     Raises:
         UsageError: one sentence, with the nearest id.
     """
+    if not keymap:
+        return
     known = sorted({binding.id for binding in all_bindings() if binding.id})
     for name, pressed in keymap.items():
         if name not in known:
@@ -80,7 +86,7 @@ def check(keymap: Mapping[str, str]) -> None:
                 )
 
 
-def bound(screen: Screen[object], app: App[None]) -> list[BoundKey]:
+def bound(screen: Screen[object], app: App[None]) -> "list[BoundKey]":
     """What the keys do on a screen now, each action once with all its keys."""
     from cockpit.tui.screens.help_page import BoundKey
 
@@ -95,7 +101,7 @@ def bound(screen: Screen[object], app: App[None]) -> list[BoundKey]:
     return [BoundKey(" ".join(keys), says, name) for keys, says, name in found.values()]
 
 
-def parse_start(text: str, fleet: Fleet, places: Mapping[str, str]) -> tuple[str, int, int]:
+def parse_start(text: str, fleet: "Fleet", places: Mapping[str, str]) -> tuple[str, int, int]:
     """Where to start: the digit of a place, host number (-1 none), GPU index (-1 none).
 
     Raises:

@@ -1,12 +1,15 @@
 """What screens ask of the app. Messages go up, attributes go down; no screen knows another."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from cockpit.fleet.query import Filter
-from cockpit.fleet.records import FleetFinding
 from cockpit.tui.lines import Line
+
+if TYPE_CHECKING:  # part of the first picture: the fleet's modules are imported after it
+    from cockpit.fleet.query import Filter
+    from cockpit.fleet.records import FleetFinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class Evidence:
     """What `e` shows: findings with their proof, or ready lines."""
 
     title: str
-    findings: tuple[FleetFinding, ...] = ()
+    findings: "tuple[FleetFinding, ...]" = ()
     lines: tuple[Line, ...] = ()
 
 
@@ -54,6 +57,6 @@ class ShowEvidence(Message):
 class FilterChosen(Message):
     """A filter for the table of this screen; None for everything."""
 
-    def __init__(self, chosen: Filter | None) -> None:
+    def __init__(self, chosen: "Filter | None") -> None:
         super().__init__()
         self.chosen = chosen

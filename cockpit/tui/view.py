@@ -2,18 +2,23 @@
 test's frozen clock is one assignment."""
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cockpit.clock import Clock, Instant
-from cockpit.fleet.state import Fleet
 from cockpit.tui.theme import DEFAULT, Inks
+
+if TYPE_CHECKING:  # part of the first picture: the fleet's modules are imported after it
+    from cockpit.fleet.state import Fleet
 
 
 class Feed(Protocol):
     """What the screens need of `cockpit.runtime.Runtime`."""
 
-    fleet: Fleet
     clock: Clock
+
+    @property
+    def fleet(self) -> "Fleet":
+        """All that is known."""
 
     async def run(self) -> None:
         """Feed the fleet until cancelled."""
@@ -35,7 +40,7 @@ class View:
         self._focus: frozenset[int] = frozenset()
 
     @property
-    def fleet(self) -> Fleet:
+    def fleet(self) -> "Fleet":
         """The fleet to draw."""
         return self._frozen or self.feed.fleet
 

@@ -1,31 +1,39 @@
-"""The places of the console, in the order of their digits. A new place is one file and one line here."""
+"""The places of the console, in the order of their digits. A new place is one file and one line here.
+
+Rule: a place is named here and imported when it is opened, so that the titles can be painted before anything else.
+"""
 
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from cockpit.tui.screens.events import Events
-from cockpit.tui.screens.gpus import Gpus
-from cockpit.tui.screens.hosts import Hosts
-from cockpit.tui.screens.place import Place
-from cockpit.tui.screens.processes import Processes
-from cockpit.tui.screens.situation import Situation
+if TYPE_CHECKING:
+    from cockpit.tui.screens.place import Place
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceSpec:
-    """One place: its digit, its name, its screen, and what it is for in one sentence."""
+    """One place: its digit, its name, where its screen is (module and class), and what it is for in one sentence."""
 
     key: str
     title: str
-    screen: type[Place]
+    where: str
     help: str
+
+    @property
+    def screen(self) -> "type[Place]":
+        """The screen's class."""
+        module, _, name = self.where.partition(".")
+        found: type[Place] = getattr(import_module(f"{__name__}.{module}"), name)
+        return found
 
 
 SCREENS: tuple[PlaceSpec, ...] = (
-    PlaceSpec("1", "Situation", Situation, "what needs a human, every GPU, the newest events"),
-    PlaceSpec("2", "Hosts", Hosts, "every host by need, how it is reached, what is wrong with it"),
-    PlaceSpec("3", "GPUs", Gpus, "every GPU ever seen, by need; those that are gone keep their row"),
-    PlaceSpec("8", "Events", Events, "what happened, newest first"),
-    PlaceSpec("9", "Processes", Processes, "who holds which GPU"),
+    PlaceSpec("1", "Situation", "situation.Situation", "what needs a human, every GPU, the newest events"),
+    PlaceSpec("2", "Hosts", "hosts.Hosts", "every host by need, how it is reached, what is wrong with it"),
+    PlaceSpec("3", "GPUs", "gpus.Gpus", "every GPU ever seen, by need; those that are gone keep their row"),
+    PlaceSpec("8", "Events", "events.Events", "what happened, newest first"),
+    PlaceSpec("9", "Processes", "processes.Processes", "who holds which GPU"),
 )
 LATER = {"4": "Replicas", "5": "Incidents", "6": "Actions", "7": "SLOs"}
 PLACES: tuple[tuple[str, str], ...] = tuple((spec.key, spec.title) for spec in SCREENS)

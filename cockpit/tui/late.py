@@ -1,0 +1,38 @@
+"""A feed that is made when its fleet is first looked at. Rule: nothing here imports what the first picture can do
+without."""
+
+from collections.abc import Callable, Collection
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from cockpit.clock import Clock
+
+if TYPE_CHECKING:
+    from cockpit.fleet.state import Fleet
+    from cockpit.tui.view import Feed
+
+
+class LateFeed:
+    """What is known of a feed before it is there: its clock, and of how many hosts it will tell."""
+
+    def __init__(self, clock: Clock, hosts: int, make: "Callable[[], Feed]") -> None:
+        self.clock = clock
+        self.hosts = hosts
+        self._make = make
+
+    @cached_property
+    def _feed(self) -> "Feed":
+        return self._make()
+
+    @cached_property
+    def fleet(self) -> "Fleet":
+        """The fleet, of a feed that is made now if it was not."""
+        return self._feed.fleet
+
+    async def run(self) -> None:
+        """Feed the fleet until cancelled."""
+        await self._feed.run()
+
+    def focus(self, hosts: Collection[int]) -> None:
+        """These hosts are on screen in detail."""
+        self._feed.focus(hosts)
