@@ -15,7 +15,7 @@ from typing import Any
 import agent
 from agent.clock import Clock, Instant
 from agent.config import AgentConfig, HostIdentity
-from agent.detect import RULES, Engine
+from agent.detect import RULES, Change, Engine, Transition
 from agent.detect.catalogue import severity
 from agent.errors import ServeError, SourceError, StateError
 from agent.recorder import EventLog, State
@@ -26,7 +26,7 @@ from agent.sampler.facts import fit
 from agent.server import Feed, Server
 from agent.sources.base import Batch, RawEvent, Reading, Reason, Source, Value
 from agent.wire.shape import pack
-from agent.wire.specs import Cadence, Finding, Schema, Scope
+from agent.wire.specs import Cadence, Finding, Schema, Scope, Severity
 from agent.witness import EventDraft, Witness
 
 log = logging.getLogger(__name__)
@@ -205,9 +205,8 @@ class HostAgent:
         for transition in self._engine.evaluate(now):
             finding = _sane(transition.finding)
             data = {"finding": pack(finding), "change": transition.change.value}
-            self._events.append(
-                EventDraft(now.wall, now.mono, "finding", finding.subject, finding.severity, finding.text, data, False)
-            )
+            weight, text = _said(transition)
+            self._events.append(EventDraft(now.wall, now.mono, "finding", finding.subject, weight, text, data, False))
             self._save_soon.set()
 
     # Facts.
@@ -360,6 +359,14 @@ def _slots(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Which GPU is at which bus id; of several that were there, the one that is."""
     by_presence = sorted(gpus.items(), key=lambda item: item[1].get("state") == "present")
     return {facts["bus_id"]: uuid for uuid, facts in by_presence if facts.get("bus_id")}
+
+
+def _said(transition: Transition) -> tuple[Severity, str]:
+    """How bad a transition is, and its words: the end of a fault is good news, whatever the fault was."""
+    finding = transition.finding
+    if transition.change is Change.CLEARED:
+        return Severity.INFO, f"cleared: {finding.text}"
+    return finding.severity, finding.text
 
 
 def _sane(finding: Finding) -> Finding:

@@ -99,10 +99,10 @@ def subject(fleet: Fleet, host: int, text: str) -> str:
 
 def event_text(event: Event) -> str:
     """What an event says; the transition of a finding says which."""
-    change = event.data.get("change")
-    if event.kind == "finding" and isinstance(change, str):
-        return f"{plain(change)}: {plain(event.text)}"
-    return plain(event.text)
+    change, text = event.data.get("change"), plain(event.text)
+    if event.kind != "finding" or not isinstance(change, str) or text.startswith(f"{change}: "):
+        return text
+    return f"{plain(change)}: {text}"
 
 
 def owner(names: Iterable[tuple[str, str]]) -> str:

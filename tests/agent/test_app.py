@@ -244,7 +244,11 @@ async def test_a_stand_in_that_got_its_name_leaves_no_row_and_no_finding_behind(
         assert picture.events[0].subject == f"gpu:{stand_in}"
         gpus.facts, gpus.rows, gpus.lost = named, GPUS, set()
         picture = await client.until(lambda picture: picture.layout.tables["gpu"] == GPUS and len(picture.events) == 2)
-        assert picture.events[1].data["change"] == "cleared"
+        opened, cleared = picture.events
+        assert cleared.data["change"] == "cleared"
+        assert (opened.severity, cleared.severity) == (Severity.CRITICAL, Severity.INFO)
+        assert cleared.text == f"cleared: {opened.text}"
+        assert cleared.data["finding"]["text"] == opened.text
         assert picture.value("gpu.power", "GPU-3") == 1.0
         await client.close()
         assert (await look(tmp_path)).findings == ()

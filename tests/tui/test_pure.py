@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
-from agent.wire.specs import Quality, Severity
+from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.tui import cells, format, heat, kpis
 from cockpit.tui.canvas import area_picture, level_picture, line_picture, resampled, spark
@@ -33,6 +33,14 @@ NAN = float("nan")
 )  # fmt: skip
 def test_durations_are_said_in_at_most_two_units(seconds: float, text: str) -> None:
     assert format.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "text"),
+    [("opened", "GPU 3 is lost", "opened: GPU 3 is lost"), ("cleared", "cleared: GPU 3 is lost", "cleared: GPU 3 is lost")],
+)  # fmt: skip
+def test_a_transition_says_once_what_became_of_the_finding(change: str, says: str, text: str) -> None:
+    assert cells.event_text(Event(1, 0.0, 0.0, "finding", "host", Severity.INFO, says, {"change": change})) == text
 
 
 @pytest.mark.parametrize(
