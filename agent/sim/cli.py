@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,8 @@ from agent.clock import SystemClock
 from agent.errors import UsageError
 from agent.sim import control, faults, scenario
 from agent.sim.params import nearest
+
+_STDIN = 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,6 +56,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenario", metavar="NAME", help="see `sim scenarios` (default: healthy-night)")
     parser.add_argument("--seed", type=int, metavar="N", help="another number, other hosts (default: 1)")
     parser.add_argument("--speed", type=float, metavar="X", help="data seconds per second (default: 1)")
+    parser.add_argument("--while-stdin", action="store_true", help="end when standard input, a pipe, ends")
     parser.set_defaults(handler=_up)
 
 
@@ -60,7 +64,7 @@ def _add_inject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", type=Path, required=True, help="the directory of a running `sim up`")
     parser.add_argument("--host", required=True, metavar="NAME", help="which host, such as gpu-a01")
     parser.add_argument("fault", metavar="FAULT", help="see `sim faults`")
-    parser.add_argument("params", nargs="*", metavar="K=V", help="its parameters, such as gpu=3")
+    parser.add_argument("params", nargs="*", default=[], metavar="K=V", help="its parameters, such as gpu=3")
     parser.set_defaults(handler=_inject)
 
 
@@ -84,6 +88,8 @@ async def _serve(args: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
+    if args.while_stdin:
+        _tie_to_stdin(loop, stop)
     fleet = SimFleet(
         args.dir, hosts=args.hosts, gpus=args.gpus, scenario=args.scenario, seed=args.seed, speed=args.speed
     )
@@ -98,6 +104,22 @@ async def _serve(args: argparse.Namespace) -> None:
         )
         print("READY", flush=True)
         await stop.wait()
+
+
+def _tie_to_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Stop when standard input ends: so does a pipe whose writer dies, however hard."""
+
+    def heard() -> None:
+        if not os.read(_STDIN, 4096):
+            loop.remove_reader(_STDIN)
+            stop.set()
+
+    try:
+        loop.add_reader(_STDIN, heard)
+    except OSError:
+        raise UsageError(
+            "--while-stdin: standard input must be a pipe; leave it away, or start with `sleep 60 |`"
+        ) from None
 
 
 def _inject(args: argparse.Namespace) -> int:

@@ -54,10 +54,10 @@ def demo(arguments: Arguments) -> int:
 def _simulated(directory: Path, words: tuple[str, ...]) -> Iterator[None]:
     """The simulator as a child process from its READY until the block ends, however it ends."""
     log = directory / "sim.log"
-    command = [*agent_command(), "sim", "up", "--dir", str(directory / "fleet"), *words]
+    command = [*agent_command(), "sim", "up", "--while-stdin", "--dir", str(directory / "fleet"), *words]
     with _orderly_signals(), log.open("wb") as out:
-        # A session of its own: ctrl-c at the screens is the screens' business.
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)  # noqa: S603
+        # A session of its own: ctrl-c at the screens is the screens' business. The pipe ends with us, whatever ends us.
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)  # noqa: S603
         try:
             _await_ready(child, log)
             yield
@@ -111,3 +111,5 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+    if child.stdin is not None:
+        child.stdin.close()

@@ -257,6 +257,8 @@ def test_a_fleet_that_was_killed_goes_on_as_well(directory: Path) -> None:
         (["fault"], 2, "did you mean 'faults'?"),
         ([], 2, "required"),
         (["up"], 2, "--dir"),
+        (["up", "--while-stdin", "--dir", "/tmp/never"], 2, "standard input must be a pipe"),
+        (["inject", "--dir", "/tmp/never", "--host", "h"], 2, "the following arguments are required: FAULT;"),
         (["up", "--dir", "/tmp/never", "--hosts", "x"], 2, "invalid int value: 'x'"),
         (["inject", "--dir", "/tmp/never", "--host", "h", "xid97"], 2, "did you mean 'xid79'?"),
         (["inject", "--dir", "/tmp/never", "--host", "h", "xid79", "gpu"], 2, "write name=value"),
@@ -266,11 +268,13 @@ def test_a_fleet_that_was_killed_goes_on_as_well(directory: Path) -> None:
     ],
 )
 def test_a_wrong_command_line_is_one_sentence(
-    words: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agent.cli.main import main
 
-    assert main(["sim", *words]) == status
+    with open("/dev/null") as nothing:
+        monkeypatch.setattr("agent.sim.cli._STDIN", nothing.fileno())
+        assert main(["sim", *words]) == status
     printed = capsys.readouterr()
     assert says in printed.err
     assert printed.err.count("\n") == 1

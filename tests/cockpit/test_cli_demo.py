@@ -109,6 +109,15 @@ def test_a_closed_terminal_ends_the_simulator_too(demo: Demo) -> None:
     assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
+def test_a_console_that_is_killed_takes_the_simulator_along(demo: Demo) -> None:
+    demo.until(lambda: "hosts 2/2" in demo.text)
+    (child,) = (psutil.Process(pid) for pid in children_of(demo.pid))
+    os.kill(demo.pid, signal.SIGKILL)
+    demo.until(demo.ended)
+    gone, _ = psutil.wait_procs([child], timeout=10)
+    assert gone
+
+
 def test_without_a_terminal_nothing_is_started(capsys: pytest.CaptureFixture[str]) -> None:
     before = demo_directories()
     assert run(["demo"]) == 2
