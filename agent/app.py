@@ -200,6 +200,8 @@ class HostAgent:
     def _append(self, drafts: Iterable[EventDraft]) -> None:
         for draft in drafts:
             self._engine.event(self._events.append(replace(draft, data=fit(draft.data))))
+        if self._events.runs_low:
+            self._save_soon.set()
 
     def _evaluate(self, now: Instant) -> None:
         for transition in self._engine.evaluate(now):
@@ -265,7 +267,8 @@ class HostAgent:
     def _gauges(self) -> dict[str, Value]:
         return {
             "agent.sessions": self._server.sessions,
-            "agent.events.dropped": self._server.events_dropped,
+            "agent.events.dropped": self._server.events_dropped
+            + sum(int(getattr(source, "dropped_events", 0)) for source in self._sources),
             "agent.samples.dropped": self._server.samples_dropped,
             "agent.nvml.workers": sum(int(getattr(source, "workers", 0)) for source in self._sources),
             "agent.read.latency": self._sampler.latency_s,
@@ -299,6 +302,7 @@ class HostAgent:
                     log.warning("source %s did not %s: %s", source.name, "let go" if self._let_go else "resume", error)
 
     async def _save_for_ever(self) -> None:
+        self._save_soon.set()
         while True:
             try:
                 async with asyncio.timeout(SAVE_EVERY_S):
@@ -308,7 +312,9 @@ class HostAgent:
                 pass
             self._save_soon.clear()
             self._remember()
-            await asyncio.to_thread(self._state.save)
+            numbers = self._events.reserve_ahead()
+            if await asyncio.to_thread(self._state.save):
+                self._events.confirm(numbers)
 
     def _remember(self) -> None:
         cursors = [cursor for source in self._sources if (cursor := getattr(source, "cursor", None))]

@@ -5,14 +5,16 @@ the last number it has read can be told exactly what it missed.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from agent.recorder.state import State
+from agent.recorder.state import BLOCK, State
 from agent.wire import limits
 from agent.wire.frames import Gap
 from agent.wire.shape import clean
 from agent.wire.specs import Event, Severity
+
+LOW = BLOCK // 5  # numbers left when the next block is asked for
 
 
 class Draft(Protocol):
@@ -43,7 +45,9 @@ class EventLog:
         self.boot_id = boot_id
         self._state = state
         self._ring: deque[Event] = deque(maxlen=capacity)
-        self._numbers: Iterator[int] = iter(())
+        self._next = self._end = 0  # numbers on disk that are still to be given
+        self._asked: range | None = None  # the block after them, until it is on disk
+        self._ahead: range | None = None  # the block after them, on disk
         self._last = state.next_event - 1
         self._start = self._last  # what earlier starts may have used
         self._floor = self._last  # the highest number that can no longer be read here
@@ -52,6 +56,22 @@ class EventLog:
     def last_seq(self) -> int:
         """The newest event's number; before the first event, the highest that an earlier start may have used."""
         return self._last
+
+    @property
+    def runs_low(self) -> bool:
+        """Whether few numbers are left and no more lie ready: `reserve_ahead`, then save the state, then `confirm`."""
+        return self._ahead is None and self._end - self._next <= LOW
+
+    def reserve_ahead(self) -> range | None:
+        """Ask for the next block if numbers run low. It is used once `confirm` says that it is on disk."""
+        if self.runs_low and self._asked is None:
+            self._asked = self._state.set_aside()
+        return self._asked
+
+    def confirm(self, asked: range | None) -> None:
+        """The state was saved after `reserve_ahead` gave `asked`."""
+        if asked is not None and asked is self._asked:
+            self._ahead, self._asked = asked, None
 
     def append(self, draft: Draft) -> Event:
         """Number `draft` and keep it. Text that is longer than the wire allows is cut."""
@@ -93,15 +113,18 @@ class EventLog:
 
     def close(self) -> None:
         """Give unused numbers back: for an orderly end."""
-        self._numbers = iter(())
+        self._next = self._end = 0
+        self._asked = self._ahead = None
         self._state.release(self._last + 1)
 
     def _number(self) -> int:
-        number = next(self._numbers, None)
-        if number is None:
-            self._numbers = iter(self._state.reserve())
-            number = next(self._numbers)
-        return number
+        if self._next == self._end:
+            # Waiting for the disk here is the last resort: a number that is not on disk may be given twice.
+            block = self._ahead or self._state.reserve()
+            self._next, self._end = block.start, block.stop
+            self._asked = self._ahead = None
+        self._next += 1
+        return self._next - 1
 
     def _tail(self, after: int = -1, limit: int = limits.EVENT_RING) -> list[Event]:
         found: list[Event] = []

@@ -156,11 +156,17 @@ class State:
         If the disk refuses, they come from the clock instead, so that the next start, which knows nothing of them,
         does not repeat them.
         """
+        block = self.set_aside()
+        if self.save():
+            return block
+        start = max(block.start, self._from_clock())
+        self._now = replace(self._now, next_event=start + BLOCK)
+        return range(start, start + BLOCK)
+
+    def set_aside(self) -> range:
+        """The next `BLOCK` event numbers: nobody else gets them, but they may be used only after the next `save`."""
         start = self._now.next_event
         self._now = replace(self._now, next_event=start + BLOCK)
-        if not self.save():
-            start = max(start, self._from_clock())
-            self._now = replace(self._now, next_event=start + BLOCK)
         return range(start, start + BLOCK)
 
     def release(self, unused: int) -> None:

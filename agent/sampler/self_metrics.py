@@ -21,7 +21,12 @@ SIGNALS: tuple[SignalSpec, ...] = (
     _spec("cpu", Kind.GAUGE, "1", "CPU time of the agent and its workers per second; 1 is one core"),
     _spec("memory", Kind.GAUGE, "byte", "resident memory of the agent, plus what its workers do not share with it"),
     _spec("sessions", Kind.GAUGE, "count", "cockpits connected"),
-    _spec("events.dropped", Kind.COUNTER, "count", "events that a session lost to the backlog cap, as gaps"),
+    _spec(
+        "events.dropped",
+        Kind.COUNTER,
+        "count",
+        "events lost: to a session's backlog cap, as gaps, or at a source that pushed too many",
+    ),
     _spec("samples.dropped", Kind.COUNTER, "count", "samples replaced by newer ones because a reader was slow"),
     _spec("nvml.workers", Kind.GAUGE, "count", "NVML worker processes alive"),
     _spec("read.latency", Kind.GAUGE, "second", "slowest last read of any source"),

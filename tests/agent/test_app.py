@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +14,12 @@ from agent.clock import Clock, SystemClock
 from agent.config import AgentConfig, HostIdentity
 from agent.errors import ServeError
 from agent.recorder import State
+from agent.recorder.state import BLOCK
 from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Reading, Reason
 from agent.sources.nvml.signals import GPU_SIGNALS
 from agent.wire.frames import Position
 from agent.wire.specs import Cadence, Level, Quality, Scope, Severity
+from agent.witness import EventDraft
 from tests.fakes.client import Client, Picture, fetch, subscribe
 from tests.fakes.clock import FakeClock
 
@@ -47,6 +50,7 @@ class Gpus:
         self.lost: set[str] = set()
         self.reasons: tuple[Reason, ...] | None = None
         self.counted: dict[str, int] = {}
+        self.dropped_events = 0
         self.pushes: asyncio.Queue[RawEvent] = asyncio.Queue()
         self.released: list[bool] = []
         self.closed = False
@@ -310,6 +314,38 @@ async def test_how_many_gpus_there_should_be_is_told_at_every_level(
         await client.until(lambda picture: picture.synced)
         assert client.picture.facts["agent"]["gpus_expected"] == says
         await client.close()
+
+
+async def test_events_that_a_source_had_to_drop_are_counted(tmp_path: Path) -> None:
+    agent, gpus = make(tmp_path)
+    gpus.dropped_events = 7
+    async with running(agent):
+        assert (await look(tmp_path)).value("agent.events.dropped", "h1") == 7
+
+
+async def test_a_flood_of_events_never_makes_the_loop_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, gpus = make(tmp_path)
+    loop_thread, saved_in = threading.get_ident(), []
+    save = State.save
+
+    def saves(state: State) -> bool:
+        saved_in.append(threading.get_ident())
+        return save(state)
+
+    monkeypatch.setattr(State, "save", saves)
+    async with running(agent):
+        for turn in range(4):
+            async with asyncio.timeout(5):
+                while agent.events.runs_low:
+                    await asyncio.sleep(0.02)
+            for _ in range(850):
+                agent.events.append(EventDraft(1.0, 1.0, "kernel", "host", Severity.INFO, "flood", {}, False))
+            gpus.push(31, turn)
+            await asyncio.sleep(0.02)
+        assert agent.events.last_seq > 3 * BLOCK
+        assert loop_thread not in saved_in
 
 
 async def test_what_sources_say_about_themselves_becomes_reasons(tmp_path: Path) -> None:

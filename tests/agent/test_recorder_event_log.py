@@ -74,6 +74,54 @@ def test_numbers_start_at_one_and_go_up_by_one() -> None:
     assert log.last_seq == BLOCK + 5
 
 
+def fill(log: EventLog, count: int) -> list[int]:
+    return [log.append(Said()).seq for _ in range(count)]
+
+
+def test_the_next_block_is_on_disk_before_the_last_runs_out_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    log = EventLog(state, "boot")
+    assert log.runs_low
+    numbers = log.reserve_ahead()
+    assert state.save()
+    log.confirm(numbers)
+    with mock.patch.object(State, "save", side_effect=AssertionError("waits for the disk")):
+        assert fill(log, BLOCK * 4 // 5 - 1) == list(range(1, BLOCK * 4 // 5))
+        assert not log.runs_low
+        fill(log, 1)
+        assert log.runs_low
+    numbers = log.reserve_ahead()
+    assert log.reserve_ahead() is numbers
+    assert state.save()
+    log.confirm(numbers)
+    assert not log.runs_low
+    with mock.patch.object(State, "save", side_effect=AssertionError("waits for the disk")):
+        assert fill(log, BLOCK) == list(range(BLOCK * 4 // 5 + 1, BLOCK * 9 // 5 + 1))
+
+
+def test_a_block_that_is_not_on_disk_yet_is_never_used(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    log = EventLog(state, "boot")
+    fill(log, BLOCK)
+    late = log.reserve_ahead()
+    assert late == range(BLOCK + 1, 2 * BLOCK + 1)
+    assert fill(log, 1) == [2 * BLOCK + 1]
+    log.confirm(late)
+    assert fill(log, BLOCK) == list(range(2 * BLOCK + 2, 3 * BLOCK + 2))
+    assert EventLog(State(tmp_path), "boot").append(Said()).seq > log.last_seq
+
+
+def test_an_orderly_end_gives_the_block_ahead_back(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    log = EventLog(state, "boot")
+    fill(log, BLOCK - 1)
+    numbers = log.reserve_ahead()
+    assert state.save()
+    log.confirm(numbers)
+    log.close()
+    assert fill(EventLog(State(tmp_path), "boot"), 1) == [BLOCK]
+
+
 def test_since_gives_what_came_after_and_no_gap() -> None:
     log = log_of(10)
     events, gap = log.since("boot", 7)
