@@ -37,8 +37,8 @@ def test_durations_are_said_in_at_most_two_units(seconds: float, text: str) -> N
 
 @pytest.mark.parametrize(
     ("change", "says", "text"),
-    [("opened", "GPU 3 is lost", "opened: GPU 3 is lost"), ("cleared", "cleared: GPU 3 is lost", "cleared: GPU 3 is lost")],
-)  # fmt: skip
+    [("opened", "GPU is lost", "opened: GPU is lost"), ("cleared", "cleared: GPU is lost", "cleared: GPU is lost")],
+)
 def test_a_transition_says_once_what_became_of_the_finding(change: str, says: str, text: str) -> None:
     assert cells.event_text(Event(1, 0.0, 0.0, "finding", "host", Severity.INFO, says, {"change": change})) == text
 
