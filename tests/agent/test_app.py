@@ -336,13 +336,13 @@ async def test_a_flood_of_events_never_makes_the_loop_wait_for_the_disk(
 
     monkeypatch.setattr(State, "save", saves)
     async with running(agent):
-        for turn in range(4):
+        for turn in range(22):
             async with asyncio.timeout(5):
                 while agent.events.runs_low:
                     await asyncio.sleep(0.02)
-            for _ in range(850):
+            for _ in range(150):
                 agent.events.append(EventDraft(1.0, 1.0, "kernel", "host", Severity.INFO, "flood", {}, False))
-            gpus.push(31, turn)
+            gpus.push(31, turn % 4)
             await asyncio.sleep(0.02)
         assert agent.events.last_seq > 3 * BLOCK
         assert loop_thread not in saved_in
