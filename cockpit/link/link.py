@@ -20,7 +20,6 @@ from cockpit.link.shared import Shared
 from cockpit.link.timing import Schedule
 from cockpit.link.way import Channel, Way
 
-_GRAIN_S = 0.005  # timers may fire a little early; then there would be nothing to do yet
 _HEALTHY_S = 10.0  # a session shorter than this was no recovery: whoever flaps is tried less and less often
 _LONG_S = 2.0  # an interval above which silence alone notices a broken way too late
 HELD = (LinkState.DENIED, LinkState.KEY_CHANGED)  # only the operator starts another attempt
@@ -51,6 +50,7 @@ class Link:
         self.entry = entry
         self.status = LinkStatus(LinkState.CONNECTING)
         self.offset: Offset | None = None
+        self.due = 0.0  # when the metronome calls `beat`
         self._sink = sink
         self._clock = shared.clock
         self._make_way = way
@@ -58,6 +58,7 @@ class Link:
         self._schemas = shared.schemas
         self._operator = shared.operator
         self._gate = shared.snapshots
+        self._metronome = shared.metronome
         self._schedule = Schedule(self._timing, shared.rng)
         self._level = Level.SUMMARY
         self._interval_s = 1.0
@@ -69,7 +70,6 @@ class Link:
         self._greeted = 0.0  # when this session's hello came
         self._stirred = asyncio.Event()
         self._wake = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
         self._way: Way | None = None
 
     async def run(self) -> None:
@@ -91,7 +91,7 @@ class Link:
         if self._session is not None and self._session.hello is not None:
             self._session.subscribe(*wanted)
             self._watch(closely=self.status.state is not LinkState.LIVE)
-            self._beat()
+            self._join()
 
     def retry(self) -> None:
         """Try again now; the only way on from `denied` and `key_changed`."""
@@ -148,7 +148,7 @@ class Link:
                 await self._greeting(self._session)
                 self._greeted = self._clock.real()
                 self._schedule.took_s = self._greeted - started
-                self._beat()
+                self._join()
                 while not self._session.synced:
                     await self._stir()
             while True:
@@ -174,9 +174,7 @@ class Link:
             raise self._failure
 
     def _let_go(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._metronome.leave(self)
         if self._session is not None and self._session.hello is not None:
             self._position, self.offset = self._session.position, self._session.offset or self.offset
         self._session = None
@@ -184,17 +182,23 @@ class Link:
             self._channel.close()
             self._channel = None
 
-    def _beat(self) -> None:
-        """Keep the lease and watch the silence, by a timer: a waiting task a host would cost more than its frames."""
-        if self._timer is not None:
-            self._timer.cancel()
+    def beat(self, real: float) -> None:
+        """Keep the lease and watch the silence; see `Metronome`."""
         if self._session is None or self._failure is not None:
+            self._metronome.leave(self)
             return
-        real = self._clock.real()
-        due = self._session.tick(self._clock.now(), real)
-        self._flush()
-        wait = min(due, self._judge(real))
-        self._timer = asyncio.get_running_loop().call_later(wait + _GRAIN_S, self._beat)
+        try:
+            lease = self._session.tick(self._clock.now(), real)
+            self._flush()
+            self.due = real + min(lease, self._judge(real))
+        except Exception as error:  # noqa: BLE001 - must not stop the metronome for all others; run() raises it
+            self._end(error)
+
+    def _join(self) -> None:
+        """Do what is due, then leave it to the metronome."""
+        self.beat(self._clock.real())
+        if self._session is not None and self._failure is None:
+            self._metronome.join(self)
 
     def _judge(self, real: float) -> float:
         """Stale or not; returns seconds until that may change."""
@@ -226,7 +230,7 @@ class Link:
         if self.status.state is not LinkState.LIVE:
             self._watch(closely=False)
             self._set(LinkStatus(LinkState.LIVE, hop=self.entry.name))
-        if isinstance(frames[0], Hello) or isinstance(frames[-1], Synced):
+        if type(frames[0]) is Hello or type(frames[-1]) is Synced:
             self._stirred.set()
         self._sink.frames(self.host, frames)
 

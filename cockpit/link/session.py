@@ -23,6 +23,7 @@ from agent.wire.frames import (
     Ping,
     Pong,
     Position,
+    Sample,
     Subscribe,
     Synced,
 )
@@ -111,7 +112,7 @@ class Session:
 
     def start(self, now: Instant, real: float) -> None:
         """Queue preamble, hello and the subscription: one way to the agent and the stream begins."""
-        self._ack_due = real + self._timing.ack_s
+        self._ack_due = self._next_ack(real)
         self._out += version.PREAMBLE
         self._send(Hello(SOFTWARE, wall=now.wall, mono=now.mono, have=self._schemas.ids, operator=self._operator))
         self._send(self._subscribe)
@@ -123,6 +124,8 @@ class Session:
 
     def take(self) -> bytes:
         """What is to be sent now; the queue is empty afterwards."""
+        if not self._out:
+            return b""
         data = bytes(self._out)
         self._out.clear()
         return data
@@ -134,7 +137,10 @@ class Session:
             LinkError: this is no agent of ours, or it broke the contract.
         """
         try:
-            taken = [self._take_in(frame, now, real) for frame in self._decoder.feed(data)]
+            frames = self._decoder.feed(data)
+            if len(frames) == 1 and type(frames[0]) is Sample and self.hello is not None and self.ended is None:
+                return frames  # what arrives all day: nothing in it is the session's own
+            taken = [self._take_in(frame, now, real) for frame in frames]
         except WireError as error:
             raise self.broken(error) from None
         return [frame for frame in taken if frame is not None]
@@ -143,7 +149,7 @@ class Session:
         """Queue what is due; returns seconds until the next call. Pings ride with the lease: over SSH every packet
         upstream costs more than a frame downstream."""
         if self.hello is not None and real >= self._ack_due:
-            self._ack_due = real + self._timing.ack_s
+            self._ack_due = self._next_ack(real)
             self._send(Ack(self.position.seq if self.position else 0))
             if real >= self._ping_due:
                 self._ask(now, real)
@@ -244,6 +250,11 @@ class Session:
         wall, at = sent
         if self.offset is None or real - at <= self.offset.rtt_s:
             self.offset = Offset(pong.wall - (wall + now.wall) / 2, real - at)
+
+    def _next_ack(self, real: float) -> float:
+        """Within `ack_s`, at a moment that all sessions of this cockpit have in common."""
+        grid = min(self._timing.ack_grid_s, self._timing.ack_s / 2)
+        return (real + self._timing.ack_s) // grid * grid
 
     def _send(self, frame: Frame) -> None:
         self._out += encode(frame, FROM_COCKPIT_BYTES)

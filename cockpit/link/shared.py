@@ -4,13 +4,14 @@ import random
 
 from cockpit.clock import Clock
 from cockpit.link.gate import LOGINS, SNAPSHOTS, Gate
+from cockpit.link.metronome import Metronome
 from cockpit.link.session import Schemas
 from cockpit.link.timing import Timing
 
 
 class Shared:
-    """Time and its limits, the schemas already known, the places for whoever is about to connect, and the name that
-    the operator claims towards agents."""
+    """Time and its limits, the schemas already known, the places for whoever is about to connect, the timer of all
+    leases, and the name that the operator claims towards agents."""
 
     def __init__(self, clock: Clock, timing: Timing | None = None, operator: str = "") -> None:
         self.operator = operator
@@ -19,4 +20,5 @@ class Shared:
         self.schemas = Schemas()
         self.logins = Gate(clock, LOGINS)
         self.snapshots = Gate(clock, SNAPSHOTS)
+        self.metronome = Metronome(clock)
         self.rng = random.Random()

@@ -19,6 +19,7 @@ class Timing:
     hello_s: float = limits.HELLO_DEADLINE_S
     close_s: float = 1.0
     ack_s: float = limits.ACK_EVERY_S
+    ack_grid_s: float = 0.25  # acks of many hosts at once: alone, each costs 3 to 5 times as much, cold and woken for
     ping_s: float = 30.0
     stale_intervals: float = 2.5
     silence_s: float = limits.LEASE_S  # a session this silent is given up and opened afresh

@@ -1,0 +1,60 @@
+"""One timer for all links. A timer per host cost more than its frames: the heap, and a turn of the loop for each.
+
+Steps are short, since a silent host is called stale by them; what may come in bunches is made due together by its
+owner.
+"""
+
+import asyncio
+from typing import Protocol
+
+from cockpit.clock import Clock
+
+STEP_S = 0.05  # how late a link may be called
+
+
+class Beating(Protocol):
+    """Who wants to be called at `due`, real seconds."""
+
+    due: float
+
+    def beat(self, real: float) -> None:
+        """It is `real` >= `due`: do what is due and set `due` anew. Must neither block nor raise."""
+
+
+class Metronome:
+    """Calls everybody who has joined when due, one step late at most, in one turn of the loop."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._joined: dict[Beating, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._next = 0.0
+
+    def join(self, who: Beating) -> None:
+        """Call it from now on; to be repeated when `due` has come nearer other than by `beat`."""
+        self._joined[who] = None
+        if self._timer is not None and who.due < self._next:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._rest(who.due)
+
+    def leave(self, who: Beating) -> None:
+        """Call it no longer."""
+        self._joined.pop(who, None)
+        if not self._joined and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _step(self) -> None:
+        self._timer = None
+        real = self._clock.real()
+        for who in [who for who in self._joined if who.due <= real]:
+            who.beat(real)
+        if self._joined:
+            self._rest(min([who.due for who in self._joined]))
+
+    def _rest(self, until: float) -> None:
+        real = self._clock.real()
+        self._next = max(until, real + STEP_S)
+        self._timer = asyncio.get_running_loop().call_later(self._next - real, self._step)

@@ -1,0 +1,52 @@
+"""The one timer of all links: nobody is called early, nobody waits for another, and nothing ticks for nobody."""
+
+import asyncio
+import time
+
+from cockpit.clock import SystemClock
+from cockpit.link.metronome import STEP_S, Metronome
+
+
+class Beater:
+    """Notes when it is called and asks for the next call `every` seconds later."""
+
+    def __init__(self, every: float) -> None:
+        self.every = every
+        self.due = time.monotonic() + every
+        self.calls: list[float] = []
+
+    def beat(self, real: float) -> None:
+        self.calls.append(real - self.due)
+        self.due = real + self.every
+
+
+async def test_everybody_is_called_when_due_and_never_early() -> None:
+    metronome = Metronome(SystemClock())
+    often, seldom = Beater(0.01), Beater(0.1)
+    for who in (often, seldom):
+        metronome.join(who)
+    await asyncio.sleep(6 * STEP_S)
+    assert 3 <= len(often.calls) <= 6
+    assert 1 <= len(seldom.calls) <= 3
+    assert min(often.calls + seldom.calls) >= 0
+
+
+async def test_who_left_is_not_called_and_the_timer_ends_with_the_last() -> None:
+    metronome = Metronome(SystemClock())
+    gone = Beater(0.01)
+    metronome.join(gone)
+    metronome.leave(gone)
+    metronome.leave(gone)
+    await asyncio.sleep(2 * STEP_S)
+    assert gone.calls == []
+    assert not [handle for handle in asyncio.get_running_loop()._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+
+
+async def test_a_due_moment_that_came_nearer_is_kept_after_joining_again() -> None:
+    metronome = Metronome(SystemClock())
+    who = Beater(60)
+    metronome.join(who)
+    who.due = time.monotonic() + 0.01
+    metronome.join(who)
+    await asyncio.sleep(2 * STEP_S)
+    assert len(who.calls) == 1
