@@ -4,6 +4,8 @@ Severity has two owners only: findings and the link. A GPU is never OK while its
 and facts say which GPUs there are: one that is gone stays in both until something else stands in its place.
 """
 
+import math
+
 from agent.wire.specs import Severity, gpu_subject
 from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord
 from cockpit.fleet.table import Table
@@ -17,12 +19,14 @@ def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
     """Work out state and severity of each GPU and of the host. `here` are the rows that the layout names."""
     worst: dict[str, Severity] = {}
     gone: dict[str, GpuState] = {}
+    silent: dict[str, float] = {}
     if record.synced:  # before that, a new session has not said everything
         _dismiss(record, gpus, here)
     for finding in record.findings.values():
         worst[finding.subject] = max(worst.get(finding.subject, Severity.OK), finding.severity)
         if finding.rule in _RULE_STATE:
             gone[finding.subject] = _RULE_STATE[finding.rule]
+            silent[finding.subject] = finding.since - record.skew_s
     present = 0
     for row in record.gpu_rows:
         subject = gpu_subject(gpus.ids[row])
@@ -34,8 +38,8 @@ def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
             gpus.index[row] = facts.index
         present += record.live and state < GpuState.MISSING and (facts is None or facts.state in HERE)
         gpus.state[row] = state
-        # A GPU that answers again keeps its finding for a while; its values are the living ones.
-        gpus.gone[row] = own >= GpuState.MISSING or (facts is None and state >= GpuState.MISSING)
+        # A GPU that answers again keeps its finding for a while; what it says now is alive.
+        gpus.died[row] = math.inf if own >= GpuState.MISSING else silent.get(subject, -math.inf)
         gpus.counted[row] = True
         gpus.severity[row] = max(judged, Severity.UNKNOWN) if state >= GpuState.UNKNOWN else judged
     record.gpu_rows.sort(key=lambda row: (gpus.index[row] < 0, gpus.index[row], row))

@@ -69,7 +69,7 @@ class Table:
             "index": np.zeros(0, dtype=np.int32),
             "state": np.zeros(0, dtype=np.uint8),
             "severity": np.zeros(0, dtype=np.uint8),
-            "gone": np.zeros(0, dtype=np.bool_),
+            "died": np.zeros(0, dtype=np.float64),
             "counted": np.zeros(0, dtype=np.bool_),
         }
         self._limits: Floats = np.zeros((2, 0))
@@ -100,10 +100,11 @@ class Table:
         return self._columns["severity"][: self.n]
 
     @property
-    def gone(self) -> npt.NDArray[np.bool_]:
-        """Tombstones: the roll call knows that these rows are gone, whatever their last block said."""
-        gone: npt.NDArray[np.bool_] = self._columns["gone"][: self.n]
-        return gone
+    def died(self) -> Floats:
+        """When each row fell silent, as far as the roll call knows, whatever its last block said: what was captured
+        until then (wall seconds of data time on the cockpit's clock) is LOST. -inf: it lives; inf: it is gone."""
+        died: Floats = self._columns["died"][: self.n]
+        return died
 
     @property
     def counted(self) -> npt.NDArray[np.bool_]:
@@ -114,7 +115,7 @@ class Table:
     def dismiss(self, row: int) -> None:
         """This row is owed nothing any more; it comes back if the same identity does."""
         self.counted[row] = False
-        self.gone[row] = True
+        self.died[row] = np.inf
         self.state[row] = GpuState.MISSING
         self.severity[row] = Severity.OK
 
@@ -211,7 +212,10 @@ class Table:
         field = self.fields.get(signal)
         if field is not None:
             quality[(quality == Quality.OK) & self._aged(field)] = Quality.STALE
-            quality[self.gone & ((quality == Quality.OK) | (quality == Quality.STALE))] = Quality.LOST
+            dead = np.flatnonzero(self.died > -np.inf)
+            if len(dead):
+                known = (quality[dead] == Quality.OK) | (quality[dead] == Quality.STALE)
+                quality[dead[known & self._is_last(field, dead)]] = Quality.LOST
         return quality
 
     def at(self, signal: str) -> Floats:
@@ -244,7 +248,7 @@ class Table:
         field = self.fields[signal]
         value, at = float(self._values[field, row]), float(self._at[field, row])
         quality = Quality(int(self._quality[field, row]))
-        if quality in (Quality.OK, Quality.STALE) and self.gone[row]:
+        if quality in (Quality.OK, Quality.STALE) and self._is_last(field, row):
             quality = Quality.LOST
         elif quality is Quality.OK and self._is_aged(field, row):
             quality = Quality.STALE
@@ -293,6 +297,11 @@ class Table:
         )
         return twin
 
+    def _is_last(self, field: int, rows: Any) -> Any:
+        """Whether values are the last that their GPUs said before they fell silent; `rows` is one or an array."""
+        captured = self._at[field, rows] + (self.now.wall - self.now.mono)
+        return (captured <= self.died[rows]) | (self.died[rows] == np.inf)
+
     def _is_aged(self, field: int, row: int) -> bool:
         host = self.host[row]
         limit = self._limits[int(self.detail[host]), field]
@@ -315,6 +324,7 @@ class Table:
         self._columns["host"][row] = host
         self._columns["index"][row] = -1
         self._columns["severity"][row] = Severity.UNKNOWN
+        self._columns["died"][row] = -np.inf
         return row
 
     def _new_counter(self, spec: SignalSpec) -> int:

@@ -268,6 +268,17 @@ def test_values_of_a_gpu_that_answers_again_are_alive_while_its_finding_is_open(
     assert fleet.gpus.cell("gpu.power", 1).quality is Quality.STALE
 
 
+def test_what_a_gpu_said_before_its_loss_is_lost_at_once_though_nobody_has_read_it_since() -> None:
+    host = FakeHost(gpus=2, mono0=77.0)
+    fleet = fleet_of(host)
+    fleet.link_changed(0, LIVE, instant())
+    feed(fleet, 0, [host.hello(wall=EPOCH + 3600), host.layout(), host.snapshot(), host.sample(EPOCH), Synced(0)])
+    feed(fleet, 0, [host.transition(host.finding(1, "gpu.lost", since=EPOCH + 3600.4))], at=0.4)
+    fleet.age(instant(0.5))
+    assert fleet.gpus.quality("gpu.power").tolist() == [Quality.OK, Quality.LOST]
+    assert fleet.gpus.cell("gpu.power", 1).quality is Quality.LOST
+
+
 @pytest.mark.parametrize("source", ["file", "agent"])
 def test_expected_is_the_largest_of_what_anybody_promised(source: str) -> None:
     host = FakeHost(gpus=6)
