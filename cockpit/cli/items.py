@@ -7,12 +7,14 @@ from typing import Any
 from agent.wire.shape import pack
 from agent.wire.specs import RuleSpec, Severity
 from cockpit.clock import Instant
+from cockpit.fleet import unseen
 from cockpit.fleet.facts import Process
 from cockpit.fleet.query import process_item
 from cockpit.fleet.records import FleetEvent, FleetFinding, GpuState, HostRecord
 from cockpit.fleet.rollup import iso
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
+from cockpit.fleet.unseen import Unseen
 
 Item = dict[str, Any]
 
@@ -69,8 +71,31 @@ def host(fleet: Fleet, record: HostRecord, now: Instant) -> Item:
     }
 
 
-def gpu(fleet: Fleet, row: int, now: Instant) -> Item:
-    """One item of `gpus`; one that is gone keeps its last values."""
+def gpu(fleet: Fleet, entry: int | Unseen, now: Instant) -> Item:
+    """One item of `gpus`: a row of the table, whose last values stay when it is gone, or a GPU that has none."""
+    return _unseen(fleet, entry) if isinstance(entry, Unseen) else _seen(fleet, entry)
+
+
+def _unseen(fleet: Fleet, entry: Unseen) -> Item:
+    """A GPU that is expected and was never identified: `HOST/missing-N`, without any value."""
+    record = fleet.hosts[entry.host]
+    return {
+        "id": f"{record.name}/missing-{entry.number}",
+        "host": record.name,
+        "severity": unseen.severity(record).word,
+        "age_s": None,
+        "index": -1,
+        "uuid": "",
+        "name": "",
+        "serial": "",
+        "bus_id": "",
+        "state": unseen.state(record).word,
+        "findings": [finding.id for finding in unseen.findings(record)],
+        "signals": {},
+    }
+
+
+def _seen(fleet: Fleet, row: int) -> Item:
     table = fleet.gpus
     record = fleet.hosts[int(table.host[row])]
     facts = record.gpu_facts.get(table.ids[row])

@@ -17,6 +17,7 @@ from cockpit.fleet.columns import NUMBERS, WORDS
 from cockpit.fleet.query import Filter, parse_filter, sort_order
 from cockpit.fleet.rollup import SCHEMA, iso
 from cockpit.fleet.state import Fleet
+from cockpit.fleet.unseen import Unseen, unseen
 from cockpit.inventory import Inventory, did_you_mean
 
 _SORTS = {
@@ -106,7 +107,17 @@ class _List:
         else:
             order = np.arange(table.n)
         rows = [int(row) for row in order if mask[row]]
-        return rows if is_gpus else [fleet.hosts[row] for row in rows]
+        if not is_gpus:
+            return [fleet.hosts[row] for row in rows]
+        return self._with_unseen(fleet, rows)
+
+    def _with_unseen(self, fleet: Fleet, rows: list[int]) -> list[int | Unseen]:
+        """The GPUs without a row come last: of their host, or of all where values decide the order."""
+        nameless = self._filter.unseen(fleet, unseen(fleet))
+        entries: list[int | Unseen] = [*rows, *nameless]
+        if nameless and not self._key:
+            entries.sort(key=lambda entry: entry.host if isinstance(entry, Unseen) else int(fleet.gpus.host[entry]))
+        return entries
 
     def _sorted(self, fleet: Fleet, entries: list[Any]) -> list[Any]:
         make = ITEM[self._command]

@@ -10,6 +10,7 @@ from cockpit.fleet.problems import gpu_name
 from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
+from cockpit.fleet.unseen import Unseen
 
 _GIB = 1024.0**3
 
@@ -39,8 +40,10 @@ def _host(fleet: Fleet, record: HostRecord, item: Item) -> Sequence[Any]:
     )
 
 
-def _gpu(fleet: Fleet, row: int, item: Item) -> Sequence[Any]:
+def _gpu(fleet: Fleet, row: int | Unseen, item: Item) -> Sequence[Any]:
     table = fleet.gpus
+    if isinstance(row, Unseen):
+        return (item["host"], "?", item["state"], "-", "-", "-", "-", age_text(item["age_s"]), "", item["id"])
     return (
         item["host"],
         item["index"],

@@ -14,13 +14,13 @@ from cockpit.fleet.facts import GpuFacts, Process
 from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord, Problem
 from cockpit.fleet.state import Fleet
+from cockpit.fleet.unseen import NO_GPUS
+from cockpit.fleet.unseen import findings as unseen_findings
 
 # What fails alike (GPUs of one host, hosts without a common hop) is told one by one up to here, then together.
 TOLD_ALONE = 3
 _NAMED = 3
-_HOST = "host"
 _OF_ITSELF = ("agent.", "driver.")
-_NO_GPUS = frozenset({"gpu.missing", "driver.down", "driver.mismatch"})
 _QUIET = frozenset({LinkState.LIVE, LinkState.CONNECTING})
 _LINK_WORDS = {
     LinkState.STALE: "sends nothing any more",
@@ -109,7 +109,7 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
             record.number,
             findings=tuple(finding.id for finding in findings),
             hosts=(record.number,),
-            count=max(1, record.gpus_missing if any(finding.rule in _NO_GPUS for finding in findings) else 1),
+            count=max(1, record.gpus_missing if any(finding.rule in NO_GPUS for finding in findings) else 1),
         )
     if record.gpus_missing and record.live and not _told_by_agent(record):
         yield _short_of_gpus(record, now)
@@ -209,8 +209,7 @@ def _short_of_gpus(record: HostRecord, now: Instant) -> Problem:
 
 def _told_by_agent(record: HostRecord) -> bool:
     """Whether a finding about the host already says that these GPUs are not there; the fleet file may expect more."""
-    told = any(finding.rule in _NO_GPUS and finding.subject == _HOST for finding in record.findings.values())
-    return told and (record.expected_by_file or 0) <= record.expected_by_agent
+    return bool(unseen_findings(record)) and (record.expected_by_file or 0) <= record.expected_by_agent
 
 
 def _to_try(finding: Finding) -> Iterable[str]:

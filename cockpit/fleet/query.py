@@ -21,6 +21,9 @@ from cockpit.fleet.order import numbers, sort_order
 from cockpit.fleet.records import FleetEvent, FleetFinding, GpuState, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.terms import COMPARE, SEVERITIES, Term, read_terms
+from cockpit.fleet.unseen import Unseen
+from cockpit.fleet.unseen import severity as unseen_severity
+from cockpit.fleet.unseen import state as unseen_state
 
 __all__ = [
     "Filter",
@@ -61,6 +64,10 @@ class Filter:
     def gpus(self, fleet: Fleet) -> Mask:
         """Which GPU rows pass; those that nobody counts any more never do."""
         return fleet.gpus.counted & _all(self.terms, fleet.gpus.n, lambda term: _on_gpus(fleet, term))
+
+    def unseen(self, fleet: Fleet, entries: Sequence[Unseen]) -> list[Unseen]:
+        """The GPUs without a row that pass: they have a host and a state, and no value of anything."""
+        return self._items(fleet, entries, lambda entry: unseen_item(fleet, entry))
 
     def events(self, fleet: Fleet, events: Sequence[FleetEvent]) -> list[FleetEvent]:
         """The events that pass."""
@@ -121,6 +128,12 @@ def event_item(fleet: Fleet, entry: FleetEvent) -> Item:
     if isinstance(finding, dict):
         words |= {"rule": str(finding.get("rule", "")), "id": str(finding.get("id", ""))}
     return Item(entry.host, () if row is None else (row,), event.severity, words)
+
+
+def unseen_item(fleet: Fleet, entry: Unseen) -> Item:
+    """A GPU that nobody has ever seen, as filters see it."""
+    record = fleet.hosts[entry.host]
+    return Item(entry.host, (), unseen_severity(record), {"state": unseen_state(record).word})
 
 
 def finding_item(fleet: Fleet, entry: FleetFinding) -> Item:
@@ -237,6 +250,8 @@ def _on_items(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
         mask = _native(fleet, term)
         if term.level == "host":
             return lambda item: bool(mask[item.host]) ^ term.negated
+        if term.key == "state":
+            return lambda item: (any(mask[row] for row in item.rows) or _is_in(item, term)) ^ term.negated
         return lambda item: any(mask[row] for row in item.rows) ^ term.negated
     if term.level == "severity":
         return lambda item: term.holds_for(item.severity) ^ term.negated
@@ -246,6 +261,10 @@ def _on_items(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
     if term.level == "text":
         return lambda item: term.matches((*item.words.values(), *_host_text(fleet.hosts[item.host]))) ^ term.negated
     return lambda item: term.matches((item.words.get(term.key, ""),)) ^ term.negated
+
+
+def _is_in(item: Item, term: Term) -> bool:
+    return "state" in item.words and term.matches((item.words["state"],))
 
 
 def _holders(fleet: Fleet, record: HostRecord, term: Term) -> frozenset[int]:
