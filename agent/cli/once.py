@@ -18,7 +18,7 @@ from agent.sources.base import ALL_SIGNALS, Batch, Reading, Reason
 from agent.sources.nvml import once as nvml
 from agent.sources.nvml.process import WorkerProcess
 from agent.sources.nvml.signals import SIGNALS as GPU_SIGNALS
-from agent.wire.specs import Cadence, Quality, Scope
+from agent.wire.signals import Cadence, Quality, Scope
 
 if TYPE_CHECKING:
     from argparse import Namespace

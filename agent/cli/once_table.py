@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent.wire.shape import clean
-from agent.wire.specs import Quality
+from agent.wire.signals import Quality
 
 if TYPE_CHECKING:
     from agent.cli.once import Cell, Picture

@@ -16,7 +16,9 @@ def once(*, as_json: bool) -> int:
 
         return run(as_json=as_json, config=None, early=worker)
 
-    return guarded(command)
+    status = guarded(command)
+    gc.freeze()  # the interpreter collects once more when it ends, whatever `disable` says
+    return status
 
 
 def _early() -> WorkerProcess | None:

@@ -13,7 +13,7 @@ from agent.sources.base import Reading, Source
 from agent.sources.host import HostSource
 from agent.sources.processes import ProcessSource
 from agent.sources.processes.source import GHOST_AFTER_S
-from agent.wire.specs import Cadence
+from agent.wire.signals import Cadence
 
 if TYPE_CHECKING:
     from agent.recorder import State

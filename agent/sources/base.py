@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from agent.clock import Instant
-from agent.wire.specs import Cadence, Quality, Scope, SignalSpec
+from agent.wire.signals import Cadence, Quality, Scope, SignalSpec
 
 Value = float | int
 ALL_SIGNALS = "*"

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 
-from agent.wire.specs import Quality
+from agent.wire.signals import Quality
 
 MISSING = "–"
 PENDING = "…"

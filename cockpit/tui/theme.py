@@ -7,7 +7,7 @@ from enum import IntEnum, auto
 from rich.style import Style
 from textual.theme import Theme
 
-from agent.wire.specs import Severity
+from agent.wire.signals import Severity
 from cockpit.errors import UsageError
 from cockpit.inventory import did_you_mean
 

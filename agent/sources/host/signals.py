@@ -1,6 +1,6 @@
 """The host's own signals, in the order of its columns."""
 
-from agent.wire.specs import Cadence, Kind, Scope, SignalSpec
+from agent.wire.signals import Cadence, Kind, Scope, SignalSpec
 
 _F, _M, _S = Cadence.FAST, Cadence.MEDIUM, Cadence.SLOW
 _G, _C = Kind.GAUGE, Kind.COUNTER

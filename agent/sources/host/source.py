@@ -15,7 +15,7 @@ from agent.sources.base import Batch, RawEvent, Reading, Value
 from agent.sources.host import procfs
 from agent.sources.host.facts import host_facts
 from agent.sources.host.signals import SIGNALS
-from agent.wire.specs import Cadence, Quality, Scope
+from agent.wire.signals import Cadence, Quality, Scope
 
 _NAMES = {cadence: tuple(spec.name for spec in SIGNALS if spec.cadence is cadence) for cadence in Cadence}
 _DEVICES = frozenset({"host.network.received", "host.disk.read", "host.processes"})  # first names of psutil's groups

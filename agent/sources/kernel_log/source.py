@@ -17,7 +17,7 @@ from agent.sources.kernel_log.assemble import Assembler
 from agent.sources.kernel_log.device import Device, probe, refusal
 from agent.sources.kernel_log.record import Record
 from agent.sources.kernel_log.repeats import Repeats
-from agent.wire.specs import Cadence, SignalSpec
+from agent.wire.signals import Cadence, SignalSpec
 
 QUEUE = 1024
 TURN_RECORDS = 64  # parsing one takes some 5 us: a turn keeps the loop well under a millisecond

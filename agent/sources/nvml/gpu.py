@@ -6,7 +6,7 @@ from typing import Any
 from agent.clock import Instant
 from agent.sources.base import RawEvent, Value
 from agent.sources.nvml.signals import GPU_SIGNALS
-from agent.wire.specs import Cadence, Quality
+from agent.wire.signals import Cadence, Quality
 
 CADENCES = (Cadence.FAST, Cadence.MEDIUM, Cadence.SLOW)
 NAMES: tuple[tuple[str, ...], ...] = tuple(

@@ -14,7 +14,7 @@ from agent.sources.nvml.gpu import CADENCES
 from agent.sources.nvml.ports import WorkerHandle
 from agent.sources.nvml.reader import NvmlReader, Spawn, spawn_worker
 from agent.sources.nvml.roster import Roster
-from agent.wire.specs import Cadence
+from agent.wire.signals import Cadence
 
 DEADLINE_S = 2.6
 _ALL: frozenset[Cadence] = frozenset(CADENCES)
@@ -39,8 +39,13 @@ class OnceNvml:
         self._reader = NvmlReader(self._clock, host_id, gpus, expected=expected, pci_devices=pci_devices, spawn=spawn)
         self._began = self._clock.real()
         self._reader.pool.request([int(cadence) for cadence in CADENCES], self._began)
+        self.step()
         self.gpu_pids: dict[int, dict[str, int | None]] = {}
         self.answered = False
+
+    def step(self) -> None:
+        """Ask what can be asked by now: a worker that has greeted meanwhile reads while the caller goes on."""
+        self._reader.pool.step(self._clock.real())
 
     def finish(self, deadline_s: float = DEADLINE_S) -> Reading:
         """The answer, at the latest `deadline_s` after the beginning. GPUs without one are in it, as unresponsive.
@@ -50,7 +55,7 @@ class OnceNvml:
         end = self._began + deadline_s
         while not self._complete() and self._clock.real() < end:
             self._wait(end)
-            self._reader.pool.step(self._clock.real())
+            self.step()
         self._settle_silence()
         sick = [row for row in self._reader.roster.in_order() if row.state != "present" and not row.refusal]
         reading = self._reader.reading(_ALL)

@@ -11,7 +11,7 @@ from agent.sources.nvml.pci import PciBus
 from agent.sources.nvml.pool import MAX_WORKERS, Pool
 from agent.sources.nvml.ports import WorkerHandle
 from agent.sources.nvml.roster import Roster
-from agent.wire.specs import Cadence, Quality, Scope
+from agent.wire.signals import Cadence, Quality, Scope
 
 Spawn = Callable[[], WorkerHandle]
 

@@ -12,7 +12,7 @@ from agent.sources.base import ALL_SIGNALS, UNIDENTIFIED, Batch, RawEvent
 from agent.sources.nvml import codes
 from agent.sources.nvml.gpu import CADENCES, NAMES, Gpu, pushed, replaced, turned
 from agent.sources.nvml.ports import Answer
-from agent.wire.specs import Cadence, Quality, Scope
+from agent.wire.signals import Cadence, Quality, Scope
 
 IDENTITY_KEYS = (
     "index",

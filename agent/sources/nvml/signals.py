@@ -4,7 +4,7 @@ Names are part of the contract with rules, screens and scripts: they are only ev
 `1` is a ratio 0..1 for gauges and a plain number for states and masks.
 """
 
-from agent.wire.specs import Cadence, Kind, Scope, SignalSpec
+from agent.wire.signals import Cadence, Kind, Scope, SignalSpec
 
 _NO_SUMMARY = -1
 

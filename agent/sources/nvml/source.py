@@ -15,7 +15,7 @@ from agent.sources.nvml import pci
 from agent.sources.nvml.reader import NvmlReader, Spawn, spawn_worker, wanted
 from agent.sources.nvml.roster import Describe, Roster
 from agent.sources.nvml.signals import SIGNALS
-from agent.wire.specs import Cadence, SignalSpec
+from agent.wire.signals import Cadence, SignalSpec
 
 PATIENCE_S = 0.5
 FIRST_PATIENCE_S = 1.5  # the worker starts, NVML initialises

@@ -15,7 +15,7 @@ from agent.sources.processes.known import Known, meet
 from agent.sources.processes.lane import Lane
 from agent.sources.processes.person import Users
 from agent.sources.processes.table import GpuPids, Row, moved, table
-from agent.wire.specs import Cadence, SignalSpec
+from agent.wire.signals import Cadence, SignalSpec
 
 KEPT = 512  # descriptors; processes beyond them are looked at anew, every few seconds
 SLOW_S = 0.5  # how long one reading waits for command lines and names

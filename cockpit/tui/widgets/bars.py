@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from textual import events
 
-from agent.wire.specs import Severity
+from agent.wire.signals import Severity
 from cockpit.tui.format import clock_time, duration, fit, plain
 from cockpit.tui.lines import Line, Span, joined, spread, width_of
 from cockpit.tui.messages import OpenPlace
