@@ -74,7 +74,8 @@ class Runtime:
         self._factory = links or claiming("")
         self._links: Sequence[RunningLink] = ()
         self._focus: frozenset[int] = frozenset()
-        self._moved = asyncio.Event()
+        self._open = set(range(len(inventory.hosts)))  # neither all told nor failed
+        self._decided = asyncio.Event()
 
     @property
     def version(self) -> int:
@@ -120,9 +121,9 @@ class Runtime:
         hosts that have not told."""
         try:
             async with asyncio.timeout(timeout_s):
-                while any(self._is_open(host) for host in range(len(self.fleet.hosts))):
-                    self._moved.clear()
-                    await self._moved.wait()
+                while self._open:
+                    self._decided.clear()
+                    await self._decided.wait()
         except TimeoutError:
             pass
         return [record.number for record in self.fleet.hosts if not record.live]
@@ -130,23 +131,30 @@ class Runtime:
     def frames(self, host: int, frames: list[Frame]) -> None:
         """Part of `LinkSink`."""
         now = self.clock.now()
-        was_live = self.fleet.hosts[host].live
+        record = self.fleet.hosts[host]
+        was_live = record.live
         for frame in frames:
             self.fleet.apply(host, frame, now)
-        if self.fleet.hosts[host].live is not was_live:
-            self._moved.set()
+        if record.live is not was_live:
+            self._decide(host)
 
     def changed(self, host: int, status: LinkStatus) -> None:
         """Part of `LinkSink`."""
         self.fleet.link_changed(host, status, self.clock.now())
-        self._moved.set()
+        self._decide(host)
 
     def _level(self, host: int) -> Level:
         return Level.DETAIL if host in self._focus else Level.SUMMARY
 
-    def _is_open(self, host: int) -> bool:
+    def _decide(self, host: int) -> None:
+        """Whether one host still keeps `synced` waiting."""
         record = self.fleet.hosts[host]
-        return not record.live and record.link.state in _UNDECIDED
+        if not record.live and record.link.state in _UNDECIDED:
+            self._open.add(host)
+            return
+        self._open.discard(host)
+        if not self._open:
+            self._decided.set()
 
     async def _tick(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from cockpit.clock import Clock
 
-STEP_S = 0.05  # how late a link may be called
+STEP_S = 0.05  # how late a link may be called: short against 2.5 s of silence
 
 
 class Beating(Protocol):
@@ -24,8 +24,9 @@ class Beating(Protocol):
 class Metronome:
     """Calls everybody who has joined when due, one step late at most, in one turn of the loop."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, step_s: float = STEP_S) -> None:
         self._clock = clock
+        self._step_s = step_s
         self._joined: dict[Beating, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0
@@ -56,5 +57,5 @@ class Metronome:
 
     def _rest(self, until: float) -> None:
         real = self._clock.real()
-        self._next = max(until, real + STEP_S)
+        self._next = max(until, real + self._step_s)
         self._timer = asyncio.get_running_loop().call_later(self._next - real, self._step)

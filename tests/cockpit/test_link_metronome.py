@@ -4,7 +4,9 @@ import asyncio
 import time
 
 from cockpit.clock import SystemClock
-from cockpit.link.metronome import STEP_S, Metronome
+from cockpit.link.metronome import Metronome
+
+STEP_S = 0.005
 
 
 class Beater:
@@ -21,19 +23,19 @@ class Beater:
 
 
 async def test_everybody_is_called_when_due_and_never_early() -> None:
-    metronome = Metronome(SystemClock())
-    often, seldom = Beater(0.01), Beater(0.1)
+    metronome = Metronome(SystemClock(), STEP_S)
+    often, seldom = Beater(0.001), Beater(0.012)
     for who in (often, seldom):
         metronome.join(who)
-    await asyncio.sleep(6 * STEP_S)
-    assert 3 <= len(often.calls) <= 6
-    assert 1 <= len(seldom.calls) <= 3
+    await asyncio.sleep(8 * STEP_S)
+    assert 3 <= len(often.calls) <= 8
+    assert 1 <= len(seldom.calls) < len(often.calls)
     assert min(often.calls + seldom.calls) >= 0
 
 
 async def test_who_left_is_not_called_and_the_timer_ends_with_the_last() -> None:
-    metronome = Metronome(SystemClock())
-    gone = Beater(0.01)
+    metronome = Metronome(SystemClock(), STEP_S)
+    gone = Beater(0.001)
     metronome.join(gone)
     metronome.leave(gone)
     metronome.leave(gone)
@@ -43,10 +45,10 @@ async def test_who_left_is_not_called_and_the_timer_ends_with_the_last() -> None
 
 
 async def test_a_due_moment_that_came_nearer_is_kept_after_joining_again() -> None:
-    metronome = Metronome(SystemClock())
+    metronome = Metronome(SystemClock(), STEP_S)
     who = Beater(60)
     metronome.join(who)
-    who.due = time.monotonic() + 0.01
+    who.due = time.monotonic() + 0.001
     metronome.join(who)
     await asyncio.sleep(2 * STEP_S)
     assert len(who.calls) == 1
