@@ -15,6 +15,7 @@ from cockpit.fleet.facts import Process
 from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.records import GpuState, HostRecord
 from cockpit.fleet.state import Fleet
+from cockpit.fleet.words import Column
 
 Floats = npt.NDArray[np.float64]
 
@@ -147,19 +148,11 @@ def host_words(record: HostRecord, key: str) -> tuple[str, ...]:
     return (record.labels.get(key, ""),)
 
 
-def gpu_words(fleet: Fleet, row: int, key: str) -> tuple[str, ...]:
-    """What a GPU answers to `key`."""
-    table = fleet.gpus
+def gpu_column(fleet: Fleet, key: str) -> Column:
+    """What every GPU answers to `key`, folded; `state` is told as a number."""
     if key == "gpu":
-        return (str(table.index[row]),)
-    if key == "uuid":
-        return (table.ids[row],)
-    if key == "state":
-        return (GpuState(int(table.state[row])).word,)
-    facts = fleet.hosts[table.host[row]].gpu_facts.get(table.ids[row])
-    if facts is None:
-        return ("",)
-    return ({"name": facts.name, "serial": facts.serial, "bus": facts.bus_id}[key],)
+        return Column.of(map(str, fleet.gpus.index.tolist()))
+    return fleet.gpu_words.column(key)
 
 
 def process_words(process: Process, key: str) -> tuple[str, ...]:

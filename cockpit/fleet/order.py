@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cockpit.errors import UsageError
-from cockpit.fleet.columns import NUMBERS, WORDS, Floats, gpu_words, host_words
+from cockpit.fleet.columns import NUMBERS, WORDS, Floats, gpu_column, host_words
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
+from cockpit.fleet.words import Column, Mask
 from cockpit.inventory import did_you_mean
 
 
@@ -18,15 +19,8 @@ def sort_order(fleet: Fleet, table: Table, key: str, reverse: bool = False) -> n
     Raises:
         UsageError: there is no such column; names the nearest.
     """
-    column = _sortable(fleet, table, key)
-    if column.dtype.kind == "f":
-        blank = np.isnan(column)
-        ranked = -column if reverse else column
-    else:
-        blank = column == ""
-        ranked = np.unique(column, return_inverse=True)[1]
-        ranked = -ranked if reverse else ranked
-    return np.lexsort((ranked, blank))
+    blank, ranked = _sortable(fleet, table, key)
+    return np.lexsort((-ranked if reverse else ranked, blank))
 
 
 def numbers(fleet: Fleet, key: str) -> Floats:
@@ -43,7 +37,28 @@ def numbers(fleet: Fleet, key: str) -> Floats:
     return table.value(key)
 
 
-def _sortable(fleet: Fleet, table: Table, key: str) -> npt.NDArray[Any]:
+def _sortable(fleet: Fleet, table: Table, key: str) -> tuple[Mask, npt.NDArray[Any]]:
+    """Which rows have no value, and what the others are ranked by."""
+    column = _worded(fleet, table, key)
+    if column is not None:
+        return column
+    values = _valued(fleet, table, key)
+    return np.isnan(values), values
+
+
+def _worded(fleet: Fleet, table: Table, key: str) -> tuple[Mask, npt.NDArray[np.intp]] | None:
+    if key in ("severity", "state") or key in NUMBERS or key in table.fields:
+        return None
+    if (key in WORDS and WORDS[key].level == "host") or any(key in record.labels for record in fleet.hosts):
+        by_host = Column.of(host_words(record, key)[0].casefold() for record in fleet.hosts)
+        return by_host.blank[table.host], by_host.order[table.host]
+    if key in WORDS and WORDS[key].level == "gpu" and table is fleet.gpus:
+        by_gpu = gpu_column(fleet, key)
+        return by_gpu.blank, by_gpu.order
+    return None
+
+
+def _valued(fleet: Fleet, table: Table, key: str) -> Floats:
     is_gpus = table is fleet.gpus
     level = "gpu" if is_gpus else "host"
     if key in ("severity", "state"):
@@ -56,12 +71,6 @@ def _sortable(fleet: Fleet, table: Table, key: str) -> npt.NDArray[Any]:
             lifted: Floats = values[table.host]
             return lifted
         return _worst_of_hosts(fleet, values)
-    if (key in WORDS and WORDS[key].level == "host") or any(key in record.labels for record in fleet.hosts):
-        by_host = np.array([host_words(record, key)[0].casefold() for record in fleet.hosts])
-        words: npt.NDArray[Any] = by_host[table.host]
-        return words
-    if key in WORDS and WORDS[key].level == "gpu" and is_gpus:
-        return np.array([gpu_words(fleet, row, key)[0].casefold() for row in range(table.n)])
     known = [
         "severity",
         "state",

@@ -6,8 +6,11 @@ bare word is a flag (`fault`, `lost`, `stale`) or text to be found; `label.NAME:
 GPUs holds for a host if it holds for one of its GPUs; a term about hosts holds for all that is on them.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import translate
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ import numpy.typing as npt
 
 from agent.wire.specs import Severity
 from cockpit.errors import UsageError
-from cockpit.fleet.columns import gpu_words, host_words, process_words
+from cockpit.fleet.columns import gpu_column, host_words, process_words
 from cockpit.fleet.facts import Process
 from cockpit.fleet.order import numbers, sort_order
 from cockpit.fleet.records import FleetEvent, FleetFinding, GpuState, HostRecord
@@ -169,15 +172,8 @@ def _native(fleet: Fleet, term: Term) -> Mask:
     if term.key == "state":
         states: Mask = _flags(term.matches((state.word,)) for state in GpuState)[fleet.gpus.state]
         return states
-    known: dict[str, bool] = {}  # thousands of GPUs have few models, indices and slots
-    return _flags(_matches_word(term, gpu_words(fleet, row, term.key)[0], known) for row in range(fleet.gpus.n))
-
-
-def _matches_word(term: Term, word: str, known: dict[str, bool]) -> bool:
-    found = known.get(word)
-    if found is None:
-        found = known[word] = term.matches((word,))
-    return found
+    globs = re.compile("|".join(map(translate, term.words)))
+    return gpu_column(fleet, term.key).matching(lambda word: globs.match(word) is not None)
 
 
 def _to_hosts(fleet: Fleet, rows: Mask) -> Mask:
@@ -192,10 +188,8 @@ def _on_hosts(fleet: Fleet, term: Term) -> Mask:
     if term.level == "text":
         return _flags(term.matches(_host_text(record)) for record in fleet.hosts)
     if term.level == "process":
-        return _flags(
-            any(term.matches(process_words(process, term.key)) for process in record.processes)
-            for record in fleet.hosts
-        )
+        found = _running(fleet, term)
+        return _flags(bool(found[record.number]) for record in fleet.hosts)
     if term.level == "item":
         return _flags(bool(_found(record, term)) for record in fleet.hosts)
     native = _native(fleet, term)
@@ -216,26 +210,44 @@ def _on_gpus(fleet: Fleet, term: Term) -> Mask:
     mask = np.zeros(table.n, dtype=np.bool_)
     if term.level == "text":
         mask |= _flags(term.matches(_host_text(record)) for record in fleet.hosts)[table.host]
-        mask |= _flags(term.matches((fleet.gpu_text(row),)) for row in range(table.n))
-    for record in fleet.hosts:
-        mask[_process_rows(fleet, record, term)] = True
-        if term.level == "item":
+        mask |= fleet.gpu_words.containing(term.words)
+    if term.level == "item":
+        for record in fleet.hosts:
             subjects = {fleet.gpu_row(record.number, subject) for subject in _found(record, term)}
             mask[[row for row in subjects if row is not None]] = True
+    else:
+        mask[[row for held in _running(fleet, term) for rows in held for row in rows]] = True
     return mask
 
 
-def _process_rows(fleet: Fleet, record: HostRecord, term: Term) -> list[int]:
-    if term.level not in ("process", "text"):
-        return []
-    keys = ("user", "command") if term.level == "text" else (term.key,)
-    return [
-        row
-        for process in record.processes
-        if any(term.matches(process_words(process, key)) for key in keys)
-        for uuid in process.gpus
-        if (row := fleet.gpus.row(record.number, uuid)) is not None
-    ]
+def _running(fleet: Fleet, term: Term) -> list[list[tuple[int, ...]]]:
+    """By host: for each of its processes that matches, the rows of the GPUs that it holds."""
+    held = [fleet.process_words.of(record.number, record.processes, fleet.gpus) for record in fleet.hosts]
+    if term.level == "text":
+        (word,) = term.words  # a bare word stands alone
+        return [
+            [rows for rows, text in zip(one.rows, one.texts, strict=True) if word in text]
+            if word in one.everything
+            else []
+            for one in held
+        ]
+    matches = _remembering(term)
+    return [[rows for rows, process in zip(one.rows, one.processes, strict=True) if matches(process)] for one in held]
+
+
+def _remembering(term: Term) -> Callable[[Process], bool]:
+    """Whether a process matches: thousands of processes have few users, units and commands."""
+    known: dict[Any, bool] = {}
+    word_of = attrgetter(term.key)
+
+    def matches(process: Process) -> bool:
+        word = word_of(process)
+        found = known.get(word)
+        if found is None:
+            found = known[word] = term.matches(process_words(process, term.key))
+        return found
+
+    return matches
 
 
 def _found(record: HostRecord, term: Term) -> list[str]:
@@ -256,7 +268,7 @@ def _on_items(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
     if term.level == "severity":
         return lambda item: term.holds_for(item.severity) ^ term.negated
     if term.level == "process":
-        holders = {record.number: _holders(fleet, record, term) for record in fleet.hosts}
+        holders = [frozenset(row for rows in held for row in rows) for held in _running(fleet, term)]
         return lambda item: _held(item, term, holders) ^ term.negated
     if term.level == "text":
         return lambda item: term.matches((*item.words.values(), *_host_text(fleet.hosts[item.host]))) ^ term.negated
@@ -267,11 +279,7 @@ def _is_in(item: Item, term: Term) -> bool:
     return "state" in item.words and term.matches((item.words["state"],))
 
 
-def _holders(fleet: Fleet, record: HostRecord, term: Term) -> frozenset[int]:
-    return frozenset(_process_rows(fleet, record, term))
-
-
-def _held(item: Item, term: Term, holders: dict[int, frozenset[int]]) -> bool:
+def _held(item: Item, term: Term, holders: Sequence[frozenset[int]]) -> bool:
     if item.process is not None:
         return term.matches(process_words(item.process, term.key))
     return any(row in holders[item.host] for row in item.rows)

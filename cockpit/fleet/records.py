@@ -111,7 +111,6 @@ class HostRecord:
     last_seq: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
     gpu_facts: dict[str, GpuFacts] = field(default_factory=dict)
-    gpu_texts: dict[str, str] = field(default_factory=dict)
     processes: tuple[Process, ...] = ()
     processes_left_out: int = 0
     reasons: tuple[Reason, ...] = ()

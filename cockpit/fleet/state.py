@@ -26,6 +26,7 @@ from cockpit.fleet.plan import Plan
 from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.roster import call_roll
 from cockpit.fleet.table import Table
+from cockpit.fleet.words import GpuWords, ProcessWords
 from cockpit.inventory import HostEntry
 
 GPUS_PER_HOST = 256  # different GPUs ever seen on one host
@@ -62,6 +63,8 @@ class Fleet:
         self.numbers = {record.name: record.number for record in self.hosts}
         self.gpus = Table(Scope.GPU, speed=speed, interval_s=interval_s)
         self.host_table = Table(Scope.HOST, speed=speed, interval_s=interval_s)
+        self.gpu_words = GpuWords()
+        self.process_words = ProcessWords()
         self.schemas: dict[str, Schema] = {}
         self.now = Instant(0.0, 0.0)
         self._tables = {Scope.GPU: self.gpus, Scope.HOST: self.host_table}
@@ -134,11 +137,6 @@ class Fleet:
         kind, _, identity = subject.partition(":")
         return self.gpus.row(host, identity) if kind == "gpu" else None
 
-    def gpu_text(self, row: int) -> str:
-        """All words about a GPU's identity, for searching: UUID, model, serial number, PCI address."""
-        record = self.hosts[int(self.gpus.host[row])]
-        return record.gpu_texts.get(self.gpus.ids[row]) or self.gpus.ids[row]
-
     def frozen(self) -> "Fleet":
         """A fleet that no longer changes with this one: what a paused screen looks at."""
         gpus, host_table = self.gpus.frozen(), self.host_table.frozen()
@@ -146,6 +144,8 @@ class Fleet:
         vars(twin).update(
             gpus=gpus,
             host_table=host_table,
+            gpu_words=self.gpu_words.copy(),
+            process_words=ProcessWords(),
             hosts=[record.frozen() for record in self.hosts],
             _tables={Scope.GPU: gpus, Scope.HOST: host_table},
             _log=self._log.copy(),
@@ -216,6 +216,7 @@ class Fleet:
         session.rows = {Scope.GPU: rows, Scope.HOST: [record.number] * len(host_ids)}
         session.plans.clear()
         record.gpu_rows = sorted({*record.gpu_rows, *rows})
+        self._name(record)
         self._refresh(record)
 
     def _snapshot(self, record: HostRecord, frame: Snapshot, now: Instant) -> None:
@@ -239,13 +240,19 @@ class Fleet:
         if section in _KEPT_TYPED:
             setattr(record, _KEPT_TYPED[section], read)
         if section == "gpus":
-            record.gpu_texts = {uuid: f"{uuid} {gpu.name} {gpu.serial} {gpu.bus_id}" for uuid, gpu in read.items()}
+            self._name(record)
             self._date_lost(record, now)
         elif section == "labels":
             record.labels = {**read, **record.labels_by_file}
         elif section == "agent":
             record.agent_version = read.version or record.agent_version
             record.expected_by_agent = read.gpus_expected or 0
+
+    def _name(self, record: HostRecord) -> None:
+        """What the GPUs of a host are called now, for filters and sorting."""
+        for row in record.gpu_rows:
+            uuid = self.gpus.ids[row]
+            self.gpu_words.tell(row, uuid, record.gpu_facts.get(uuid))
 
     def _date_lost(self, record: HostRecord, now: Instant) -> None:
         """A GPU that was gone before we looked: its last values are as old as the agent says it was seen."""
