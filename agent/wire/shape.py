@@ -124,22 +124,28 @@ def choice(kind: type[E], otherwise: E | None = None) -> Shape[E]:
     return check
 
 
+_text = string(limits.TEXT)
+_name = string()
+_integer = whole(-(2**63), 2**64 - 1)
+_number = real()
+
+
 def plain(value: object, depth: int = limits.DEPTH) -> Any:
     """A tree of text, numbers, booleans, nil, lists and maps: nothing else, no deeper than `depth`."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return string(limits.TEXT)(value)
+        return _text(value)
     if isinstance(value, int):
-        return whole(-(2**63), 2**64 - 1)(value)
+        return _integer(value)
     if isinstance(value, float):
-        return real()(value)
+        return _number(value)
     if depth <= 0:
         raise WireError(f"value nested deeper than {limits.DEPTH}")
     if isinstance(value, (list, tuple)):
         return [plain(item, depth - 1) for item in _bounded(value)]
     if isinstance(value, dict):
-        return {string()(key): plain(item, depth - 1) for key, item in _bounded(value).items()}
+        return {_name(key): plain(item, depth - 1) for key, item in _bounded(value).items()}
     raise WireError(f"a {type(value).__name__} has no place on the wire")
 
 

@@ -1,12 +1,11 @@
 """PURE. How the bytes of one block become columns of a table: worked out once per layout, then only followed.
 
-A plan belongs to one host, scope, cadence and level. Columns of equal type that stand together in the block are read
-as one run, straight from the frame's bytes.
+A plan belongs to one host, scope, cadence and level; the recipe behind it to all hosts of one schema. Columns of
+equal type that stand together in the block are read as one run, straight from the frame's bytes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -56,6 +55,19 @@ class Plan:
     marked: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What plans of all hosts that send the same `signals` have in common. `spans` are the runs as (first column, end,
+    kind), `fields[column]` is the table's field of each column, `counters[column]` its rate row, -1 for none."""
+
+    signals: tuple[SignalSpec, ...]
+    spans: tuple[tuple[int, int, Kind], ...]
+    fields: tuple[int, ...]
+    counters: tuple[int, ...]
+    unsigned: npt.NDArray[np.bool_]
+    counted: npt.NDArray[np.bool_]
+
+
 def contiguous(indices: Sequence[int]) -> slice | None:
     """The slice that selects these indices in this order, if there is one."""
     if indices and all(b - a == 1 for a, b in pairwise(indices)):
@@ -72,7 +84,6 @@ def _where(columns: Sequence[int], rows: Sequence[int]) -> Any:
     return np.ix_(np.array(columns, dtype=np.intp), np.array(rows, dtype=np.intp))
 
 
-@lru_cache(maxsize=256)
 def _spans(specs: tuple[SignalSpec, ...]) -> tuple[tuple[int, int, Kind], ...]:
     spans: list[tuple[int, int, Kind]] = []
     for at, spec in enumerate(specs):
@@ -88,15 +99,25 @@ def _spans(specs: tuple[SignalSpec, ...]) -> tuple[tuple[int, int, Kind], ...]:
     return tuple(spans)
 
 
-def make_plan(
-    specs: tuple[SignalSpec, ...], fields: Sequence[int], counters: Sequence[int], rows: Sequence[int]
-) -> Plan:
-    """The plan for a block of these columns and rows.
+def make_recipe(
+    signals: tuple[SignalSpec, ...], specs: tuple[SignalSpec, ...], fields: Sequence[int], counters: Sequence[int]
+) -> Recipe:
+    """The recipe for blocks of `specs`, which are some of `signals`."""
+    return Recipe(
+        signals,
+        _spans(specs),
+        tuple(fields),
+        tuple(counters),
+        unsigned=np.array([[spec.kind in (Kind.STATE, Kind.MASK)] for spec in specs], dtype=np.bool_),
+        counted=np.array([spec.kind is Kind.COUNTER for spec in specs], dtype=np.bool_),
+    )
 
-    `fields[column]` is the table's field of each column, `counters[column]` its rate row, -1 for none.
-    """
+
+def make_plan(recipe: Recipe, rows: Sequence[int]) -> Plan:
+    """The plan for a block of these rows."""
+    fields, counters = recipe.fields, recipe.counters
     runs, offset = [], 0
-    for first, end, kind in _spans(specs):
+    for first, end, kind in recipe.spans:
         shape = (end - first, len(rows))
         count = shape[0] * shape[1]
         runs.append(
@@ -113,11 +134,11 @@ def make_plan(
         offset += count * DTYPE[kind].itemsize
     return Plan(
         size=offset,
-        shape=(len(specs), len(rows)),
+        shape=(len(fields), len(rows)),
         runs=tuple(runs),
         where=_where(fields, rows),
-        unsigned=np.array([[spec.kind in (Kind.STATE, Kind.MASK)] for spec in specs], dtype=np.bool_),
-        counters=np.array([spec.kind is Kind.COUNTER for spec in specs], dtype=np.bool_),
+        unsigned=recipe.unsigned,
+        counters=recipe.counted,
         counter_where=_where([index for index in counters if index >= 0], rows),
     )
 

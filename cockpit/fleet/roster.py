@@ -7,6 +7,7 @@ and facts say which GPUs there are: one that is gone stays in both until somethi
 import math
 
 from agent.wire.specs import Severity, gpu_subject
+from cockpit.fleet.facts import GpuFacts
 from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord
 from cockpit.fleet.table import Table
 
@@ -27,27 +28,33 @@ def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
         if finding.rule in _RULE_STATE:
             gone[finding.subject] = _RULE_STATE[finding.rule]
             silent[finding.subject] = finding.since - record.skew_s
-    present = 0
+    present, live, highest = 0, record.live, int(Severity.OK)
+    index, died, counted = gpus.index, gpus.died, gpus.counted  # each of these makes a view: once is enough
+    states, severities = gpus.state, gpus.severity
+    order = []
     for row in record.gpu_rows:
-        subject = gpu_subject(gpus.ids[row])
+        uuid = gpus.ids[row]
+        subject = gpu_subject(uuid)
         judged = worst.get(subject, Severity.OK)
-        own = _state(record, gpus.ids[row], row in here, judged)
+        facts = record.gpu_facts.get(uuid)
+        own = _state(facts, live, row in here, judged)
         state = gone.get(subject) or own
-        facts = record.gpu_facts.get(gpus.ids[row])
+        severity = max(judged, Severity.UNKNOWN) if state >= GpuState.UNKNOWN else judged
         if facts is not None:
-            gpus.index[row] = facts.index
-        present += record.live and state < GpuState.MISSING and (facts is None or facts.state in HERE)
-        gpus.state[row] = state
+            index[row] = facts.index
+        present += live and state < GpuState.MISSING and (facts is None or facts.state in HERE)
         # A GPU that answers again keeps its finding for a while; what it says now is alive.
-        gpus.died[row] = math.inf if own >= GpuState.MISSING else silent.get(subject, -math.inf)
-        gpus.counted[row] = True
-        gpus.severity[row] = max(judged, Severity.UNKNOWN) if state >= GpuState.UNKNOWN else judged
-    record.gpu_rows.sort(key=lambda row: (gpus.index[row] < 0, gpus.index[row], row))
+        died[row] = math.inf if own >= GpuState.MISSING else silent.get(subject, -math.inf)
+        states[row], severities[row], counted[row] = state, severity, True
+        highest = max(highest, severity)
+        at = int(index[row])
+        order.append((at < 0, at, row))
+    record.gpu_rows = [row for _, _, row in sorted(order)]
     record.gpus_present = present
     record.gpus_expected = max(_expected(record), len(record.gpu_rows))
     # Only a host that has answered once can be short of GPUs; before that nothing is known about them.
     record.gpus_missing = record.gpus_expected - len(record.gpu_rows)
-    record.severity = _severity(record, worst, gpus)
+    record.severity = Severity(max(highest, _severity(record, worst)))
 
 
 def _dismiss(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
@@ -59,11 +66,10 @@ def _dismiss(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
         record.gpu_rows = counted
 
 
-def _state(record: HostRecord, uuid: str, here: bool, judged: Severity) -> GpuState:
-    facts = record.gpu_facts.get(uuid)
+def _state(facts: GpuFacts | None, live: bool, here: bool, judged: Severity) -> GpuState:
     if facts is not None and facts.state in _FACT_STATE:
         return _FACT_STATE[facts.state]
-    if not record.live:
+    if not live:
         return GpuState.UNKNOWN
     if not here:
         return GpuState.MISSING
@@ -78,10 +84,11 @@ def _expected(record: HostRecord) -> int:
     return max(record.expected_by_file or 0, record.expected_by_agent)
 
 
-def _severity(record: HostRecord, worst: dict[str, Severity], gpus: Table) -> Severity:
+def _severity(record: HostRecord, worst: dict[str, Severity]) -> Severity:
+    """Without that of its GPUs."""
     severity = max([LINK_SEVERITY[record.link.state], *worst.values()])
     if not record.synced:
         severity = max(severity, Severity.UNKNOWN)
     elif record.live and record.gpus_missing:
         severity = max(severity, Severity.WARNING)
-    return Severity(max([int(severity), *(int(gpus.severity[row]) for row in record.gpu_rows)]))
+    return severity

@@ -179,11 +179,8 @@ class Fleet:
         schema = unpack_schema(frame.schema) if frame.schema else self.schemas.get(frame.schema_id)
         if schema is None:
             raise WireError(f"hello names schema {frame.schema_id!r} and does not bring it")
-        if len({(spec.scope, spec.name) for spec in schema.signals}) < len(schema.signals):
-            raise WireError("schema: a signal is named twice")
-        for table in self._tables.values():
-            table.learn(schema.signals)
-        if frame.schema:
+        if self.schemas.get(frame.schema_id) is not schema:
+            self._learn(schema)
             self.schemas.setdefault(frame.schema_id, schema)
         if record.boot_id and (record.boot_id, record.host_id) != (frame.boot_id, frame.host_id):
             self._booted(record, frame, now)
@@ -194,6 +191,12 @@ class Fleet:
         record.synced = False
         self._sessions[record.number] = _Session(schema, now.mono - frame.mono)
         self._refresh(record)
+
+    def _learn(self, schema: Schema) -> None:
+        if len({(spec.scope, spec.name) for spec in schema.signals}) < len(schema.signals):
+            raise WireError("schema: a signal is named twice")
+        for table in self._tables.values():
+            table.learn(schema.signals)
 
     def _booted(self, record: HostRecord, frame: Hello, now: Instant) -> None:
         record.boots += 1

@@ -23,7 +23,7 @@ from agent.wire.specs import Cadence, Kind, Level, Quality, Scope, Severity, Sig
 from cockpit.clock import Instant
 from cockpit.fleet.history import SIGNALS as HISTORY_SIGNALS
 from cockpit.fleet.history import History
-from cockpit.fleet.plan import Plan, columns, make_plan
+from cockpit.fleet.plan import Plan, Recipe, columns, make_plan, make_recipe
 from cockpit.fleet.records import GpuState
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +32,7 @@ Bytes = npt.NDArray[np.uint8]
 FIELDS = limits.SPECS  # different signal names that one table holds
 PERIODS = 2.0
 INTERVALS = 2.5
+_RECIPES = 512  # kept at once
 _SAME_CAPTURE_S = 0.2  # two deliveries of one capture; their distance says nothing about a rate
 _LAST_KNOWN = np.zeros(256, dtype=np.bool_)
 _LAST_KNOWN[[Quality.TIMEOUT, Quality.STALE, Quality.LOST, Quality.ERROR]] = True
@@ -64,6 +65,8 @@ class Table:
         self._floor_s = INTERVALS * interval_s * speed
         self._rows: dict[tuple[int, str], int] = {}
         self._counters: list[int] = []
+        # By the identity of the signals: comparing or hashing a hundred specs for each host takes longer than the rest.
+        self._recipes: dict[tuple[int, Cadence, Level], Recipe] = {}
         self._columns: dict[str, npt.NDArray[Any]] = {
             "host": np.zeros(0, dtype=np.int32),
             "index": np.zeros(0, dtype=np.int32),
@@ -154,6 +157,14 @@ class Table:
 
     def plan(self, signals: tuple[SignalSpec, ...], cadence: Cadence, level: Level, rows: Sequence[int]) -> Plan:
         """How a block of this table is to be read for a host whose layout names `rows`."""
+        recipe = self._recipes.get((id(signals), cadence, level))
+        if recipe is None or recipe.signals is not signals:
+            if len(self._recipes) >= _RECIPES:
+                self._recipes.clear()
+            recipe = self._recipes[id(signals), cadence, level] = self._recipe(signals, cadence, level)
+        return make_plan(recipe, rows)
+
+    def _recipe(self, signals: tuple[SignalSpec, ...], cadence: Cadence, level: Level) -> Recipe:
         specs = columns(signals, self.scope, cadence, level)
         fields = [self.fields[spec.name] for spec in specs]
         counters = [
@@ -161,7 +172,7 @@ class Table:
         ]
         if any(spec.kind is Kind.COUNTER and at < 0 for at, spec in zip(counters, specs, strict=True)):
             raise WireError("a signal that is no counter elsewhere in the fleet is one here")
-        return make_plan(specs, fields, counters, rows)
+        return make_recipe(signals, specs, fields, counters)
 
     def write(self, plan: Plan, data: bytes, exceptions: bytes, at: float) -> bool:
         """Take one block in; True if it carried qualities other than OK.
@@ -292,6 +303,7 @@ class Table:
             fields=dict(self.fields),
             history_ring=self.history_ring.copy(),
             _rows=dict(self._rows),
+            _recipes={},
             _counters=list(self._counters),
             _columns={name: column.copy() for name, column in self._columns.items()},
         )
