@@ -14,6 +14,14 @@ import psutil
 CALM_LOAD = 2.0
 
 
+def loop_ms() -> float:
+    """Milliseconds of CPU of one fixed Python loop: how fast this machine is just now."""
+    started = time.process_time()
+    for _ in range(1_000_000):
+        pass
+    return (time.process_time() - started) * 1e3
+
+
 @dataclass
 class Report:
     """Measurements and judged budgets of one benchmark."""
@@ -22,6 +30,7 @@ class Report:
     values: dict[str, Any] = field(default_factory=dict)
     budgets: list[dict[str, Any]] = field(default_factory=list)
     load_at_start: float = field(default_factory=lambda: os.getloadavg()[0])
+    loop_ms: float = field(default_factory=loop_ms)
 
     def note(self, name: str, value: Any) -> None:
         """A value that is printed, not judged."""
@@ -46,6 +55,7 @@ class Report:
                     "failed": failed,
                     "load": [round(self.load_at_start, 2), round(os.getloadavg()[0], 2)],
                     "cores": os.cpu_count(),
+                    "loop_ms": round(min(self.loop_ms, loop_ms()), 1),
                     "python": sys.version.split()[0],
                     "values": self.values,
                     "budgets": self.budgets,
@@ -109,6 +119,12 @@ def best_us(call: Callable[[], object], rounds: int = 7, calls: int = 2000) -> f
             call()
         results.append((time.process_time() - started) / calls * 1e6)
     return quantile(results, 0.5)
+
+
+def apart(pid: int, *, last: bool = False) -> None:
+    """Keeps a process on the first core, or the last: who plays the fleet shares no core with who is measured."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(pid, {cores[-1 if last else 0]})
 
 
 def quantile(values: Sequence[float], q: float) -> float:

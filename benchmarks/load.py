@@ -216,9 +216,23 @@ async def serve(args: argparse.Namespace) -> None:
         await asyncio.sleep(max(0.0, 1.0 - (loop.time() - started)))
 
 
+def _speak_like_openssh() -> None:
+    """asyncssh puts an empty IGNORE packet before every packet it encrypts; sshd sends none, so neither does this."""
+    from asyncssh.connection import MSG_IGNORE, SSHConnection
+
+    send = SSHConnection.send_packet
+
+    def send_packet(self: Any, pkttype: int, *args: bytes, **kwargs: Any) -> None:
+        if pkttype != MSG_IGNORE:
+            send(self, pkttype, *args, **kwargs)
+
+    SSHConnection.send_packet = send_packet
+
+
 async def _listen_ssh(folder: Path, make: Any) -> int:
     import asyncssh
 
+    _speak_like_openssh()
     key = asyncssh.generate_private_key("ssh-ed25519")
     user = asyncssh.generate_private_key("ssh-ed25519")
     user.write_private_key(str(folder / "id"))
