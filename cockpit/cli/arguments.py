@@ -13,10 +13,10 @@ from cockpit.inventory.hosts import did_you_mean
 
 TIMEOUT_S = 10.0
 LISTS = ("hosts", "gpus", "processes", "findings", "events", "rules")
-COMMANDS = ("status", *LISTS, "demo", "sim")
+COMMANDS = ("status", *LISTS, "open", "demo", "sim")
 LATER = (
     "replicas", "pools", "incidents", "actions", "slos", "run", "audit", "ack", "silence", "note", "retire", "history",
-    "incident", "open", "doctor", "discover", "record", "replay", "handoff",
+    "incident", "doctor", "discover", "record", "replay", "handoff",
 )  # fmt: skip
 _WITH_VALUE = frozenset({"--fleet", "--host", "--timeout", "--theme", "--config", "--filter", "--sort"})
 _HELP = {
@@ -27,8 +27,14 @@ _HELP = {
     "findings": "what the agents' rules judge to be wrong now",
     "events": "what happened: XIDs, kernel messages, findings",
     "rules": "the rules that raise findings, with their thresholds and sources",
+    "open": "the screens, right at a host, a GPU (HOST:INDEX) or a place",
     "demo": "a simulated fleet on this machine, and the screens on it",
     "sim": "simulated hosts without the screens: up, inject, scenarios, faults",
+}
+
+_MORE = {
+    "status": "In --json, `replicas` and `incidents` are null: this version knows of neither, and null is not none.",
+    "gpus": "A GPU that is expected and was never identified has the id HOST/missing-N and no signals.",
 }
 
 
@@ -47,6 +53,7 @@ class Arguments:
     check: bool = False
     filter: str = ""
     sort: str = ""
+    open_at: str = ""
     simulated: tuple[str, ...] = ()
 
 
@@ -109,6 +116,7 @@ def parse(words: Sequence[str], command: str) -> Arguments:
         check=values.get("check", False),
         filter=values.get("filter", ""),
         sort=values.get("sort", ""),
+        open_at=values.get("where", ""),
         simulated=_simulated(values) if command == "demo" else (),
     )
 
@@ -117,7 +125,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=f"gpu-cockpit {command}".strip(),
         description=_HELP.get(command) or "The terminal cockpit for GPU fleets. Without a command: the screens.",
-        epilog=None if command else _commands(),
+        epilog=_MORE.get(command) if command else _commands(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -131,7 +139,9 @@ def _parser(command: str) -> argparse.ArgumentParser:
     add("--config", default="", metavar="FILE", help="settings (default ~/.config/gpu-cockpit/config.toml)")
     add("--debug", action="store_true", help="show where an error comes from")
     add("--version", action="version", version=f"gpu-cockpit {__version__}")
-    if command in ("", "demo"):
+    if command == "open":
+        add("where", metavar="WHERE", help="a host, HOST:INDEX for one of its GPUs, or a place such as events")
+    if command in ("", "open", "demo"):
         add("--theme", default="", metavar="NAME", help="colours of the screens")
     if command == "demo":
         add("--hosts", type=int, default=8, metavar="N", help="simulated hosts (default 8)")

@@ -81,7 +81,7 @@ def _dispatch(words: Sequence[str]) -> int:
 
 
 def _handler(name: str) -> Callable[[Arguments], int]:
-    if name == "":
+    if name in ("", "open"):
         from cockpit.cli.screens import show
 
         return show

@@ -1,4 +1,4 @@
-"""No command: the screens."""
+"""No command, or `open`: the screens."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,4 +33,11 @@ def show_inventory(arguments: Arguments, inventory: Inventory, title: str) -> in
         return Runtime(inventory, clock, claiming(config.operator))
 
     late = LateFeed(clock, len(inventory.hosts), feed)
-    return run_tui(late, theme=arguments.theme or config.theme, keymap=config.keymap, mouse=config.mouse, title=title)
+    return run_tui(
+        late,
+        open_at=arguments.open_at,
+        theme=arguments.theme or config.theme,
+        keymap=config.keymap,
+        mouse=config.mouse,
+        title=title,
+    )

@@ -59,6 +59,8 @@ def check_terminal() -> None:
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise TerminalError("the screens need a terminal; for a pipe or a script use `gpu-cockpit status` or --json")
+    if not sys.stderr.isatty():
+        raise TerminalError("the screens are drawn on standard error; leave its redirection (2>) away")
     size = os.get_terminal_size(sys.stdout.fileno())
     if size.columns < LEAST[0] or size.lines < LEAST[1]:
         raise TerminalError(

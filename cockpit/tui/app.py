@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from cockpit.tui.screens import PlaceSpec
 
 
+_HELD_S = 0.01
+_SEEK_S = 0.1  # real seconds between two looks for the GPU that was asked for
+
+
 class CockpitApp(App[None], inherit_bindings=False):
     """Places by digit, pages on top of them."""
 
@@ -87,9 +91,25 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.call_after_refresh(self._painted)
 
     def _open_start(self, host: int, index: int) -> None:
-        rows = self.view.fleet.hosts[host].gpu_rows
-        row = next((row for row in rows if int(self.view.fleet.gpus.index[row]) == index), None)
-        self.open_host(host) if row is None else self.open_gpu(row)
+        self.open_host(host)
+        if index >= 0:
+            self._seek(host, index, self.screen)
+
+    def _seek(self, host: int, index: int, page: Screen[object]) -> None:
+        """On to a GPU as soon as its host has told of it, unless the operator has gone elsewhere or nobody answers."""
+        from cockpit.fleet.link_state import LinkState  # with the fleet, after the first picture
+
+        fleet = self.view.fleet
+        record = fleet.hosts[host]
+        row = next((row for row in record.gpu_rows if int(fleet.gpus.index[row]) == index), None)
+        if self.screen is not page:
+            return
+        if row is not None:
+            self.open_gpu(row)
+        elif record.link.state is LinkState.CONNECTING or (record.link.state is LinkState.LIVE and not record.synced):
+            self.set_timer(_SEEK_S, partial(self._seek, host, index, page))
+        elif record.live:
+            self.notify(f"This host has no GPU {index}.", timeout=5, markup=False)
 
     def _painted(self) -> None:
         self.run_worker(self.view.feed.run(), name="feed", exit_on_error=False)
@@ -191,6 +211,10 @@ class CockpitApp(App[None], inherit_bindings=False):
     def action_quit_now(self) -> None:
         """Leave from anywhere."""
         self.exit()
+
+    def delay_update(self, delay: float = _HELD_S) -> None:
+        """Textual holds a new screen back for 50 ms, for those that take so long to be composed."""
+        super().delay_update(min(delay, _HELD_S))
 
     # What every screen can do.
 

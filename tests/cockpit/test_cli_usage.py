@@ -46,6 +46,7 @@ def fleet_file(folder: Path, text: str = ONE_HOST) -> str:
         (["hosts"], "no host was named, there is no fleet file and no agent runs here; try"),
         (["hosts", "--fleet", "/nope.toml"], "/nope.toml: there is no such fleet file"),
         (["hosts", "--host", "ftp://x"], "ftp://x"),
+        (["open"], "the following arguments are required: WHERE"),
         (["demo", "--hosts", "many"], "argument --hosts: invalid int value: 'many'"),
         (["demo", "--fleet", "x"], "demo brings its own hosts; leave --fleet and --host away"),
     ],
@@ -118,6 +119,21 @@ def test_options_may_stand_before_or_after_the_command() -> None:
 def test_a_value_that_is_called_like_a_command_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--fleet", "status", "hosts"]) == 2
     assert "status: there is no such fleet file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "where"), [([], ""), (["open", "gpu-a01:3"], "gpu-a01:3"), (["open", "sim"], "sim")])
+def test_open_starts_the_screens_where_it_was_asked_to(
+    words: list[str], where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+
+    def screens(_: object, **options: object) -> int:
+        started.append(options["open_at"])
+        return 0
+
+    monkeypatch.setattr("cockpit.tui.run_tui", screens)
+    assert run(["--fleet", fleet_file(tmp_path), *words]) == 0
+    assert started == [where]
 
 
 def test_an_error_with_control_characters_cannot_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:

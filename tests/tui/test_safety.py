@@ -1,5 +1,7 @@
 """What must never happen on a screen: spoofed text, a failure that takes others along, meaning that is colour alone."""
 
+import asyncio
+
 import pytest
 from rich.color import Color
 
@@ -175,6 +177,26 @@ async def test_the_console_opens_where_it_was_asked_to(start: str, expected: str
         assert expected in screen_text(app)
 
 
+async def test_a_gpu_that_is_asked_for_before_its_host_answers_is_opened_when_it_does() -> None:
+    stage = Stage(hosts=1)
+    async with running(stage.feed, open_at="gpu-a01:5") as (app, pilot):
+        assert "gpu-a01" in screen_text(app)
+        assert "GPU 5" not in screen_text(app)
+        stage.live(seconds=3)
+        async with asyncio.timeout(5):
+            while "gpu-a01 GPU 5  · ok" not in screen_text(app):
+                await pilot.pause(0.05)
+
+
+async def test_a_gpu_that_is_not_there_leaves_the_page_of_its_host() -> None:
+    stage = Stage(hosts=1)
+    stage.live(seconds=3)
+    async with running(stage.feed, open_at="gpu-a01:55") as (app, pilot):
+        await settle(pilot)
+        assert "8 of 8 GPUs present" in screen_text(app)
+        assert [note.message for note in app._notifications] == ["This host has no GPU 55."]
+
+
 def test_without_a_terminal_there_is_one_sentence_and_exit_2(
     fault: StagedFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +205,9 @@ def test_without_a_terminal_there_is_one_sentence_and_exit_2(
     assert raised.value.exit_code == 2
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    with pytest.raises(TerminalError, match="drawn on standard error; leave its redirection"):
+        check_terminal()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
     monkeypatch.setattr("os.get_terminal_size", lambda fd: __import__("os").terminal_size((79, 24)))
     with pytest.raises(TerminalError, match="79x24 characters and the screens need 80x24"):
