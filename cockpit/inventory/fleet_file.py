@@ -110,8 +110,8 @@ class _Reader:
     def _host(self, raw: Any, where: str) -> HostEntry:
         table = self._keys(raw, _HOST_KEYS, where)
         name = self._text(table, "name", where)
-        if not _NAME.fullmatch(name):
-            self._fail(where, f"name {name!r}: a name has 1 to 128 characters, no blanks and no slash")
+        if not (_NAME.fullmatch(name) and name.isprintable()):
+            self._fail(where, f"name {name!r}: a name has 1 to 128 printable characters, no blanks and no slash")
         where = f"{where} {name}"
         labels = {**self._labels(self.defaults, "[defaults]"), **self._labels(table, where)}
         labels |= {key: self._text(table, key, where) for key in ("pool", "rack", "role") if key in table}

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
+from rich.cells import cell_len
+
 from agent.wire.specs import FindingState
 from cockpit.fleet.records import FleetEvent, FleetFinding
 from cockpit.fleet.state import Fleet
 from cockpit.tui.cells import subject
 from cockpit.tui.format import FORMATS, duration, moment, number, plain
-from cockpit.tui.lines import BLANK, Line, wrapped
+from cockpit.tui.lines import BLANK, Line, width_of, wrapped
 from cockpit.tui.theme import GLYPH, INK, Ink
 
 _LABEL = 13
@@ -26,12 +28,12 @@ def finding_lines(fleet: Fleet, entry: FleetFinding, now: float, width: int) -> 
     since = finding.since - host.skew_s
     rule = next((spec for spec in host.rules if spec.id == finding.rule), None)
     where = f"{plain(host.name)} {subject(fleet, entry.host, finding.subject)}"
+    lead: Line = (
+        (f" {GLYPH[finding.severity]} {finding.severity.word.upper()}  ", INK[finding.severity]),
+        (f"{where}  ", Ink.STRONG),
+    )
     lines: list[Line] = [
-        (
-            (f" {GLYPH[finding.severity]} {finding.severity.word.upper()}  ", INK[finding.severity]),
-            (f"{where}  ", Ink.STRONG),
-            (plain(finding.text), Ink.TEXT),
-        ),
+        *_headline(lead, finding.text, Ink.TEXT, width),
         *labelled("since", f"{moment(since, now)} UTC, {duration(now - since)} ago, seen {finding.count}×", width),
     ]
     if finding.state is FindingState.UNKNOWN:
@@ -52,13 +54,21 @@ def finding_lines(fleet: Fleet, entry: FleetFinding, now: float, width: int) -> 
     return [*lines, BLANK]
 
 
+def _headline(lead: Line, text: str, ink: Ink, width: int) -> list[Line]:
+    """`lead`, then the whole text: beside it if it fits, else wrapped below."""
+    if width_of(lead) + cell_len(plain(text)) < width:
+        return [(*lead, (plain(text), ink))]
+    return [lead, *(((f"  {part}", ink),) for part in wrapped(plain(text), max(10, width - 4)))]
+
+
 def _proof(item: dict[str, Any], now: float, skew_s: float, width: int) -> list[Line]:
     """One piece of evidence: what, its value against its threshold, when, and the raw line."""
     what = plain(str(item.get("what", "evidence")))
     unit = str(item.get("unit", ""))
     parts = [what]
     if "value" in item:
-        parts.append(_value(item["value"], unit))
+        seen = what.startswith("XID ") and unit == "count"
+        parts.append(f"{item['value']}×" if seen else _value(item["value"], unit))
     for name, word in (("threshold", "threshold"), ("baseline", "normally")):
         if name in item:
             parts.append(f"({word} {_value(item[name], unit)})")
@@ -81,11 +91,9 @@ def _value(value: object, unit: str) -> str:
 def event_lines(fleet: Fleet, entry: FleetEvent, now: float, width: int = 110) -> list[Line]:
     """One event with all that it carries."""
     event, host = entry.event, fleet.hosts[entry.host]
+    lead: Line = ((f" {GLYPH[event.severity]} {event.severity.word}  ", INK[event.severity]),)
     lines: list[Line] = [
-        (
-            (f" {GLYPH[event.severity]} {event.severity.word}  ", INK[event.severity]),
-            (plain(event.text), Ink.STRONG),
-        ),
+        *_headline(lead, event.text, Ink.STRONG, width),
         *labelled("when", f"{moment(entry.at, now)} UTC, {duration(now - entry.at)} ago", width),
         *labelled("host", host.name, width),
         *labelled("subject", subject(fleet, entry.host, event.subject), width),

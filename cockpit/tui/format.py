@@ -174,6 +174,20 @@ _YES_NO = frozenset(
         "gpu.mig.mode",
     }
 )
+# NVML's numbers in nvidia-smi's words: nvmlDeviceGpuRecoveryAction_t and nvmlComputeMode_t.
+_NAMED = {
+    "gpu.recovery_action": (
+        "none",
+        "GPU reset",
+        "node reboot",
+        "drain P2P",
+        "drain + reset",
+        "IMEX recovery",
+        "bus reset",
+        "system reboot",
+    ),
+    "gpu.compute_mode": ("default", "excl. thread", "prohibited", "excl. process"),
+}
 # NVML's event-reason bits in the words operators use.
 CLOCK_REASONS = (
     (0x1, "idle"),
@@ -201,6 +215,8 @@ def signal(name: str, unit: str, value: float) -> str:
         return reasons(int(value))
     if name == "gpu.pstate":
         return f"P{int(value)}"
+    if name in _NAMED and 0 <= value < len(_NAMED[name]):
+        return _NAMED[name][int(value)]
     if name in _YES_NO:
         return "yes" if value else "no"
     if name in _PLAIN_NUMBERS:

@@ -15,6 +15,7 @@ from cockpit.tui.cells import gpu_name
 from cockpit.tui.format import MISSING, celsius, duration, fit, percent, short_duration, watts
 from cockpit.tui.heat import fresh
 from cockpit.tui.lines import Line, Span, joined
+from cockpit.tui.names import shortened
 from cockpit.tui.theme import GLYPH, Ink
 
 _WORRY_S = 5.0  # an age above this is worth a look
@@ -22,12 +23,16 @@ _WORRY_S = 5.0  # an age above this is worth a look
 
 @dataclass(frozen=True, slots=True)
 class Kpis:
-    """The fleet in eleven numbers. Ages in seconds of data time, NaN where nothing is known."""
+    """The fleet in numbers. `gpus_silent`: not present because their host does not answer.
+
+    Ages in seconds of data time, NaN where nothing is known.
+    """
 
     hosts_live: int
     hosts: int
     gpus_present: int
     gpus_expected: int
+    gpus_silent: int
     gpus_ok: int
     critical: int
     warning: int
@@ -56,6 +61,7 @@ def counted(fleet: Fleet, now: float) -> Kpis:
         hosts=len(fleet.hosts),
         gpus_present=sum(host.gpus_present for host in fleet.hosts),
         gpus_expected=sum(host.gpus_expected for host in fleet.hosts),
+        gpus_silent=sum(host.gpus_expected - host.gpus_present for host in fleet.hosts if not host.live),
         gpus_ok=int(np.count_nonzero(gpus.state == GpuState.OK)),
         critical=sum(severity is Severity.CRITICAL for severity in judged),
         warning=sum(severity is Severity.WARNING for severity in judged) + linked,
@@ -87,10 +93,17 @@ class Tile:
     note_ink: Ink = Ink.MUTED
 
 
+def _absent(kpis: Kpis) -> tuple[int, int, Ink]:
+    """GPUs that are gone, GPUs of which nobody knows, and the ink of the worse of both."""
+    gone = kpis.gpus_expected - kpis.gpus_present - kpis.gpus_silent
+    return gone, kpis.gpus_silent, Ink.CRITICAL if gone else Ink.UNKNOWN if kpis.gpus_silent else Ink.STRONG
+
+
 def tiles(kpis: Kpis) -> list[Tile]:
     """The numbers in the order in which they are needed."""
     silent = kpis.hosts - kpis.hosts_live
-    absent = kpis.gpus_expected - kpis.gpus_present
+    gone, unknown, ink = _absent(kpis)
+    missing = [f"{gone} gone" if gone else "", f"{unknown} unknown" if unknown else ""]
     return [
         Tile(
             "hosts live",
@@ -102,9 +115,9 @@ def tiles(kpis: Kpis) -> list[Tile]:
         Tile(
             "GPUs",
             f"{kpis.gpus_present}/{kpis.gpus_expected}",
-            Ink.CRITICAL if absent else Ink.STRONG,
-            f"{absent} gone" if absent and not silent else f"{absent} unaccounted" if absent else "",
-            Ink.CRITICAL,
+            ink,
+            ", ".join(part for part in missing if part),
+            ink,
         ),
         Tile(
             "oldest value",
@@ -115,6 +128,14 @@ def tiles(kpis: Kpis) -> list[Tile]:
         Tile("power", _or_dash(kpis.power, watts(kpis.power)), Ink.STRONG),
         Tile("hottest", _or_dash(kpis.heat, celsius(kpis.heat)), Ink.STRONG, kpis.hottest),
     ]
+
+
+def _named(gpu: str, room: int) -> str:
+    """`HOST GPU 3`, or `HOST:3`, or the middle of the host gives way: the number stays."""
+    host, _, index = gpu.rpartition(" GPU ")
+    if len(gpu) < room or not host:
+        return gpu
+    return f"{shortened(host, room - len(index) - 2)}:{index}"
 
 
 def wide_lines(kpis: Kpis, history: NDArray[np.float64], width: int) -> list[Line]:
@@ -128,22 +149,25 @@ def wide_lines(kpis: Kpis, history: NDArray[np.float64], width: int) -> list[Lin
         note, note_ink = tile.note, tile.note_ink
         if tile.name == "mean load":
             note, note_ink = spark(history[-60:], max(0, column - len(tile.value) - 4), 0.0, 1.0), Ink.LOAD_1
+        elif tile.name == "hottest":
+            note = _named(note, column - len(tile.value) - 2)
         values += [(tile.value, tile.ink), (fit(f"  {note}", column - len(tile.value)), note_ink)]
     return [joined(names), joined(values)]
 
 
 def narrow_lines(kpis: Kpis, width: int) -> list[Line]:
     """All in one line for small terminals."""
-    mark = GLYPH[Severity.CRITICAL]
     silent = kpis.hosts - kpis.hosts_live
-    absent = kpis.gpus_expected - kpis.gpus_present
+    gone, unknown, ink = _absent(kpis)
+    counts = ((Severity.CRITICAL, gone), (Severity.UNKNOWN, unknown))
+    missing = [f"{GLYPH[severity]}{count}" for severity, count in counts if count]
     spans: list[Span] = [
         (" hosts ", Ink.FAINT),
         (f"{kpis.hosts_live}/{kpis.hosts}", Ink.WARNING if silent else Ink.STRONG),
         ("  GPUs ", Ink.FAINT),
         (
-            f"{kpis.gpus_present}/{kpis.gpus_expected}{f' {mark}{absent}' if absent else ''}",
-            Ink.CRITICAL if absent else Ink.STRONG,
+            " ".join([f"{kpis.gpus_present}/{kpis.gpus_expected}", *missing]),
+            ink,
         ),
         ("  age ", Ink.FAINT),
         (_or_dash(kpis.age_s, short_duration(kpis.age_s)), Ink.WARNING if kpis.age_s > _WORRY_S else Ink.STRONG),

@@ -1,5 +1,6 @@
 """The pure rooms of the screens: text, pictures, shares of space."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from rich.cells import cell_len
 
 from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
-from cockpit.tui import cells, format, heat, kpis
+from cockpit.fleet.records import FleetEvent
+from cockpit.tui import cells, evidence, format, heat, kpis
 from cockpit.tui.canvas import area_picture, level_picture, line_picture, resampled, spark
 from cockpit.tui.columns import Column, laid_out
 from cockpit.tui.guide import PAGES, guide_lines
@@ -21,7 +23,7 @@ from cockpit.tui.theme import Ink
 from cockpit.tui.trend import Trend
 from cockpit.tui.view import View
 from cockpit.tui.widgets.chart import Mark, Series, chart_lines
-from tests.tui.stage import Stage, StagedFeed
+from tests.tui.stage import Stage, StagedFeed, xid79
 
 NAN = float("nan")
 
@@ -166,6 +168,14 @@ def test_a_chart_marks_when_a_finding_began_and_fits_its_box() -> None:
     assert chart_lines(series, [], 10, 6) == [()] * 6
 
 
+def test_a_word_of_the_time_axis_stands_whole_or_gives_way_to_a_mark() -> None:
+    series = Series("LOAD", np.full(300, 0.5), format.percent, ("50 %", Ink.STRONG), 1.0)
+    foot = text_of(chart_lines(series, [Mark(2.0, Severity.CRITICAL)], 60, 6)[-1])
+    assert "✖" in foot
+    assert "now" not in foot
+    assert foot.replace("-5:00", "").replace("-2:30", "").replace("✖", "").strip() == ""
+
+
 def test_a_faster_clock_stretches_the_time_axis() -> None:
     series = Series("LOAD", np.zeros(300), format.percent, ("0 %", Ink.STRONG), 1.0)
     assert "-5:00" in text_of(chart_lines(series, [], 60, 6)[-1])
@@ -230,7 +240,52 @@ def test_counts_of_a_fleet_nobody_has_heard_of_are_dashes_not_zeros() -> None:
     assert "load –" in text
     assert "power –" in text
     wide = [text_of(line) for line in kpis.wide_lines(counted, np.full(300, NAN), 200)]
-    assert "unaccounted" in wide[1]
+    assert "16 unknown" in wide[1]
+
+
+def test_gpus_that_are_gone_are_told_from_those_of_silent_hosts() -> None:
+    stage = Stage(hosts=2)
+    counted = dataclasses.replace(
+        kpis.counted(stage.fleet, stage.clock.wall()), hosts_live=1, gpus_expected=16, gpus_present=7, gpus_silent=8
+    )
+    assert "GPUs 7/16 ✖1 ?8  age" in text_of(kpis.narrow_lines(counted, 80)[0])
+    assert "1 gone, 8 unknown" in text_of(kpis.wide_lines(counted, np.full(300, NAN), 200)[1])
+
+
+@pytest.mark.parametrize(
+    ("hottest", "shown"),
+    [("gpu-b04 GPU 6", "75 °C  gpu-b04:6 "), ("a-very-long-name.example.net GPU 13", "75 °C  a-ve…net:13 ")],
+)
+def test_the_hottest_gpu_keeps_its_number_where_room_is_short(hottest: str, shown: str) -> None:
+    stage = Stage(hosts=1)
+    counted = dataclasses.replace(kpis.counted(stage.fleet, stage.clock.wall()), heat=75.0, hottest=hottest)
+    assert shown in text_of(kpis.wide_lines(counted, np.full(300, NAN), 120)[1]) + " "
+
+
+def test_evidence_is_told_to_its_last_word_in_a_small_terminal() -> None:
+    stage = xid79()
+    (entry, *_) = stage.fleet.findings()
+    lines = evidence.finding_lines(stage.fleet, entry, stage.clock.wall(), 80)
+    assert max(width_of(line) for line in lines) <= 80
+    told = " ".join(text_of(line).strip() for line in lines)
+    assert all(word in told for word in entry.finding.text.split())
+    event = FleetEvent(0, Event(1, 0.0, 0.0, "kernel", "host", Severity.INFO, "word " * 40 + "last", {}), 0.0)
+    lines = evidence.event_lines(stage.fleet, event, stage.clock.wall(), 80)
+    assert max(width_of(line) for line in lines) <= 80
+    assert any(text_of(line).endswith("last") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("gpu.recovery_action", 2.0, "node reboot"),
+        ("gpu.recovery_action", 99.0, "99"),
+        ("gpu.compute_mode", 0.0, "default"),
+        ("gpu.pcie.gen", 5.0, "5"),
+    ],
+)
+def test_numbers_of_nvml_are_words_and_unknown_ones_stay_visible(name: str, value: float, text: str) -> None:
+    assert format.signal(name, "1", value) == text
 
 
 def test_the_trend_reads_each_second_once_and_keeps_holes() -> None:

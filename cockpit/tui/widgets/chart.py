@@ -92,13 +92,13 @@ def _axis_time(seconds: float) -> str:
 def _foot(marks: list[Mark], room: int, span_s: float) -> Line:
     """The time axis; a finding stands where it began."""
     cells: list[Span] = [(" ", Ink.FAINT)] * room
-    middle = f"-{_axis_time(span_s / 2)}"
-    for text, at in ((f"-{_axis_time(span_s)}", 0), (middle, (room - len(middle)) // 2), ("now", room - 3)):
-        for offset, char in enumerate(text):
-            if 0 <= at + offset < room:
-                cells[at + offset] = (char, Ink.FAINT)
     for mark in marks:
         if 0 <= mark.ago_s <= span_s:
             at = min(room - 1, int((1 - mark.ago_s / span_s) * room))
             cells[at] = (GLYPH[mark.severity], INK[mark.severity])
+    middle = f"-{_axis_time(span_s / 2)}"
+    for text, at in ((f"-{_axis_time(span_s)}", 0), (middle, (room - len(middle)) // 2), ("now", room - 3)):
+        place = slice(max(0, at), at + len(text))
+        if at >= 0 and all(char == " " for char, _ in cells[place]):  # a word stands whole or gives way to a mark
+            cells[place] = [(char, Ink.FAINT) for char in text]
     return joined([(" " * _AXIS, Ink.FAINT), *cells])
