@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cockpit.tui.screens import PlaceSpec
 
 
-_HELD_S = 0.01
+_HELD_S = 0.01  # our places are composed within it
 _SEEK_S = 0.1  # real seconds between two looks for the GPU that was asked for
 
 
