@@ -241,6 +241,13 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert not set(LATER) & set(COMMANDS)
 
 
+def test_help_says_what_null_and_nameless_items_mean(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--help"]) == 0
+    assert "`replicas` and `incidents` are null" in capsys.readouterr().out
+    assert run(["gpus", "--help"]) == 0
+    assert "HOST/missing-N" in capsys.readouterr().out
+
+
 def test_sim_is_the_agents_own(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cockpit", "sim", "scenarois"], capture_output=True, text=True, env=dict(os.environ)
