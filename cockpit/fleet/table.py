@@ -332,7 +332,8 @@ class Table:
         self.n += 1
         self.ids.append(identity)
         self._rows[host, identity] = row
-        self._fit()
+        if self.n > len(self._columns["host"]):
+            self._fit()
         self._columns["host"][row] = host
         self._columns["index"][row] = -1
         self._columns["severity"][row] = Severity.UNKNOWN
