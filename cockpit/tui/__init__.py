@@ -61,7 +61,16 @@ def check_terminal() -> None:
         raise TerminalError("the screens need a terminal; for a pipe or a script use `gpu-cockpit status` or --json")
     if not sys.stderr.isatty():
         raise TerminalError("the screens are drawn on standard error; leave its redirection (2>) away")
+    if os.environ.get("TERM") == "dumb":
+        raise TerminalError("TERM=dumb says that this terminal cannot move its cursor; use `gpu-cockpit status`")
+    if "utf" not in (sys.stdout.encoding or "").lower():
+        raise TerminalError(
+            f"the screens need a UTF-8 terminal and this one is set to {sys.stdout.encoding}; "
+            "try LC_ALL=C.UTF-8, or use `gpu-cockpit status`"
+        )
     size = os.get_terminal_size(sys.stdout.fileno())
+    if not (size.columns and size.lines):
+        raise TerminalError("the terminal does not say how large it is; try `stty rows 24 cols 80`")
     if size.columns < LEAST[0] or size.lines < LEAST[1]:
         raise TerminalError(
             f"the terminal has {size.columns}x{size.lines} characters and the screens need {LEAST[0]}x{LEAST[1]}; "

@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
-from cockpit.fleet.records import LINK_SEVERITY, GpuState
+from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
 from cockpit.tui.format import plain, reading, short_duration
@@ -75,6 +75,11 @@ def age(seconds: float, is_fresh: bool) -> Span:
     if math.isnan(seconds):
         return ("never", Ink.FAINT)
     return (short_duration(seconds), Ink.FAINT if is_fresh else Ink.AGED)
+
+
+def link_says(host: HostRecord) -> str:
+    """Why a host is not heard, without its name: that stands beside it."""
+    return plain(host.link.says).removeprefix(f"{plain(host.name)}: ") or host.link.state.value.replace("_", " ")
 
 
 def gpu_name(fleet: Fleet, row: int) -> str:

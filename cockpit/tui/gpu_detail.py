@@ -139,7 +139,7 @@ def gpu_lines(view: View, row: int, width: int) -> list[Line]:
     fleet, now = view.fleet, view.now.wall
     host = fleet.hosts[int(fleet.gpus.host[row])]
     lines: list[Line] = [_title(fleet, host, row)]
-    lines += fact_lines(gpu_story(fleet, row, now), width)
+    lines += fact_lines(gpu_story(fleet, row, now), width, folded=False)
     found = [item for item in host.findings.values() if item.subject == f"gpu:{fleet.gpus.ids[row]}"]
     lines += [BLANK, *charts(view, row, width, 7 if width < 120 else 10), BLANK]
     if found:

@@ -13,6 +13,7 @@ from cockpit.fleet.records import GpuState, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
 from cockpit.tui.canvas import text_of_codes
+from cockpit.tui.cells import link_says
 from cockpit.tui.format import celsius, fit, kilowatts, percent, plain, plural
 from cockpit.tui.lines import Line, Span, joined
 from cockpit.tui.theme import GLYPH, INK, TOMBSTONE, Ink
@@ -256,7 +257,7 @@ def tile_line(fleet: Fleet, shades: Shades, plan: Plan, tiles: Sequence[Tile], s
 def words(host: HostRecord) -> str:
     """The worst of a host in a few words."""
     if not host.live:
-        return plain(host.link.says) or host.link.state.value.replace("_", " ")
+        return link_says(host)
     worst = max(host.findings.values(), key=lambda item: (item.severity, -item.since), default=None)
     return plain(worst.text) if worst else ""
 

@@ -19,34 +19,34 @@ PROCESSES = 32  # rows of the page; place 9 shows all
 def head_lines(view: View, host: HostRecord, width: int) -> list[Line]:
     """Who it is, how it is reached, whether all its GPUs answer."""
     state, ink = severity(host.severity)
-    short = host.gpus_present < host.gpus_expected
+    if host.live or not host.gpus_expected:
+        count = f"  {host.gpus_present} of {plural(host.gpus_expected, 'GPU')} present"
+        ink_of_count = Ink.CRITICAL if host.gpus_present < host.gpus_expected else Ink.MUTED
+    else:
+        count, ink_of_count = f"  its {plural(host.gpus_expected, 'GPU')} are unknown", Ink.UNKNOWN
     title = joined(
         [
             (f" {plain(host.name)}  ", Ink.STRONG),
             (f"{state}  ", ink),
             link(host.link),
-            (
-                f"  {host.gpus_present} of {plural(host.gpus_expected, 'GPU')} present",
-                Ink.CRITICAL if short else Ink.MUTED,
-            ),
+            (count, ink_of_count),
         ]
     )
     facts = [("link", f"{link_words(view, host)} · {plain(host.target)}")]
     if host.link.hint:
         facts.append(("try", plain(host.link.hint)))
+    for reason in host.reasons:
+        hint = f"; {plain(reason.hint)}" if reason.hint else ""
+        facts.append((plain(reason.what)[:12] or "reason", plain(reason.says) + hint))
     labels = " · ".join(f"{plain(name)} {plain(value)}" for name, value in sorted(host.labels.items()) if value)
     if labels:
         facts.append(("labels", labels))
     if machine := _machine(host):
         facts.append(("machine", machine))
-    version, boot = plain(host.agent_version) or "?", plain(host.boot_id)[:13] or "?"
-    clock = "in step with ours" if abs(host.skew_s) < IN_STEP_S else f"{host.skew_s:+.1f} s from ours"
-    facts.append(("agent", f"{version} · boot {boot} · clock {clock}"))
-    facts += [
-        (plain(reason.what)[:12] or "reason", f"{plain(reason.says)} {plain(reason.hint)}".strip())
-        for reason in host.reasons
-    ]
-    return [title, *fact_lines(facts, width)]
+    if host.agent_version:
+        clock = "in step with ours" if abs(host.skew_s) < IN_STEP_S else f"{host.skew_s:+.1f} s from ours"
+        facts.append(("agent", f"{plain(host.agent_version)} · boot {plain(host.boot_id)[:13]} · clock {clock}"))
+    return [title, *fact_lines(facts, width, folded=False)]
 
 
 def _machine(host: HostRecord) -> str:

@@ -108,7 +108,7 @@ def host_words(view: View, host: HostRecord) -> Span:
 
 def link_words(view: View, host: HostRecord) -> str:
     """Why the link is down and when it is tried again."""
-    words = plain(host.link.says) or host.link.state.value.replace("_", " ")
+    words = cells.link_says(host)
     if host.link.retry_at > view.real:
         words += f" · next try in {duration(host.link.retry_at - view.real)}"
     elif host.link.state in (LinkState.DENIED, LinkState.KEY_CHANGED):

@@ -78,7 +78,7 @@ def check(keymap: Mapping[str, str]) -> None:
     known = sorted({binding.id for binding in all_bindings() if binding.id})
     for name, pressed in keymap.items():
         if name not in known:
-            raise UsageError(f"[keymap] {name!r} is no binding{did_you_mean(name, known)}; ? lists them all")
+            raise UsageError(f"[keymap] {name!r} is no binding{did_you_mean(name, known)}")
         for key in pressed.split(","):
             if key.strip() in FORBIDDEN or key.strip().startswith("alt+"):
                 raise UsageError(

@@ -10,7 +10,7 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.problems import holders
 from cockpit.fleet.records import FleetFinding, GpuState, HostRecord, Problem
 from cockpit.fleet.state import Fleet
-from cockpit.tui.cells import gpu_label, owner
+from cockpit.tui.cells import gpu_label, link_says, owner
 from cockpit.tui.format import celsius, duration, hertz, moment, percent, plain, plural, size, watts
 from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_of, wrapped
 from cockpit.tui.theme import CURSOR, GLYPH, INK, Ink
@@ -80,6 +80,10 @@ def facts_of(fleet: Fleet, problem: Problem, now: float) -> list[Fact]:
     if problem.hosts and len(problem.hosts) > 1:
         names = [plain(fleet.hosts[number].name) for number in problem.hosts]
         found.append(("hosts", ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")))
+        first = fleet.hosts[problem.hosts[0]]
+        if problem.host is None and first.link.says:
+            found.append(("link", f"{plain(first.name)}: {link_says(first)}"))
+            found += [("try", plain(first.link.hint))] if first.link.hint else []
     if problem.host is not None:
         found += host_story(fleet.hosts[problem.host])
     return found
@@ -112,7 +116,7 @@ def host_story(host: HostRecord) -> list[Fact]:
     """What is known of a host that gives trouble."""
     found: list[Fact] = []
     if host.link.says:
-        found.append(("link", plain(host.link.says)))
+        found.append(("link", link_says(host)))
     if host.link.hint:
         found.append(("try", plain(host.link.hint)))
     for reason in host.reasons[:2]:

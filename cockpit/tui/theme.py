@@ -153,7 +153,7 @@ def theme_named(name: str) -> str:
     """
     if name and name not in SHADES:
         known = list(SHADES)
-        raise UsageError(f"there is no theme {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+        raise UsageError(f"there is no theme {name!r}{did_you_mean(name, known)}")
     return name or DEFAULT
 
 

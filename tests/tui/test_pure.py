@@ -11,8 +11,9 @@ from rich.cells import cell_len
 
 from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.problems import problems
 from cockpit.fleet.records import FleetEvent
-from cockpit.tui import cells, evidence, format, heat, kpis
+from cockpit.tui import cells, evidence, format, heat, host_detail, kpis, story
 from cockpit.tui.canvas import area_picture, level_picture, line_picture, resampled, spark
 from cockpit.tui.columns import Column, laid_out
 from cockpit.tui.guide import PAGES, guide_lines
@@ -273,6 +274,31 @@ def test_evidence_is_told_to_its_last_word_in_a_small_terminal() -> None:
     lines = evidence.event_lines(stage.fleet, event, stage.clock.wall(), 80)
     assert max(width_of(line) for line in lines) <= 80
     assert any(text_of(line).endswith("last") for line in lines)
+
+
+def test_a_host_that_was_never_heard_tells_why_to_the_last_word_and_claims_nothing() -> None:
+    stage = Stage(hosts=1)
+    says = "gpu-a01: " + "the host key is not known " * 6 + "SHA256:abc"
+    status = LinkStatus(LinkState.DENIED, says, "accept it with ssh-keyscan")
+    stage.fleet.link_changed(0, status, stage.clock.now())
+    lines = [text_of(line) for line in host_detail.head_lines(View(stage.feed), stage.fleet.hosts[0], 80)]
+    told = " ".join(" ".join(lines).split())
+    assert "its 8 GPUs are unknown" in lines[0]
+    assert "link the host key" in told  # its name stands in the title
+    assert "SHA256:abc" in told
+    assert "accept it with ssh-keyscan" in told
+    assert "agent" not in told
+
+
+def test_hosts_lost_together_tell_the_reason_of_the_first() -> None:
+    stage = Stage(hosts=8)
+    for number, host in enumerate(stage.hosts):
+        status = LinkStatus(LinkState.AGENT_DOWN, f"{host.name}: no socket", "systemctl status gpu-cockpit-agent")
+        stage.fleet.link_changed(number, status, stage.clock.now())
+    (problem,) = problems(stage.fleet, stage.clock.now())
+    facts = dict(story.facts_of(stage.fleet, problem, stage.clock.wall()))
+    assert facts["link"] == "gpu-a01: no socket"
+    assert facts["try"] == "systemctl status gpu-cockpit-agent"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What must never happen on a screen: spoofed text, a failure that takes others along, meaning that is colour alone."""
 
 import asyncio
+import io
 
 import pytest
 from rich.color import Color
@@ -203,6 +204,7 @@ def test_without_a_terminal_there_is_one_sentence_and_exit_2(
     with pytest.raises(TerminalError, match="need a terminal") as raised:
         run_tui(fault)
     assert raised.value.exit_code == 2
+    monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     with pytest.raises(TerminalError, match="drawn on standard error; leave its redirection"):
@@ -211,4 +213,14 @@ def test_without_a_terminal_there_is_one_sentence_and_exit_2(
     monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
     monkeypatch.setattr("os.get_terminal_size", lambda fd: __import__("os").terminal_size((79, 24)))
     with pytest.raises(TerminalError, match="79x24 characters and the screens need 80x24"):
+        check_terminal()
+    monkeypatch.setattr("os.get_terminal_size", lambda fd: __import__("os").terminal_size((0, 0)))
+    with pytest.raises(TerminalError, match="does not say how large it is; try `stty rows 24 cols 80`"):
+        check_terminal()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "latin-1"))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    with pytest.raises(TerminalError, match="need a UTF-8 terminal and this one is set to latin-1; try LC_ALL"):
+        check_terminal()
+    monkeypatch.setenv("TERM", "dumb")
+    with pytest.raises(TerminalError, match="TERM=dumb says that this terminal cannot move its cursor"):
         check_terminal()

@@ -46,7 +46,8 @@ class HostPage(Place):
     def share(self, width: int, height: int) -> None:
         """Lines of the three parts."""
         record = self.view.fleet.hosts[self.host]
-        head = min(len(head_lines(self.view, record, max(40, width))), max(3, (height - _BARS) // 3))
+        most = (height - _BARS) // (3 if record.gpu_rows else 2)  # where there are no GPUs, the head says why
+        head = min(len(head_lines(self.view, record, max(40, width))), max(3, most))
         table = min(len(record.gpu_rows) + 1, max(3, (height - _BARS - head) // 2 + 1))
         for widget, lines in ((self.head, head), (self.table, max(2, table))):
             if widget.styles.height is None or widget.styles.height.value != lines:
