@@ -30,7 +30,8 @@ def _show(seen: Look) -> None:
     states = ", ".join(f"{gpus[state.word]} {state.word}" for state in GpuState if gpus[state.word])
     emit(f"{paint(severity_text(word), word)}  as of {summary['as_of']}")
     emit(f"hosts  {hosts['total']}: {links}")
-    emit(f"GPUs   {gpus['present']} of {gpus['expected']} accounted for" + (f": {states}" if states else ""))
+    count = f"{gpus['present']} of {gpus['expected']} accounted for" if gpus["expected"] else "none known"
+    emit(f"GPUs   {count}" + (f": {states}" if states else ""))
     found = problems(seen.fleet, seen.now)
     if not found:
         emit("nothing needs a human" if seen.answered else "nobody answered: nothing is known")

@@ -93,8 +93,11 @@ class Credentials:
             key = asyncssh.read_private_key(path)
         except FileNotFoundError:
             raise _unusable(hop, "does not exist", "correct identity in the fleet file") from None
+        except PermissionError:
+            raise _unusable(hop, "may not be read by you", f"make it yours; look at it with: ls -l {path}") from None
         except OSError as error:
-            raise _unusable(hop, f"cannot be read: {error.strerror or error}", f"try: chmod 600 {path}") from None
+            said = f"cannot be read: {error.strerror or error}"
+            raise _unusable(hop, said, "correct identity in the fleet file") from None
         except ValueError as error:
             if "assphrase" in str(error):
                 return _locked(hop, path)

@@ -105,7 +105,9 @@ def test_when_nobody_answers_the_status_is_3_and_json_is_still_json(
 
 def test_status_says_that_nothing_is_known_and_checks_as_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["status", "--check", "--fleet", fleet_file(tmp_path)]) == 3
-    assert "gpu-a01 agent down since" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "gpu-a01 agent down since" in out
+    assert "GPUs   none known" in out
 
 
 def test_options_may_stand_before_or_after_the_command() -> None:

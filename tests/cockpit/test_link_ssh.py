@@ -291,6 +291,7 @@ async def test_default_known_hosts_and_default_keys_serve_where_the_inventory_is
     [
         (None, "id2 does not exist"),
         (b"hello", "id2 is no private key"),
+        ("folder", "id2 cannot be read: Is a directory"),
         ("encrypted", "id2 has a passphrase, and there is no SSH agent"),
     ],
 )
@@ -300,11 +301,14 @@ async def test_an_identity_that_cannot_be_used_says_why(
     path = here.folder / "id2"
     if content == "encrypted":
         here.user_key.write_private_key(path, passphrase="secret", cipher_name="aes256-cbc", format_name="pkcs8-pem")
+    elif content == "folder":
+        path.mkdir()
     elif isinstance(content, bytes):
         path.write_bytes(content)
     async with here.sshd() as server, linked(sink, here.target(here.hop(server, "n01", identity=str(path)))):
         status = await sink.state(LinkState.DENIED)
         assert says in status.says
+        assert "chmod" not in status.hint
         assert server.attempts == 0
 
 
