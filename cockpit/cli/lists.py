@@ -10,7 +10,8 @@ from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import Look, look, watch
 from cockpit.cli.inputs import inventory_of
 from cockpit.cli.items import ITEM, Item
-from cockpit.cli.printing import emit, emit_json, emit_table
+from cockpit.cli.printing import emit, emit_json, emit_table, plain
+from cockpit.cli.reasons import no_gpus
 from cockpit.cli.tables import HEADINGS, ROW
 from cockpit.errors import UsageError
 from cockpit.fleet.columns import NUMBERS, WORDS
@@ -78,6 +79,9 @@ class _List:
             return
         if not found and headings:
             emit(f"no {self._command}" + (f" pass the filter {self._filter.text!r}" if self._filter.terms else ""))
+            if self._command == "gpus" and not self._filter.terms:
+                for sentence in no_gpus(seen.fleet):
+                    emit(plain(sentence))
             return
         rows = [ROW[self._command](seen.fleet, entry, item) for entry, item in zip(entries, found, strict=True)]
         emit_table(HEADINGS[self._command] if headings else (), rows, [item["severity"] for item in found])

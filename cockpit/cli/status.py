@@ -4,11 +4,13 @@ from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import Look, look
 from cockpit.cli.inputs import inventory_of
 from cockpit.cli.printing import emit, emit_json, exit_status, paint, plain, severity_text
+from cockpit.cli.reasons import no_gpus
 from cockpit.fleet import rollup
 from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.problems import problems
 from cockpit.fleet.records import GpuState
 
+_BARE = 4
 _TOLD = 40  # more than anybody reads; the worst come first
 
 
@@ -32,6 +34,11 @@ def _show(seen: Look) -> None:
     emit(f"hosts  {hosts['total']}: {links}")
     count = f"{gpus['present']} of {gpus['expected']} accounted for" if gpus["expected"] else "none known"
     emit(f"GPUs   {count}" + (f": {states}" if states else ""))
+    bare = list(no_gpus(seen.fleet))
+    for sentence in bare[:_BARE]:
+        emit(f"       {plain(sentence)}")
+    if len(bare) > _BARE:
+        emit(f"       and {len(bare) - _BARE} more hosts without GPUs; `hosts --json` tells why")
     found = problems(seen.fleet, seen.now)
     if not found:
         emit("nothing needs a human" if seen.answered else "nobody answered: nothing is known")
