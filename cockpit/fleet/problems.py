@@ -136,11 +136,13 @@ class _Fault:
     def title(self, name: str, was: str) -> str:
         """The sentence about `name`; `was` is who held it."""
         at = f" since {clock_text(self.since)}" if self.since else ""
-        why = f": {_without(gpu_name(self.fleet, self.row), self.lead.text)}" if self.lead else ""
+        why = _without(gpu_name(self.fleet, self.row), self.lead.text) if self.lead else ""
         if self.gone:
-            return f"{name} {self.state.word}{at}{why}" + (f"; was running {was}" if was else "")
+            told = f": {why}" if why else ""
+            return f"{name} {self.state.word}{at}{told}" + (f"; was running {was}" if was else "")
         if self.lead is not None:
-            return f"{name}{why} (since {clock_text(self.since)})"
+            joint = " " if self.lead.text.startswith(f"{_label(gpu_name(self.fleet, self.row))} ") else ": "
+            return f"{name}{joint}{why} (since {clock_text(self.since)})"
         return f"{name} not answering{at}"
 
     def problem(self) -> Problem:
@@ -172,7 +174,7 @@ def _same_on_many(fleet: Fleet, record: HostRecord, faults: list[_Fault]) -> Pro
     indices = ranges([int(fleet.gpus.index[fault.row]) for fault in faults])
     return Problem(
         first.severity,
-        first.title(f"{record.name}: {len(faults)} GPUs ({indices})", was),
+        first.title(f"{record.name}: {'' if first.gone else 'each of '}{len(faults)} GPUs ({indices})", was),
         (f"they run {was}" if was and not first.gone else "") + _as_of(record),
         first.since,
         record.number,
@@ -305,9 +307,14 @@ def _last_values(fleet: Fleet, row: int) -> str:
     return f"last values {', '.join(shown)}" if shown else ""
 
 
+def _label(name: str) -> str:
+    """`GPU 3` of `gpu-a01 GPU 3`, as agents begin their sentences."""
+    return " ".join(name.rsplit(" ", 2)[-2:])
+
+
 def _without(name: str, text: str) -> str:
     """A finding's sentence without the subject that the title has already named."""
-    label = " ".join(name.rsplit(" ", 2)[-2:])
+    label = _label(name)
     for start in (f"{label}: ", f"{label} "):
         if text.startswith(start):
             return text[len(start) :]

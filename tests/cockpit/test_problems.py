@@ -32,7 +32,7 @@ def test_problems_are_worst_first_then_by_how_many_gpus_they_touch() -> None:
     assert told == [
         "gpu-a01 GPU 5 lost",
         "gpu-b01 unreachable",
-        f"gpu-a02 GPU 1: slows down: 93 C (since {clock_text(EPOCH - 60)})",
+        f"gpu-a02 GPU 1 slows down: 93 C (since {clock_text(EPOCH - 60)})",
     ]
 
 
@@ -173,7 +173,7 @@ def test_the_same_fault_of_many_gpus_of_one_host_is_one_problem() -> None:
     held = {"pid": 9, "user": "bob", "command": "train", "gpus": list(host.uuids)}
     feed(fleet, 0, host, findings=hot, processes=[held])
     (problem,) = problems(fleet, NOW)
-    assert problem.title == f"gpu-a01: 5 GPUs (0-3,6): is too hot (since {clock_text(EPOCH - 6)})"
+    assert problem.title == f"gpu-a01: each of 5 GPUs (0-3,6) is too hot (since {clock_text(EPOCH - 6)})"
     assert problem.detail == "they run pid 9 train (bob)"
     assert (problem.count, problem.gpu_row, len(problem.findings)) == (5, None, 5)
 
