@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import shutil
 import signal
 import struct
 import sys
@@ -112,9 +113,11 @@ def test_a_closed_terminal_ends_the_simulator_too(demo: Demo) -> None:
 def test_a_console_that_is_killed_takes_the_simulator_along(demo: Demo) -> None:
     demo.until(lambda: "hosts 2/2" in demo.text)
     (child,) = (psutil.Process(pid) for pid in children_of(demo.pid))
+    words = child.cmdline()
     os.kill(demo.pid, signal.SIGKILL)
     demo.until(demo.ended)
     gone, _ = psutil.wait_procs([child], timeout=10)
+    shutil.rmtree(Path(words[words.index("--dir") + 1]).parent)  # who is killed cannot tidy up
     assert gone
 
 
