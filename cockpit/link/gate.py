@@ -11,18 +11,24 @@ PER_SSHD = 4  # sshd's MaxStartups 10:30:100 lost logins at 8 in flight, none at
 LOGINS = 16  # places to begin with: a login costs the loop 1 to 3 ms in several pieces
 SNAPSHOTS = 8  # a first snapshot costs it 1 to 2 ms in one piece
 CEILING = 64
+PROBE_S = 0.02
 LAG_S = 0.010  # delay of the loop above which there are too many: 25 ms would be felt at the keys
 LEASE_S = 1.0  # an attempt that takes longer waits for the network, not for us: its place goes to the next
 
 
 class Gate:
-    """The fleet's cap, `floor` to 64 by what the loop bears: more at once helps only where the way is long."""
+    """The fleet's cap, half of `places` to 64 by what the loop bears: more at once helps only where the way is long.
 
-    def __init__(self, clock: Clock, floor: int) -> None:
-        self.cap = self.floor = floor
+    Equal hosts answer in step, so that one late turn of the loop tells of many places: then the cap is halved.
+    """
+
+    def __init__(self, clock: Clock, places: int) -> None:
+        self.cap = places
+        self.floor = places // 2
         self.taken = 0
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._probe: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -30,8 +36,8 @@ class Gate:
         await self._enter()
         place = _Place(self)
         lease = asyncio.get_running_loop().call_later(LEASE_S, place.leave)
+        self._watch()
         try:
-            await self._feel()
             yield
         finally:
             lease.cancel()
@@ -40,13 +46,16 @@ class Gate:
     def adapt(self, lag_s: float) -> None:
         """One more place while the loop is quick and all places are taken, fewer when it is slow."""
         if lag_s > LAG_S:
-            self.cap = max(self.floor, self.cap - 4)
+            self.cap = max(self.floor, self.cap // 2)
         elif self.taken >= self.cap:
             self.cap = min(CEILING, self.cap + 1)
 
     def leave(self) -> None:
         """Give a place back, to whoever waits longest."""
         self.taken -= 1
+        self._admit()
+
+    def _admit(self) -> None:
         while self._waiting and self.taken < self.cap:
             first = self._waiting.popleft()
             if not first.done():
@@ -66,11 +75,17 @@ class Gate:
                 self.leave()
             raise
 
-    async def _feel(self) -> None:
-        """One turn of the loop shows how late everything else is."""
-        before = self._clock.real()
-        await asyncio.sleep(0)
-        self.adapt(self._clock.real() - before)
+    def _watch(self) -> None:
+        """While places are taken, see how late a timer comes: that late is everything else."""
+        if self._probe is None and self.taken:
+            due = self._clock.real() + PROBE_S
+            self._probe = asyncio.get_running_loop().call_later(PROBE_S, self._feel, due)
+
+    def _feel(self, due: float) -> None:
+        self._probe = None
+        self.adapt(self._clock.real() - due)
+        self._admit()
+        self._watch()
 
 
 class _Place:

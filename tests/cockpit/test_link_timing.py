@@ -113,13 +113,30 @@ def test_the_cap_grows_while_the_loop_is_quick_and_shrinks_when_it_lags() -> Non
         gate.adapt(0.001)
     assert gate.cap == CEILING
     gate.adapt(0.05)
-    assert gate.cap == CEILING - 4
+    assert gate.cap == CEILING // 2
     for _ in range(1000):
         gate.adapt(0.05)
-    assert gate.cap == LOGINS
+    assert gate.cap == gate.floor == LOGINS // 2
     gate.taken = 1
     gate.adapt(0.001)
-    assert gate.cap == LOGINS, "places are free: no more are needed"
+    assert gate.cap == gate.floor, "places are free: no more are needed"
+
+
+async def test_places_that_the_cap_gains_are_given_to_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cockpit.link.gate.PROBE_S", 0.001)
+    gate = Gate(SystemClock(), LOGINS)
+    gate.cap = 1
+    entered = asyncio.Event()
+
+    async def second() -> None:
+        async with gate.place():
+            entered.set()
+
+    async with asyncio.TaskGroup() as group, gate.place():
+        group.create_task(second())
+        async with asyncio.timeout(5):
+            await entered.wait()
+        assert gate.cap > 1
 
 
 def session(since: Position | None = None, schemas: Schemas | None = None) -> Session:
