@@ -3,6 +3,9 @@ sockets or real SSH connections, every value new each second.
 
     python -m benchmarks.load DIR --hosts N [--ssh] [--gpus 8]
 
+Over SSH each host has a loopback address of its own, as in a fleet: behind one address the cockpit's cap of 4 logins
+per sshd would measure a single sshd and hide what many answers at once do to the loop.
+
 Writes DIR/fleet.toml, prints READY, ends with its parent or on SIGTERM.
 """
 
@@ -187,8 +190,9 @@ async def serve(args: argparse.Namespace) -> None:
 
     loop = asyncio.get_running_loop()
     if args.ssh:
-        port = await _listen_ssh(args.dir, make)
-        addresses = [f"ssh://127.0.0.1:{port}"] * args.hosts
+        names = [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(args.hosts)]
+        port = await _listen_ssh(args.dir, make, names)
+        addresses = [f"ssh://{name}:{port}" for name in names]
         lines = [
             "[defaults]",
             f'identity = "{args.dir}/id"',
@@ -229,7 +233,8 @@ def _speak_like_openssh() -> None:
     SSHConnection.send_packet = send_packet
 
 
-async def _listen_ssh(folder: Path, make: Any) -> int:
+async def _listen_ssh(folder: Path, make: Any, names: list[str]) -> int:
+    """One sshd per host as far as a cockpit can tell: an address and a line in known_hosts each; returns their port."""
     import asyncssh
 
     _speak_like_openssh()
@@ -254,12 +259,14 @@ async def _listen_ssh(folder: Path, make: Any) -> int:
     def run_command(process: Any) -> None:
         process.exit(0)
 
-    server = await asyncssh.listen(
-        "127.0.0.1", 0, server_factory=Server, server_host_keys=[key], process_factory=run_command, backlog=2048
-    )
-    port = server.sockets[0].getsockname()[1]
+    port = 0
+    for name in names:
+        server = await asyncssh.listen(
+            name, port, server_factory=Server, server_host_keys=[key], process_factory=run_command, backlog=16
+        )
+        port = server.sockets[0].getsockname()[1]
     known = key.convert_to_public().export_public_key().decode().strip()
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {known}\n")
+    (folder / "known_hosts").write_text("".join(f"[{name}]:{port} {known}\n" for name in names))
     return int(port)
 
 
