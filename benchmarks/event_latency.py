@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.wire.codec import encode
-from agent.wire.frames import Subscribe
+from agent.wire.frames import Ack, Subscribe
 from agent.wire.specs import Level
 from benchmarks.fleet import command
 from benchmarks.gpus import agent, eight_gpus
@@ -43,11 +43,15 @@ async def journal(path: Path) -> list[float]:
     results = []
     for number in range(LINES):
         await asyncio.sleep(PAUSE_S)
+        writer.write(encode(Ack(0)))  # the lease
         written = write_line(number)
         seen = b""
         async with asyncio.timeout(5):
             while f"Exception {number}x".encode() not in seen:
-                seen = (seen + await reader.read(65536))[-200_000:]
+                fresh = await reader.read(65536)
+                if not fresh:
+                    raise SystemExit("event_latency: the agent ended the session")
+                seen = (seen + fresh)[-200_000:]
         results.append((time.perf_counter() - written) * 1e3)
     writer.close()
     return results
@@ -144,7 +148,7 @@ def main() -> int:
             if sock.exists():
                 break
             time.sleep(0.05)
-        time.sleep(2)
+        time.sleep(6)  # just after a start, words about a GPU that nobody has named yet wait for its name
         local = asyncio.run(journal(sock))
         remote = asyncio.run(runtime(sock.parent, sock))
         shown = screen(sock)
