@@ -12,7 +12,7 @@ LOGINS = 16  # places to begin with: a login costs the loop 1 to 3 ms in several
 SNAPSHOTS = 8  # a first snapshot costs it 1 to 2 ms in one piece
 CEILING = 64
 PROBE_S = 0.02
-LAG_S = 0.010  # delay of the loop above which there are too many: 25 ms would be felt at the keys
+LAG_S = 0.005  # delay of the loop above which there are too many: five of these in one turn are felt at the keys
 LEASE_S = 1.0  # an attempt that takes longer waits for the network, not for us: its place goes to the next
 
 
