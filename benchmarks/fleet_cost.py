@@ -22,8 +22,8 @@ import psutil
 from benchmarks.fleet import command, pretended
 from benchmarks.harness import Report, apart, quantile
 
-STEADY_S = 6.0
-WINDOWS = 4  # neighbours on the machine only ever add: the calmest window is the program's own cost
+STEADY_S = 5.0
+WINDOWS = 8  # neighbours on the machine only ever add: the calmest window is the program's own cost
 
 
 async def _cockpit(fleet: Path, hosts: int) -> dict[str, Any]:
