@@ -10,6 +10,7 @@ from typing import Protocol
 from cockpit.clock import Clock
 
 STEP_S = 0.05  # how late a link may be called: short against 2.5 s of silence
+TURN_S = 0.005  # of work, then the loop may turn: after a standstill everybody is due at once
 
 
 class Beating(Protocol):
@@ -22,7 +23,7 @@ class Beating(Protocol):
 
 
 class Metronome:
-    """Calls everybody who has joined when due, one step late at most, in one turn of the loop."""
+    """Calls everybody who has joined when due, one step late at most."""
 
     def __init__(self, clock: Clock, step_s: float = STEP_S) -> None:
         self._clock = clock
@@ -38,7 +39,7 @@ class Metronome:
             self._timer.cancel()
             self._timer = None
         if self._timer is None:
-            self._rest(who.due)
+            self._rest(who.due, self._step_s)
 
     def leave(self, who: Beating) -> None:
         """Call it no longer."""
@@ -49,13 +50,16 @@ class Metronome:
 
     def _step(self) -> None:
         self._timer = None
-        real = self._clock.real()
+        real, pause = self._clock.real(), self._step_s
         for who in [who for who in self._joined if who.due <= real]:
             who.beat(real)
+            if self._clock.real() - real > TURN_S:
+                pause = 0.0
+                break
         if self._joined:
-            self._rest(min([who.due for who in self._joined]))
+            self._rest(min([who.due for who in self._joined]), pause)
 
-    def _rest(self, until: float) -> None:
+    def _rest(self, until: float, pause: float) -> None:
         real = self._clock.real()
-        self._next = max(until, real + self._step_s)
+        self._next = max(until, real + pause)
         self._timer = asyncio.get_running_loop().call_later(self._next - real, self._step)
