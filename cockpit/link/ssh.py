@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import asyncssh
 
-from agent.wire.version import MAGIC
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import AGENT_SOCKET, Hop, SshTarget
@@ -21,10 +20,9 @@ from cockpit.link.bastion import Bastion
 from cockpit.link.credentials import WINDOW
 from cockpit.link.login import Connection, Logins
 from cockpit.link.shared import Shared
+from cockpit.link.streams import Bridge, Forward
 from cockpit.link.way import Channel, Receiver
 
-_STDERR_BYTES = 2048
-_HEAD_BYTES = 16 * 1024  # of the bridge's output, in which the preamble must be
 _MISSES = 2  # fresh connects that fail behind a bastion that answers: then it is the host
 
 logging.getLogger("asyncssh").addHandler(logging.NullHandler())  # else its warnings would be printed over the screen
@@ -177,7 +175,7 @@ class SshWay:
     async def _stream(self, connection: Connection, receiver: Receiver) -> Channel:
         if self._bridged:
             return await self._bridge(connection, receiver)
-        forward = _Forward(self, receiver)
+        forward = Forward(self, receiver)
         try:
             await connection.create_unix_connection(lambda: forward, self.socket, encoding=None, window=WINDOW)
         except asyncssh.ChannelOpenError:
@@ -194,97 +192,9 @@ class SshWay:
         words = ["gpu-cockpit-agent", "attach"]
         if self.socket != AGENT_SOCKET:
             words += ["--socket", self.socket]
-        bridge = _Bridge(self, receiver)
+        bridge = Bridge(self, receiver)
         await connection.create_session(lambda: bridge, shlex.join(words), encoding=None, window=WINDOW)
         return bridge
-
-
-class _Stream:
-    """What both kinds of stream share; after `close` nothing of it is heard any more."""
-
-    def __init__(self, way: SshWay, receiver: Receiver) -> None:
-        self._way = way
-        self._receiver: Receiver | None = receiver
-        self._channel: asyncssh.SSHUNIXChannel[bytes] | asyncssh.SSHClientChannel[bytes] | None = None
-
-    def write(self, data: bytes) -> None:
-        """See `Channel.write`."""
-        if self._channel is not None:
-            try:
-                self._channel.write(data)
-            except OSError:
-                pass  # the channel is closing: connection_lost says why
-
-    def close(self) -> None:
-        """See `Channel.close`."""
-        self._receiver = None
-        if self._channel is not None:
-            self._channel.abort()
-
-    def arrived(self, data: bytes) -> None:
-        """Hand bytes on."""
-        if self._receiver is not None:
-            self._receiver.data(data)
-
-    def ended(self, error: LinkError) -> None:
-        """Hand the end on, once."""
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.lost(error)
-
-
-class _Forward(_Stream, asyncssh.SSHUNIXSession[bytes]):
-    """A forwarded unix socket."""
-
-    def connection_made(self, chan: asyncssh.SSHUNIXChannel[bytes]) -> None:
-        self._channel = chan
-
-    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
-        self.arrived(data)
-
-    def eof_received(self) -> bool:
-        self.ended(self._way.lost(None))  # an agent that says no more is gone; sshd would keep the other half open
-        self.close()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ended(self._way.lost(exc))
-
-
-class _Bridge(_Stream, asyncssh.SSHClientSession[bytes]):
-    """`gpu-cockpit-agent attach` on the host: its stdout is the stream, its stderr and exit status the diagnosis."""
-
-    def __init__(self, way: SshWay, receiver: Receiver) -> None:
-        super().__init__(way, receiver)
-        self._reached = False
-        self._head = b""
-        self._said = b""
-        self._status: int | None = None
-
-    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        self._channel = chan
-
-    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
-        if datatype is not None:
-            self._said = (self._said + data)[:_STDERR_BYTES]
-            return
-        if not self._reached:
-            self._head = (self._head + data)[-_HEAD_BYTES:]
-            if MAGIC in self._head:
-                self._reached, self._head = True, b""
-                self._way.bridge_works()
-        self.arrived(data)
-
-    def exit_status_received(self, status: int) -> None:
-        self._status = status
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._receiver is None:
-            return
-        if self._reached or exc is not None:
-            self.ended(self._way.lost(exc))
-        else:
-            self.ended(self._way.bridge_failed(self._status, self._said.decode("utf-8", "replace")))
 
 
 def _same(error: LinkError) -> LinkError:

@@ -1,0 +1,116 @@
+"""The byte streams that sshd offers on one connection: a forwarded unix socket, or the bridge that runs on the host.
+
+A stream knows nothing about logins; why it ended is asked of `Ends`. After `close` nothing of it is heard any more.
+"""
+
+from typing import Protocol
+
+import asyncssh
+
+from agent.wire.version import MAGIC
+from cockpit.errors import LinkError
+from cockpit.link.way import Receiver
+
+_STDERR_BYTES = 2048
+_HEAD_BYTES = 16 * 1024  # of the bridge's output, in which the preamble must be
+
+
+class Ends(Protocol):
+    """Who can say why a stream has ended."""
+
+    def lost(self, error: Exception | None) -> LinkError:
+        """The stream has ended; without an error the other side closed it."""
+
+    def bridge_works(self) -> None:
+        """The bridge has reached an agent."""
+
+    def bridge_failed(self, status: int | None, said: str) -> LinkError:
+        """The bridge has ended without reaching an agent."""
+
+
+class Stream:
+    """What both kinds of stream share; after `close` nothing of it is heard any more."""
+
+    def __init__(self, ends: Ends, receiver: Receiver) -> None:
+        self._ends = ends
+        self._receiver: Receiver | None = receiver
+        self._channel: asyncssh.SSHUNIXChannel[bytes] | asyncssh.SSHClientChannel[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        """See `Channel.write`."""
+        if self._channel is not None:
+            try:
+                self._channel.write(data)
+            except OSError:
+                pass  # the channel is closing: connection_lost says why
+
+    def close(self) -> None:
+        """See `Channel.close`."""
+        self._receiver = None
+        if self._channel is not None:
+            self._channel.abort()
+
+    def arrived(self, data: bytes) -> None:
+        """Hand bytes on."""
+        if self._receiver is not None:
+            self._receiver.data(data)
+
+    def ended(self, error: LinkError) -> None:
+        """Hand the end on, once."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.lost(error)
+
+
+class Forward(Stream, asyncssh.SSHUNIXSession[bytes]):
+    """A forwarded unix socket."""
+
+    def connection_made(self, chan: asyncssh.SSHUNIXChannel[bytes]) -> None:
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        self.arrived(data)
+
+    def eof_received(self) -> bool:
+        self.ended(self._ends.lost(None))  # an agent that says no more is gone; sshd would keep the other half open
+        self.close()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended(self._ends.lost(exc))
+
+
+class Bridge(Stream, asyncssh.SSHClientSession[bytes]):
+    """`gpu-cockpit-agent attach` on the host: its stdout is the stream, its stderr and exit status the diagnosis."""
+
+    def __init__(self, ends: Ends, receiver: Receiver) -> None:
+        super().__init__(ends, receiver)
+        self._reached = False
+        self._head = b""
+        self._said = b""
+        self._status: int | None = None
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        if datatype is not None:
+            self._said = (self._said + data)[:_STDERR_BYTES]
+            return
+        if not self._reached:
+            self._head = (self._head + data)[-_HEAD_BYTES:]
+            if MAGIC in self._head:
+                self._reached, self._head = True, b""
+                self._ends.bridge_works()
+        self.arrived(data)
+
+    def exit_status_received(self, status: int) -> None:
+        self._status = status
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._receiver is None:
+            return
+        if self._reached or exc is not None:
+            self.ended(self._ends.lost(exc))
+        else:
+            self.ended(self._ends.bridge_failed(self._status, self._said.decode("utf-8", "replace")))
