@@ -1,5 +1,5 @@
-"""What may stand on the command line. `--fleet`, `--host`, `--timeout` and `--debug` may stand before or after the
-command; whatever is not known is refused with the nearest word that is."""
+"""What may stand on the command line. What says which hosts, how they are reached and how long is waited for them may
+stand before or after the command; whatever is not known is refused with the nearest word that is."""
 
 import argparse
 import math
@@ -18,7 +18,8 @@ LATER = (
     "replicas", "pools", "incidents", "actions", "slos", "run", "audit", "ack", "silence", "note", "retire", "history",
     "incident", "doctor", "discover", "record", "replay", "handoff",
 )  # fmt: skip
-_WITH_VALUE = frozenset({"--fleet", "--host", "--timeout", "--theme", "--config", "--filter", "--sort"})
+_WITH_VALUE = frozenset({"--fleet", "--host", "--timeout", "--theme", "--config", "--filter", "--sort", "--ssh-config"})
+_BINARY = "--ssh-binary"
 _HELP = {
     "status": "the fleet in one screen: what is wrong, worst first",
     "hosts": "all hosts with their link and roll call",
@@ -48,6 +49,10 @@ class Arguments:
     timeout_s: float = TIMEOUT_S
     config: str = ""
     theme: str = ""
+    batch: bool = False
+    ssh_binary: str = ""
+    ssh_config: str = ""
+    temporary: bool = False
     json: bool = False
     watch: bool = False
     check: bool = False
@@ -71,7 +76,7 @@ def command_of(words: Sequence[str]) -> str:
         UsageError: there is no such command, or not in this version.
     """
     skip = False
-    for word in words:
+    for word in _with_binary(words):
         if skip:
             skip = False
         elif word.startswith("-"):
@@ -92,7 +97,7 @@ def parse(words: Sequence[str], command: str) -> Arguments:
         UsageError: an option is unknown or its value makes no sense.
     """
     parser = _parser(command)
-    rest = list(words)
+    rest = _with_binary(words)
     if command:
         rest.remove(command)
     found, unknown = parser.parse_known_args(rest)
@@ -103,6 +108,8 @@ def parse(words: Sequence[str], command: str) -> Arguments:
         raise UsageError(f"unknown {what} {unknown[0]!r}{hint or f'; see {parser.prog} --help'}")
     if not 0 < found.timeout < math.inf:
         raise UsageError(f"--timeout {found.timeout:g}: must be a number of seconds above 0")
+    if found.temporary and not found.host:
+        raise UsageError("--temporary is for hosts that are named: add --host TARGET")
     values = vars(found)
     return Arguments(
         command=command,
@@ -110,6 +117,10 @@ def parse(words: Sequence[str], command: str) -> Arguments:
         hosts=tuple(found.host),
         timeout_s=found.timeout,
         config=found.config,
+        batch=found.batch,
+        ssh_binary=found.ssh_binary,
+        ssh_config=found.ssh_config,
+        temporary=found.temporary,
         theme=values.get("theme", ""),
         json=values.get("json", False),
         watch=values.get("watch", False),
@@ -119,6 +130,17 @@ def parse(words: Sequence[str], command: str) -> Arguments:
         open_at=values.get("where", ""),
         simulated=_simulated(values) if command == "demo" else (),
     )
+
+
+def _with_binary(words: Sequence[str]) -> list[str]:
+    """The words, `--ssh-binary` joined with its value: only a path, so that no command is taken for the program."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] == _BINARY and "/" in word and not word.startswith("-"):
+            joined[-1] = f"{_BINARY}={word}"
+        else:
+            joined.append(word)
+    return [f"{_BINARY}=ssh" if word == _BINARY else word for word in joined]
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -137,6 +159,13 @@ def _parser(command: str) -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--timeout", type=float, default=TIMEOUT_S, metavar="S", help="how long to wait for answers (default 10)")
     add("--config", default="", metavar="FILE", help="settings (default ~/.config/gpu-cockpit/config.toml)")
+    add("--batch", action="store_true", help="never ask for a passphrase, a code or a touch")
+    add(
+        _BINARY, nargs="?", const="ssh", default="", metavar="PATH",
+        help="reach hosts by this program (default the ssh of PATH) instead of our own SSH",
+    )  # fmt: skip
+    add("--ssh-config", default="", metavar="FILE", help="in place of ~/.ssh/config; `none` for no file at all")
+    add("--temporary", action="store_true", help="with --host: bring an agent along, leave nothing behind")
     add("--debug", action="store_true", help="show where an error comes from")
     add("--version", action="version", version=f"gpu-cockpit {__version__}")
     if command == "open":

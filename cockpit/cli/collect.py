@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from cockpit.cli.arguments import Arguments
-from cockpit.cli.inputs import clock_of, config_of
+from cockpit.cli.inputs import clock_of, links_of
 from cockpit.cli.printing import reader_gone
 from cockpit.clock import Instant
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import Inventory
-from cockpit.runtime import Runtime, claiming
+from cockpit.runtime import Runtime
 
 NAMED = 8
 WATCH_S = 1.0
@@ -71,7 +71,7 @@ def watch(arguments: Arguments, inventory: Inventory, show: Callable[[Look], Non
 
 
 def _runtime(arguments: Arguments, inventory: Inventory) -> Runtime:
-    return Runtime(inventory, clock_of(inventory), claiming(config_of(arguments).operator))
+    return Runtime(inventory, clock_of(inventory), links_of(arguments))
 
 
 async def _look(runtime: Runtime, timeout_s: float, detail: bool) -> Look:

@@ -1,7 +1,9 @@
 """Which hosts a command is about, on which clock, with which settings."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import Arguments
 from cockpit.clock import Clock, ScaledClock, SystemClock
@@ -9,6 +11,9 @@ from cockpit.config import Config, home
 from cockpit.config import load as load_config
 from cockpit.errors import NothingToLookAt
 from cockpit.inventory import AGENT_SOCKET, Inventory, from_hosts, load
+
+if TYPE_CHECKING:
+    from cockpit.runtime import LinkFactory, LinkSink, RunningLink
 
 SYSTEM_FLEET = Path("/etc/gpu-cockpit/fleet.toml")
 
@@ -45,6 +50,23 @@ def config_of(arguments: Arguments) -> Config:
         ConfigError: the file is wrong.
     """
     return load_config(Path(arguments.config) if arguments.config else None)
+
+
+def links_of(arguments: Arguments) -> "LinkFactory":
+    """What makes the links that this command line asks for, in the operator's name.
+
+    Raises:
+        ConfigError: the operator's settings are wrong.
+    """
+    operator = config_of(arguments).operator
+
+    def links(inventory: Inventory, sink: "LinkSink", clock: Clock) -> "Sequence[RunningLink]":
+        from cockpit.link import LinkOptions, links_for  # the transports are loaded when links run
+
+        options = LinkOptions(arguments.batch, arguments.ssh_binary, arguments.ssh_config, arguments.temporary)
+        return links_for(inventory, sink, clock, operator=operator, options=options)
+
+    return links
 
 
 def _fleet_file(arguments: Arguments) -> Path | None:

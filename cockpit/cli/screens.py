@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import Arguments
-from cockpit.cli.inputs import clock_of, config_of, inventory_of
+from cockpit.cli.inputs import clock_of, config_of, inventory_of, links_of
 from cockpit.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def show_inventory(arguments: Arguments, inventory: Inventory, title: str) -> in
     from cockpit.tui import run_tui  # the screens' libraries are loaded by nothing else
     from cockpit.tui.late import LateFeed
 
-    config, clock = config_of(arguments), clock_of(inventory)
+    config, clock, links = config_of(arguments), clock_of(inventory), links_of(arguments)
 
     def feed() -> "Runtime":
-        from cockpit.runtime import Runtime, claiming  # with numpy: after the first paint
+        from cockpit.runtime import Runtime  # with numpy: after the first paint
 
-        return Runtime(inventory, clock, claiming(config.operator))
+        return Runtime(inventory, clock, links)
 
     late = LateFeed(clock, len(inventory.hosts), feed)
     return run_tui(

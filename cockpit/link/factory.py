@@ -8,6 +8,7 @@ from typing import Any
 from cockpit.clock import Clock
 from cockpit.inventory import HostEntry, Inventory, SshTarget, UnixTarget
 from cockpit.link.link import Link, LinkSink
+from cockpit.link.options import LinkOptions
 from cockpit.link.shared import Shared
 from cockpit.link.timing import Timing
 from cockpit.link.unix import UnixWay
@@ -15,10 +16,16 @@ from cockpit.link.way import Way
 
 
 def links_for(
-    inventory: Inventory, sink: LinkSink, clock: Clock, timing: Timing | None = None, *, operator: str = ""
+    inventory: Inventory,
+    sink: LinkSink,
+    clock: Clock,
+    timing: Timing | None = None,
+    *,
+    operator: str = "",
+    options: LinkOptions | None = None,
 ) -> list[Link]:
     """One link per host, in inventory order, none of them running yet. Opens and imports nothing."""
-    shared = Shared(clock, timing, operator)
+    shared = Shared(clock, timing, operator, options)
     ways = _Ways(shared)
     return [Link(number, entry, sink, ways.of(entry), shared) for number, entry in enumerate(inventory.hosts)]
 

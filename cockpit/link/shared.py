@@ -5,16 +5,24 @@ import random
 from cockpit.clock import Clock
 from cockpit.link.gate import LOGINS, SNAPSHOTS, Gate
 from cockpit.link.metronome import Metronome
+from cockpit.link.options import LinkOptions
 from cockpit.link.session import Schemas
 from cockpit.link.timing import Timing
 
 
 class Shared:
     """Time and its limits, the schemas already known, the places for whoever is about to connect, the timer of all
-    leases, and the name that the operator claims towards agents."""
+    leases, what the operator decided, and the name that the operator claims towards agents."""
 
-    def __init__(self, clock: Clock, timing: Timing | None = None, operator: str = "") -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        timing: Timing | None = None,
+        operator: str = "",
+        options: LinkOptions | None = None,
+    ) -> None:
         self.operator = operator
+        self.options = options or LinkOptions()
         self.clock = clock
         self.timing = timing or Timing()
         self.schemas = Schemas()

@@ -11,7 +11,7 @@ import pytest
 
 import cockpit
 from cockpit.cli import collect
-from cockpit.cli.arguments import COMMANDS, LATER, parse
+from cockpit.cli.arguments import COMMANDS, LATER, command_of, parse
 from cockpit.cli.main import run
 
 
@@ -48,6 +48,10 @@ def fleet_file(folder: Path, text: str = ONE_HOST) -> str:
         (["hosts", "--host", "ftp://x"], "ftp://x"),
         (["open"], "the following arguments are required: WHERE"),
         (["demo", "--hosts", "many"], "argument --hosts: invalid int value: 'many'"),
+        (["hosts", "--temporary"], "--temporary is for hosts that are named: add --host TARGET"),
+        (["hosts", "--ssh-binary", "ssh-9"], "unknown argument 'ssh-9'"),
+        (["hosts", "--ssh-config"], "argument --ssh-config: expected one argument"),
+        (["hosts", "--bach"], "unknown option '--bach'; did you mean '--batch'?"),
         (["demo", "--fleet", "x"], "demo brings its own hosts; leave --fleet and --host away"),
     ],
 )
@@ -116,6 +120,27 @@ def test_options_may_stand_before_or_after_the_command() -> None:
     assert before == after
     both = parse(["--host", "a", "gpus", "--host", "b"], "gpus")
     assert both.hosts == ("a", "b")
+    before = parse(["--batch", "--ssh-config", "none", "--temporary", "--host", "a", "gpus"], "gpus")
+    assert before == parse(["gpus", "--host", "a", "--temporary", "--ssh-config", "none", "--batch"], "gpus")
+    assert (before.batch, before.ssh_config, before.temporary) == (True, "none", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "binary"),
+    [
+        (["--ssh-binary", "hosts"], "hosts", "ssh"),
+        (["hosts", "--ssh-binary"], "hosts", "ssh"),
+        (["--ssh-binary", "/opt/bin/ssh", "hosts"], "hosts", "/opt/bin/ssh"),
+        (["hosts", "--ssh-binary", "./ssh", "--json"], "hosts", "./ssh"),
+        (["hosts", "--ssh-binary=ssh-9"], "hosts", "ssh-9"),
+        (["open", "--ssh-binary", "gpu-a01"], "open", "ssh"),
+        (["--host", "a", "--ssh-binary"], "", "ssh"),
+        (["hosts"], "hosts", ""),
+    ],
+)
+def test_the_ssh_binary_is_a_path_or_the_one_of_path(words: list[str], command: str, binary: str) -> None:
+    assert command_of(words) == command
+    assert parse(words, command).ssh_binary == binary
 
 
 def test_a_value_that_is_called_like_a_command_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
