@@ -1,6 +1,6 @@
 """The cockpit's cost of 1,000 hosts / 8,000 GPUs at 1 Hz: links + decode + fleet state, over unix sockets and over
-simulated SSH. One process is the cockpit's runtime without a screen, with its garbage collector set as the screen sets
-it before links start; another, on another core, plays all agents.
+simulated SSH; and of 300 hosts behind a real OpenSSH sshd. One process is the cockpit's runtime without a screen, with
+its garbage collector set as the screen sets it before links start; another, on another core, plays all agents.
 
 Neighbours on the machine only ever add CPU time, up to 1.7 times: the calmest of several windows is judged.
 
@@ -19,9 +19,11 @@ from typing import Any
 
 import psutil
 
+from benchmarks import sshd
 from benchmarks.fleet import command, pretended
 from benchmarks.harness import Report, apart, quantile
 
+REAL_HOSTS = 300
 STEADY_S = 5.0
 WINDOWS = 8  # neighbours on the machine only ever add: the calmest window is the program's own cost
 
@@ -74,9 +76,20 @@ async def _cockpit(fleet: Path, hosts: int) -> dict[str, Any]:
 def _measure(hosts: int, *, ssh: bool) -> dict[str, Any]:
     with pretended(hosts, ssh=ssh) as (fleet, player):
         apart(player)
-        child = [sys.executable, "-m", "benchmarks.fleet_cost", "--hosts", str(hosts), "--child", str(fleet)]
-        done = subprocess.run(child, check=True, capture_output=True, text=True, preexec_fn=lambda: apart(0, last=True))
-        return dict(json.loads(done.stdout))
+        return _apart(fleet, hosts)
+
+
+def _measure_real(hosts: int) -> dict[str, Any]:
+    with pretended(hosts) as (fleet, player):
+        apart(player)
+        with sshd.in_front_of(fleet) as behind:
+            return _apart(behind, hosts)
+
+
+def _apart(fleet: Path, hosts: int) -> dict[str, Any]:
+    child = [sys.executable, "-m", "benchmarks.fleet_cost", "--hosts", str(hosts), "--child", str(fleet)]
+    done = subprocess.run(child, check=True, capture_output=True, text=True, preexec_fn=lambda: apart(0, last=True))
+    return dict(json.loads(done.stdout))
 
 
 def status_s(ssh: bool) -> float:
@@ -111,6 +124,14 @@ def main() -> int:
         report.at_most(f"{way}_connect_cpu_s", values["connect_cpu_s"], 5)
         report.at_most(f"{way}_connect_lag_p99_ms", values["connect_lag_p99_ms"], 25, latency=True)
         report.at_most(f"{way}_status_100_hosts_s", status_s(ssh), 1.5, latency=True)
+    if sshd.installed():
+        values = _measure_real(REAL_HOSTS)
+        for name in ("connect_wall_s", "core_windows", "frames_a_host_s", "lag_p99_ms", "pss_mib"):
+            report.note(f"openssh_{name}", values[name])
+        report.at_most("openssh_silent", values["silent"], 0)
+        report.at_most("openssh_300_hosts_core", values["core"], 0.05)
+    else:
+        report.note("openssh", "left out: no sshd here; `make lab` installs it")
     return report.finish()
 
 

@@ -7,6 +7,7 @@ import asyncssh
 
 from cockpit.inventory import Hop
 from cockpit.link import diagnosis
+from cockpit.link.cork import CorkedWay
 from cockpit.link.credentials import Credentials
 from cockpit.link.gate import PER_SSHD
 from cockpit.link.host_keys import Offered, knows
@@ -47,7 +48,7 @@ class Logins:
                         hop.host,
                         hop.port,
                         options=options,
-                        tunnel=tunnel or (),
+                        tunnel=CorkedWay(options, tunnel),
                         config=None,
                         client_factory=lambda: watcher,
                     )
