@@ -47,13 +47,20 @@ class TerminalError(CockpitError):
 class LinkError(CockpitError):
     """A host cannot be reached or does not answer as it should.
 
-    `state` is one of the link states of `cockpit.link.state`, `hint` what to try, `hop` the hop that failed.
+    `state` is one of the link states of `cockpit.fleet.link_state`, `hint` what to try, `hop` the hop that failed,
+    `step` which part of the way that was (name, tcp, ssh, key, authentication, forward, socket, agent) where whoever
+    raises it knows better than the hop's trail.
     """
 
     exit_code = 3
 
-    def __init__(self, state: str, says: str, hint: str = "", hop: str = "") -> None:
+    def __init__(self, state: str, says: str, hint: str = "", hop: str = "", step: str = "") -> None:
         super().__init__(says)
         self.state = state
         self.hint = hint
         self.hop = hop
+        self.step = step
+
+    def again(self) -> "LinkError":
+        """The same for somebody else: raised, it must not drag along where it was raised before."""
+        return LinkError(self.state, str(self), self.hint, self.hop, self.step)
