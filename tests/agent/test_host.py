@@ -70,8 +70,11 @@ class Machine:
         return HostSource(HOST, FakeClock(), proc=str(self.proc), sys=str(self.sys), etc=str(self.etc), light=light)
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+@pytest.fixture(params=["psutil", "plain"])
+def machine(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with psutil, and one where it cannot be imported: the numbers are the same."""
+    if request.param == "plain":
+        monkeypatch.setitem(sys.modules, "psutil", None)
     return Machine(tmp_path)
 
 
@@ -184,6 +187,12 @@ async def test_this_machine_agrees_with_psutil() -> None:
     assert seen["host.processes"] == pytest.approx(len(psutil.pids()), abs=50)
     assert set(bad) <= {"host.cpu.utilization", "host.shm.used", "host.shm.total"}
     await source.close()
+
+
+async def test_this_machine_is_the_same_without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_psutil = (await HostSource(HOST, SystemClock()).read(ALL)).facts["host"]
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert (await HostSource(HOST, SystemClock()).read(ALL)).facts["host"] == with_psutil
 
 
 def test_one_look_leaves_devices_pending(machine: Machine) -> None:
