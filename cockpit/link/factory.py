@@ -11,6 +11,7 @@ from cockpit.link.link import Link, LinkSink
 from cockpit.link.options import LinkOptions
 from cockpit.link.shared import Shared
 from cockpit.link.timing import Timing
+from cockpit.link.trail import Trails
 from cockpit.link.unix import UnixWay
 from cockpit.link.way import Way
 
@@ -23,9 +24,12 @@ def links_for(
     *,
     operator: str = "",
     options: LinkOptions | None = None,
+    trails: Trails | None = None,
 ) -> list[Link]:
-    """One link per host, in inventory order, none of them running yet. Opens and imports nothing."""
+    """One link per host, in inventory order, none of them running yet. Opens and imports nothing. `trails` are told how
+    far logins come."""
     shared = Shared(clock, timing, operator, options)
+    shared.trails = trails
     ways = _Ways(shared)
     return [Link(number, entry, sink, ways.of(entry), shared) for number, entry in enumerate(inventory.hosts)]
 

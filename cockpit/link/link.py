@@ -50,6 +50,7 @@ class Link:
         self.entry = entry
         self.status = LinkStatus(LinkState.CONNECTING)
         self.offset: Offset | None = None
+        self.failure: LinkError | None = None  # why the latest attempt ended
         self.due = 0.0  # when the metronome calls `beat`
         self._sink = sink
         self._clock = shared.clock
@@ -71,6 +72,11 @@ class Link:
         self._stirred = asyncio.Event()
         self._wake = asyncio.Event()
         self._way: Way | None = None
+
+    @property
+    def path(self) -> str:
+        """How the agent's socket was reached last, where there is more than one way: forward, bridge, subsystem."""
+        return str(getattr(self._way, "path", ""))
 
     async def run(self) -> None:
         """Keep the link until cancelled."""
@@ -237,6 +243,7 @@ class Link:
     async def _rest(self, error: LinkError) -> None:
         """Publish why it ended and wait for the next attempt."""
         self._wake.clear()
+        self.failure = error
         state = LinkState(error.state)
         real = self._clock.real()
         if self._live_for(real) >= _HEALTHY_S:

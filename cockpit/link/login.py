@@ -12,6 +12,7 @@ from cockpit.link.credentials import Credentials
 from cockpit.link.gate import PER_SSHD
 from cockpit.link.host_keys import Offered, knows
 from cockpit.link.shared import Shared
+from cockpit.link.trail import Walk
 
 Connection = asyncssh.SSHClientConnection
 
@@ -24,6 +25,7 @@ class Logins:
         self.clock = shared.clock
         self.credentials = Credentials(shared.timing)
         self._gate = shared.logins
+        self._trails = shared.trails
         self._sshds: dict[tuple[str, ...], asyncio.Semaphore] = {}
 
     async def login(
@@ -40,7 +42,7 @@ class Logins:
             LinkError: see `diagnosis`.
         """
         options = self.credentials.options(hop)
-        watcher = _Watcher(lost)
+        watcher = _Watcher(lost, self._trails.begins((*via, hop)) if self._trails else None)
         async with self._sshd(hop, via), self._gate.place():
             try:
                 async with asyncio.timeout(deadline_s):
@@ -103,10 +105,19 @@ class Logins:
 class _Watcher(asyncssh.SSHClient):
     """Sees the key that was not believed, and the end of the connection."""
 
-    def __init__(self, lost: Callable[[Exception | None], None]) -> None:
+    def __init__(self, lost: Callable[[Exception | None], None], walk: Walk | None = None) -> None:
         self.offered: Offered | None = None
         self.address = ""
         self._lost = lost
+        self._walk = walk
+
+    def connection_made(self, conn: Connection) -> None:
+        if self._walk is not None:
+            self._walk.connected(conn)
+
+    def auth_completed(self) -> None:
+        if self._walk is not None:
+            self._walk.admitted()
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         self.offered, self.address = Offered.of(key, authority=False), addr

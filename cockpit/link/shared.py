@@ -1,6 +1,7 @@
 """What all links of one cockpit have in common; one object of it per inventory."""
 
 import random
+from typing import TYPE_CHECKING
 
 from cockpit.clock import Clock
 from cockpit.link.gate import LOGINS, SNAPSHOTS, Gate
@@ -8,6 +9,9 @@ from cockpit.link.metronome import Metronome
 from cockpit.link.options import LinkOptions
 from cockpit.link.session import Schemas
 from cockpit.link.timing import Timing
+
+if TYPE_CHECKING:
+    from cockpit.link.trail import Trails
 
 
 class Shared:
@@ -30,3 +34,4 @@ class Shared:
         self.snapshots = Gate(clock, SNAPSHOTS)
         self.metronome = Metronome(clock)
         self.rng = random.Random()
+        self.trails: Trails | None = None  # set by who wants to know how far logins come

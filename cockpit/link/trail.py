@@ -1,0 +1,107 @@
+"""How far the latest login at each hop came: facts that the login itself met, noted as it meets them.
+
+Nothing here acts or judges. A cockpit keeps trails only where somebody reads them (`doctor`); links work the same
+without.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cockpit.clock import Clock
+from cockpit.inventory import Hop
+
+if TYPE_CHECKING:
+    import asyncssh
+
+Chain = tuple[Hop, ...]
+
+
+@dataclass(slots=True)
+class Trail:
+    """One login. Times are real seconds, 0 for what was never reached; texts come from the other side. `offered` are
+    the keys of files that it could try; those of an SSH agent come before them."""
+
+    began: float = 0.0
+    connected: float = 0.0
+    admitted: float = 0.0
+    connection: "asyncssh.SSHClientConnection | None" = None
+    offered: tuple[str, ...] = ()
+    key: str = ""
+
+    @property
+    def address(self) -> str:
+        """The numeric address that answered, empty behind a bastion."""
+        peer = self._said("peername")
+        return str(peer[0]) if isinstance(peer, tuple) and peer else ""
+
+    @property
+    def version(self) -> str:
+        """What its sshd calls itself, empty before it has spoken."""
+        return str(self._said("server_version") or "")
+
+    @property
+    def cipher(self) -> str:
+        """What was agreed on; empty before the key exchange, which ends with a host key that is believed."""
+        return str(self._said("send_cipher") or "")
+
+    @property
+    def host_key(self) -> str:
+        """Algorithm and fingerprint of the host key that was believed."""
+        key = self.connection.get_server_host_key() if self.connection and self.cipher else None
+        return f"{key.get_algorithm()} {key.get_fingerprint()}" if key else ""
+
+    def _said(self, name: str) -> object:
+        return self.connection.get_extra_info(name) if self.connection else None
+
+
+class Trails:
+    """The latest trail of every hop, by the whole chain of hops that leads to it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: dict[Chain, Trail] = {}
+
+    def of(self, chain: Chain) -> Trail:
+        """The trail of the last hop of this chain; an empty one if nobody went there."""
+        return self._kept.get(chain) or Trail()
+
+    def begins(self, chain: Chain) -> "Walk":
+        """A login at the last hop of this chain begins."""
+        trail = self._kept[chain] = Trail(self._clock.real())
+        return Walk(self._clock, trail)
+
+
+class Walk:
+    """Where one login notes how far it has come."""
+
+    def __init__(self, clock: Clock, trail: Trail) -> None:
+        self._clock = clock
+        self._trail = trail
+
+    def connected(self, connection: "asyncssh.SSHClientConnection") -> None:
+        """Something there has taken the connection."""
+        self._trail.connected, self._trail.connection = self._clock.real(), connection
+        self._trail.offered = tuple(map(_described, _untried(connection)))
+
+    def admitted(self) -> None:
+        """We are logged in. asyncssh takes keys off its list one by one: the last one taken is the one that counts."""
+        trail = self._trail
+        trail.admitted = self._clock.real()
+        if trail.connection is not None and trail.offered:
+            left = len(_untried(trail.connection))
+            used = len(trail.offered) - left - 1
+            trail.key = trail.offered[used] if 0 <= used < len(trail.offered) else ""
+
+
+def _untried(connection: "asyncssh.SSHClientConnection") -> "Sequence[asyncssh.SSHKeyPair]":
+    return list(getattr(connection, "_client_keys", ()))
+
+
+def _described(pair: "asyncssh.SSHKeyPair") -> str:
+    """`ssh-ed25519 SHA256:... (certificate)`, as `ssh-keygen -l` names a key."""
+    digest = base64.b64encode(hashlib.sha256(pair.key_public_data).digest()).decode().rstrip("=")
+    kind = pair.key_algorithm.decode("ascii", "replace")
+    return f"{kind} SHA256:{digest}" + (" (certificate)" if b"-cert-" in pair.algorithm else "")
