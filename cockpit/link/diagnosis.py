@@ -35,13 +35,18 @@ def command(hop: Hop, via: tuple[Hop, ...], *more: str) -> str:
     return shlex.join([*words, f"{hop.user}@{hop.host}", "true"])
 
 
+def plain(text: str) -> str:
+    """Remote text, harmless and short."""
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())[:200]
+
+
 def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
     """Why a login did not come about; host keys are `key_refused`'s."""
     where, name = place(hop), title(hop)
     if isinstance(error, asyncssh.PermissionDenied):
         return LinkError(
             LinkState.DENIED,
-            f"{where}: user {hop.user!r} is not let in: {_plain(error.reason)}",
+            f"{where}: user {hop.user!r} is not let in: {plain(error.reason)}",
             f"check the user and that your public key is authorized there; ssh-add -l lists what you offer; "
             f"try: {command(hop, via)}",
             name,
@@ -49,7 +54,7 @@ def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
     if isinstance(error, asyncssh.KeyExchangeFailed):
         return LinkError(
             LinkState.INCOMPATIBLE,
-            f"{where}: no common SSH algorithm: {_plain(error.reason)}",
+            f"{where}: no common SSH algorithm: {plain(error.reason)}",
             "update sshd there",
             name,
         )
@@ -58,9 +63,14 @@ def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
     return LinkError(LinkState.UNREACHABLE, f"{where}: {_unreachable(error)}", f"try: {command(hop, via)}", name)
 
 
+def again(error: LinkError) -> LinkError:
+    """The same error for somebody else: raised, it must not drag along where it was raised before."""
+    return LinkError(error.state, str(error), error.hint, error.hop)
+
+
 def broken(error: Exception | None, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
     """Why a connection that worked has ended."""
-    says = f"the connection is gone: {_plain(str(error))}" if error and str(error) else "the connection is gone"
+    says = f"the connection is gone: {plain(str(error))}" if error and str(error) else "the connection is gone"
     return LinkError(
         LinkState.UNREACHABLE,
         f"{place(hop)}: {says}",
@@ -72,7 +82,7 @@ def broken(error: Exception | None, hop: Hop, via: tuple[Hop, ...]) -> LinkError
 def key_refused(hop: Hop, via: tuple[Hop, ...], offered: Offered | None, *, known: bool, why: str) -> LinkError:
     """The host key does not count: changed, revoked, or of a host we have never met."""
     where, name, file = place(hop), title(hop), file_of(hop)
-    shown = f"{offered.algorithm} {offered.fingerprint}" if offered else _plain(why)
+    shown = f"{offered.algorithm} {offered.fingerprint}" if offered else plain(why)
     address = hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}"
     if "revoked" in why:
         return LinkError(
@@ -114,44 +124,6 @@ def timed_out(hop: Hop, via: tuple[Hop, ...], deadline_s: float, doing: str) -> 
     )
 
 
-def no_agent(host: str, hop: Hop, path: str, status: int | None, said: str) -> LinkError:
-    """What the bridge on the host found out: its exit status, and what it said on stderr."""
-    name, text = title(hop), _plain(said)
-    if status in (126, 127):
-        return LinkError(
-            LinkState.AGENT_DOWN,
-            f"{host}: {path} cannot be reached, and gpu-cockpit-agent is not installed there for {hop.user}",
-            "install the agent; if it runs, allow AllowStreamLocalForwarding in its sshd or put it into PATH",
-            name,
-        )
-    if status == BRIDGE_DENIED or "ermission denied" in said:
-        return LinkError(
-            LinkState.DENIED,
-            f"{host}: {hop.user} may not open {path}",
-            f"on {host}: usermod -aG gpu-cockpit-view {hop.user}",
-            name,
-        )
-    if status == BRIDGE_OTHER:
-        return LinkError(LinkState.INCOMPATIBLE, f"{host}: {path}: {text}", "check the socket's path", name)
-    if status == BRIDGE_NOBODY or "o such file" in said or "refused" in said:
-        return LinkError(
-            LinkState.AGENT_DOWN,
-            f"{host}: no agent is running ({text or path})",
-            f"on {host}: systemctl status gpu-cockpit-agent",
-            name,
-        )
-    ended = f"ended with status {status}" if status is not None else "ended"
-    return LinkError(
-        LinkState.AGENT_DOWN,
-        f"{host}: gpu-cockpit-agent attach {ended}{f': {text}' if text else ''}",
-        f"on {host}: gpu-cockpit-agent attach --socket {path}",
-        name,
-    )
-
-
-BRIDGE_NOBODY, BRIDGE_DENIED, BRIDGE_OTHER = 3, 4, 5  # exit codes of `gpu-cockpit-agent attach`
-
-
 def _not_forwarded(error: asyncssh.ChannelOpenError, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
     """A bastion did not open the way to the next hop."""
     last = via[-1] if via else hop
@@ -164,7 +136,7 @@ def _not_forwarded(error: asyncssh.ChannelOpenError, hop: Hop, via: tuple[Hop, .
         )
     return LinkError(
         LinkState.UNREACHABLE,
-        f"{place(hop)}: cannot be reached from {title(last)}: {_plain(error.reason)}",
+        f"{place(hop)}: cannot be reached from {title(last)}: {plain(error.reason)}",
         f"try: {command(hop, via)}",
         title(hop),
     )
@@ -182,13 +154,8 @@ def _unreachable(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if isinstance(error, asyncssh.DisconnectError):
-        return f"hung up: {_plain(error.reason)}"
-    return _plain(str(error)) or type(error).__name__
-
-
-def _plain(text: str) -> str:
-    """Remote text, harmless and short."""
-    return "".join(char for char in " ".join(text.split()) if char.isprintable())[:200]
+        return f"hung up: {plain(error.reason)}"
+    return plain(str(error)) or type(error).__name__
 
 
 def _bracket(host: str) -> str:

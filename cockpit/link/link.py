@@ -18,7 +18,7 @@ from cockpit.inventory import HostEntry
 from cockpit.link.session import Offset, Session
 from cockpit.link.shared import Shared
 from cockpit.link.timing import Schedule
-from cockpit.link.way import Channel, Way
+from cockpit.link.way import Channel, OtherPath, Way
 
 _HEALTHY_S = 10.0  # a session shorter than this was no recovery: whoever flaps is tried less and less often
 _LONG_S = 2.0  # an interval above which silence alone notices a broken way too late
@@ -242,6 +242,8 @@ class Link:
 
     async def _rest(self, error: LinkError) -> None:
         """Publish why it ended and wait for the next attempt."""
+        if isinstance(error, OtherPath):
+            return
         self._wake.clear()
         self.failure = error
         state = LinkState(error.state)

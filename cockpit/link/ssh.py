@@ -1,26 +1,22 @@
 """The way to an agent through sshd: the host's own login, bastions in front of it, the agent's socket behind it.
 
-The socket is forwarded (direct-streamlocal); where sshd forbids that, `gpu-cockpit-agent attach` run on the host does
-the same, and only it can tell a forbidden socket from a missing one. Which of the two works is remembered per host.
-Callback sessions, not streams: 30 % less CPU a frame.
+How the socket is reached from there is the business of `Paths`.
 """
 
 import asyncio
 import logging
-import shlex
 from collections.abc import Callable
 
 import asyncssh
 
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
-from cockpit.inventory import AGENT_SOCKET, Hop, SshTarget
+from cockpit.inventory import Hop, SshTarget
 from cockpit.link import diagnosis
 from cockpit.link.bastion import Bastion
-from cockpit.link.credentials import WINDOW
 from cockpit.link.login import Connection, Logins
+from cockpit.link.paths import Paths
 from cockpit.link.shared import Shared
-from cockpit.link.streams import Bridge, Forward
 from cockpit.link.way import Channel, Receiver
 
 _MISSES = 2  # fresh connects that fail behind a bastion that answers: then it is the host
@@ -73,9 +69,7 @@ class SshWay:
         self._bastion = bastion
         self._connection: Connection | None = None
         self._misses = 0
-        self._bridged = False
-        self._verdict: LinkError | None = None
-        self._verdict_until = 0.0
+        self._paths = Paths(host, target.hop, target.socket, network.logins.clock, network.logins.timing, self.lost)
 
     async def reach(self, deadline_s: float) -> None:
         """See `Way.reach`."""
@@ -89,7 +83,7 @@ class SshWay:
             raise self.lost(None)
         try:
             async with asyncio.timeout(deadline_s):
-                return await self._stream(connection, receiver)
+                return await self._paths.open(connection, receiver)
         except TimeoutError:
             self._connection = None
             connection.abort()
@@ -112,7 +106,8 @@ class SshWay:
 
     def retry(self) -> None:
         """See `Way.retry`."""
-        self._misses, self._verdict = 0, None
+        self._misses = 0
+        self._paths.forget()
         self._logins.credentials.forget()
         if self._bastion is not None:
             self._bastion.retry()
@@ -137,17 +132,6 @@ class SshWay:
             return self._bastion.lost()
         return diagnosis.broken(error, self.hop, self.via)
 
-    def bridge_works(self) -> None:
-        """The bridge has reached an agent: use it first from now on."""
-        self._bridged = True
-
-    def bridge_failed(self, status: int | None, said: str) -> LinkError:
-        """The bridge has ended without reaching an agent: what it found out stands for a while."""
-        self._bridged = False
-        self._verdict = diagnosis.no_agent(self.host, self.hop, self.socket, status, said)
-        self._verdict_until = self._logins.clock.real() + self._logins.timing.bridge_hold_s
-        return self._verdict
-
     async def _connect(self, deadline_s: float) -> Connection:
         tunnel = await self._bastion.connection() if self._bastion is not None else None
         try:
@@ -171,31 +155,3 @@ class SshWay:
 
     def _ended(self, _error: Exception | None) -> None:
         self._connection = None
-
-    async def _stream(self, connection: Connection, receiver: Receiver) -> Channel:
-        if self._bridged:
-            return await self._bridge(connection, receiver)
-        forward = Forward(self, receiver)
-        try:
-            await connection.create_unix_connection(lambda: forward, self.socket, encoding=None, window=WINDOW)
-        except asyncssh.ChannelOpenError:
-            if connection.is_closed():
-                raise
-            # sshd says the same for a forbidden forward and for a socket nobody listens on: the bridge finds out.
-            if self._verdict is not None and self._logins.clock.real() < self._verdict_until:
-                raise _same(self._verdict) from None
-            return await self._bridge(connection, receiver)
-        self._verdict = None
-        return forward
-
-    async def _bridge(self, connection: Connection, receiver: Receiver) -> Channel:
-        words = ["gpu-cockpit-agent", "attach"]
-        if self.socket != AGENT_SOCKET:
-            words += ["--socket", self.socket]
-        bridge = Bridge(self, receiver)
-        await connection.create_session(lambda: bridge, shlex.join(words), encoding=None, window=WINDOW)
-        return bridge
-
-
-def _same(error: LinkError) -> LinkError:
-    return LinkError(error.state, str(error), error.hint, error.hop)

@@ -3,6 +3,17 @@
 from typing import Protocol
 
 from cockpit.errors import LinkError
+from cockpit.fleet.link_state import LinkState
+
+
+class OtherPath(LinkError):
+    """This path to the agent does not lead there, another may: open again at once. Nothing is shown and nobody waits.
+
+    A way may say so a few times for one connection, never for ever.
+    """
+
+    def __init__(self, says: str) -> None:
+        super().__init__(LinkState.CONNECTING, says)
 
 
 class Receiver(Protocol):
@@ -39,6 +50,7 @@ class Way(Protocol):
         """A new stream to the agent of a host that was reached.
 
         Raises:
+            OtherPath: not this way; also through `Receiver.lost`.
             LinkError: it cannot be had; `state`, `hop` and `hint` say what that means.
         """
 

@@ -142,12 +142,22 @@ async def test_where_forwarding_is_forbidden_the_bridge_takes_over_and_is_rememb
         (
             (127, "bash: gpu-cockpit-agent: command not found\n"),
             LinkState.AGENT_DOWN,
-            "gpu-cockpit-agent is not installed",
+            "gpu-cockpit-agent is not in the PATH",
         ),
-        ((3, "agent.sock: No such file or directory\n"), LinkState.AGENT_DOWN, "n01: no agent is running"),
-        ((4, "agent.sock: Permission denied\n"), LinkState.DENIED, "n01: oncall may not open"),
-        ((5, "agent.sock is not a socket\n"), LinkState.INCOMPATIBLE, "agent.sock is not a socket"),
-        ((1, "\x1b[2Jodd\n"), LinkState.AGENT_DOWN, "gpu-cockpit-agent attach ended with status 1: [2Jodd"),
+        (
+            (3, "gpu-cockpit-agent: agent.sock: No such file or directory\n"),
+            LinkState.AGENT_DOWN,
+            "n01: no agent is running (agent.sock: No such file or directory)",
+        ),
+        ((4, "gpu-cockpit-agent: agent.sock: denied\n"), LinkState.DENIED, "n01: oncall may not open"),
+        ((5, "gpu-cockpit-agent: agent.sock is not a socket\n"), LinkState.INCOMPATIBLE, "n01: agent.sock is not a"),
+        (
+            (1, "\x1b[2Jodd\n"),
+            LinkState.AGENT_DOWN,
+            "instead of gpu-cockpit-agent attach something else ran (status 1: [2Jodd)",
+        ),
+        ((3, "make: *** no target\n"), LinkState.AGENT_DOWN, "something else ran (status 3: make: *** no target)"),
+        ((2, "gpu-cockpit-agent: odd\n"), LinkState.AGENT_DOWN, "gpu-cockpit-agent attach ended with status 2: odd"),
     ],
 )
 async def test_the_bridge_tells_what_sshd_does_not(
