@@ -68,7 +68,7 @@ class Credentials:
             username=hop.user,
             client_keys=list(identity.keys) or (),  # a tuple would be one key and its certificate
             agent_identities=list(identity.in_agent) if identity.in_agent else None,
-            preferred_auth="publickey",
+            preferred_auth="publickey,keyboard-interactive,password",  # whether anybody is asked: see `Interview`
             gss_host=None,
             x509_trusted_certs=None,
             encryption_algs=CIPHERS,
@@ -77,7 +77,7 @@ class Credentials:
             keepalive_interval=self._timing.keepalive_s,
             keepalive_count_max=self._timing.keepalive_count,
             connect_timeout=None,
-            login_timeout=self._timing.connect_s,
+            login_timeout=0,  # ours stands still while a human is asked
         )
 
     def _identity(self, hop: Hop) -> _Identity:

@@ -30,6 +30,11 @@ def links_for(
     far logins come."""
     shared = Shared(clock, timing, operator, options)
     shared.trails = trails
+    shared.hosts = len(inventory.hosts)
+    for entry in inventory.hosts:
+        if isinstance(entry.target, SshTarget):
+            jumps = entry.target.jumps
+            shared.behind.update(jumps[: end + 1] for end in range(len(jumps)))
     ways = _Ways(shared)
     return [Link(number, entry, sink, ways.of(entry), shared) for number, entry in enumerate(inventory.hosts)]
 

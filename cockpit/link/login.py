@@ -11,10 +11,13 @@ from cockpit.link.cork import CorkedWay
 from cockpit.link.credentials import Credentials
 from cockpit.link.gate import PER_SSHD
 from cockpit.link.host_keys import Offered, knows
+from cockpit.link.interview import Interview
+from cockpit.link.prompts import Questions
 from cockpit.link.shared import Shared
 from cockpit.link.trail import Walk
 
 Connection = asyncssh.SSHClientConnection
+FEW_HOSTS = 4  # hosts without a bastion of which each may ask for a password of its own
 
 
 class Logins:
@@ -26,6 +29,7 @@ class Logins:
         self.credentials = Credentials(shared.timing)
         self._gate = shared.logins
         self._trails = shared.trails
+        self._shared = shared
         self._sshds: dict[tuple[str, ...], asyncio.Semaphore] = {}
 
     async def login(
@@ -42,10 +46,10 @@ class Logins:
             LinkError: see `diagnosis`.
         """
         options = self.credentials.options(hop)
-        watcher = _Watcher(lost, self._trails.begins((*via, hop)) if self._trails else None)
+        watcher = self._watcher(hop, via, lost)
         async with self._sshd(hop, via), self._gate.place():
             try:
-                async with asyncio.timeout(deadline_s):
+                async with asyncio.timeout(deadline_s) as limit, watcher.within(limit):
                     connection = await asyncssh.connect(
                         hop.host,
                         hop.port,
@@ -55,12 +59,13 @@ class Logins:
                         client_factory=lambda: watcher,
                     )
             except TimeoutError:
-                raise diagnosis.timed_out(hop, via, deadline_s, "logging in") from None
+                timed_out = diagnosis.timed_out(hop, via, deadline_s, "logging in")
+                raise watcher.verdict(None) or timed_out from None
             except asyncssh.HostKeyNotVerifiable as error:
                 known = knows(self.credentials.host_keys.of(hop), hop, watcher.address)
                 raise diagnosis.key_refused(hop, via, watcher.offered, known=known, why=error.reason) from None
             except (OSError, ValueError, asyncssh.Error) as error:
-                raise diagnosis.login_failed(error, hop, via) from None
+                raise watcher.verdict(error) or diagnosis.login_failed(error, hop, via) from None
         if "OpenSSH" in str(connection.get_extra_info("server_version")):
             # It sets TCP_NODELAY with the first session channel only; without it small frames wait up to 40 ms.
             try:
@@ -97,27 +102,38 @@ class Logins:
         except TimeoutError:
             pass
 
+    def _watcher(self, hop: Hop, via: tuple[Hop, ...], lost: Callable[[Exception | None], None]) -> "_Watcher":
+        chain = (*via, hop)
+        behind = self._shared.behind[chain]
+        first = bool(behind) or self._shared.hosts <= FEW_HOSTS
+        watcher = _Watcher(self._shared.questions, hop, first=first, hosts=max(1, behind))
+        watcher.lost = lost
+        watcher.walk = self._trails.begins(chain) if self._trails else None
+        return watcher
+
     def _sshd(self, hop: Hop, via: tuple[Hop, ...]) -> asyncio.Semaphore:
         key = (*(str(jump) for jump in via), f"{hop.host}:{hop.port}")
         return self._sshds.setdefault(key, asyncio.Semaphore(PER_SSHD))
 
 
-class _Watcher(asyncssh.SSHClient):
-    """Sees the key that was not believed, and the end of the connection."""
+class _Watcher(Interview):
+    """Sees the key that was not believed, and the end of the connection, and asks in between."""
 
-    def __init__(self, lost: Callable[[Exception | None], None], walk: Walk | None = None) -> None:
+    def __init__(self, questions: Questions, hop: Hop, *, first: bool, hosts: int) -> None:
+        super().__init__(questions, hop, first=first, hosts=hosts)
         self.offered: Offered | None = None
         self.address = ""
-        self._lost = lost
-        self._walk = walk
+        self.lost: Callable[[Exception | None], None] = _nobody
+        self.walk: Walk | None = None
 
     def connection_made(self, conn: Connection) -> None:
-        if self._walk is not None:
-            self._walk.connected(conn)
+        super().connection_made(conn)
+        if self.walk is not None:
+            self.walk.connected(conn)
 
     def auth_completed(self) -> None:
-        if self._walk is not None:
-            self._walk.admitted()
+        if self.walk is not None:
+            self.walk.admitted()
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         self.offered, self.address = Offered.of(key, authority=False), addr
@@ -128,4 +144,8 @@ class _Watcher(asyncssh.SSHClient):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost(exc)
+        self.lost(exc)
+
+
+def _nobody(_error: Exception | None) -> None:
+    """Nobody wants to know yet."""

@@ -10,7 +10,8 @@ import asyncssh
 
 class FakeSshd:
     """Listens on 127.0.0.1. `forward`: streamlocal allowed; `onward`: direct-tcpip allowed (a bastion); `bridge`: what
-    running `attach` does: "works", or (exit status, stderr text)."""
+    running `attach` does: "works", or (exit status, stderr text). `code`: what is wanted by keyboard-interactive after
+    a key is accepted, or without one where `keys` is False; `password`: one that is taken instead of a key."""
 
     def __init__(self, folder: Path, name: str = "sshd", *, user_key: asyncssh.SSHKey | None = None) -> None:
         self.folder = folder
@@ -23,6 +24,12 @@ class FakeSshd:
         self.bridge: str | tuple[int, str] = "works"
         self.attach_to = ""
         self.version = "fake"
+        self.code = ""
+        self.keys = True
+        self.password = ""
+        self.says = ("", "", (("Verification code: ", False),))  # name, instructions, questions
+        self.grace_s = 120.0
+        self.answers: list[str] = []
         self.logins = 0  # that succeeded
         self.attempts = 0
         self.at_once = 0
@@ -45,6 +52,7 @@ class FakeSshd:
             encoding=None,
             config=None,
             server_version=self.version,
+            login_timeout=self.grace_s,
         )
         self.port = self._acceptor.get_port()
         return self
@@ -114,6 +122,7 @@ class _Server(asyncssh.SSHServer):
     def __init__(self, sshd: FakeSshd) -> None:
         self.sshd = sshd
         self.waiting = False
+        self.half_in = False  # the key was accepted, the code is still to come
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self.connection = conn
@@ -136,9 +145,30 @@ class _Server(asyncssh.SSHServer):
         self._done()
 
     def public_key_auth_supported(self) -> bool:
-        return True
+        return self.sshd.keys and not self.half_in
+
+    def kbdint_auth_supported(self) -> bool:
+        return bool(self.sshd.code) and (self.half_in or not self.sshd.keys)
+
+    def password_auth_supported(self) -> bool:
+        return bool(self.sshd.password)
+
+    def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> object:
+        name, instructions, questions = self.sshd.says
+        return name, instructions, lang, questions
+
+    def validate_kbdint_response(self, username: str, responses: list[str]) -> bool:
+        self.sshd.answers += responses
+        return responses[-1:] == [self.sshd.code]
+
+    def validate_password(self, username: str, password: str) -> bool:
+        self.sshd.answers.append(password)
+        return password == self.sshd.password
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        if self.sshd.code and key in [mine.convert_to_public() for mine in self.sshd.user_keys]:
+            self.half_in = True  # as OpenSSH's AuthenticationMethods publickey,keyboard-interactive
+            return False
         return username != "nobody" and key in [mine.convert_to_public() for mine in self.sshd.user_keys]
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
