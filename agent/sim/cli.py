@@ -41,6 +41,15 @@ def main(words: Sequence[str]) -> int:
     return status
 
 
+def vocabulary() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every part: man pages and shell completion are made from it."""
+    found = {}
+    for name, (says, fill) in _PARTS.items():
+        found[name] = _Parser(prog=f"gpu-cockpit sim {name}", description=says)
+        fill(found[name])
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     sim = _Parser(prog="gpu-cockpit sim", description="Simulated hosts: real agents over invented hardware.")
     parts = sim.add_subparsers(dest="part", required=True, metavar="|".join(_PARTS))

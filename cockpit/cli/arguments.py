@@ -90,6 +90,11 @@ def command_of(words: Sequence[str]) -> str:
     return ""
 
 
+def vocabulary() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every command, that of the screens under "": man pages and shell completion are made from it."""
+    return {name: _parser(name) for name in ("", *COMMANDS)}
+
+
 def parse(words: Sequence[str], command: str) -> Arguments:
     """Read a command line whose command is known.
 
