@@ -55,7 +55,7 @@ class Bastion:
             if self._connection is not None:
                 return self._connection
             if self._failure is not None and self._logins.clock.real() < self._stands_until:
-                raise _again(self._failure)
+                raise self._failure.again()
             try:
                 connection = await self._open()
             except LinkError as error:
@@ -106,7 +106,7 @@ class Bastion:
 
     def lost(self) -> LinkError:
         """Why it is down, for a host behind it."""
-        return _again(self._failure) if self._failure else self._lost(f"{diagnosis.place(self.hop)} is gone")
+        return self._failure.again() if self._failure else self._lost(f"{diagnosis.place(self.hop)} is gone")
 
     async def _open(self) -> Connection:
         tunnel = await self._before.connection() if self._before is not None else None
@@ -115,7 +115,7 @@ class Bastion:
         except LinkError as error:
             if LinkState(error.state) in _REFUSALS:
                 raise
-            raise self._lost(str(error), error.hint) from None
+            raise self._lost(str(error), error.hint, error.step) from None
 
     def _ended(self, error: Exception | None) -> None:
         if self._connection is not None:
@@ -129,10 +129,5 @@ class Bastion:
         hold = float("inf") if refused else self._logins.clock.real() + self._logins.timing.bastion_hold_s
         self._failure, self._stands_until, self._was_down = error, hold, True
 
-    def _lost(self, says: str, hint: str = "") -> LinkError:
-        return LinkError(LinkState.BASTION_LOST, f"bastion {says}", hint, diagnosis.title(self.hop))
-
-
-def _again(error: LinkError) -> LinkError:
-    """The same error for somebody else: raised, it must not drag along where it was raised before."""
-    return LinkError(error.state, str(error), error.hint, error.hop)
+    def _lost(self, says: str, hint: str = "", step: str = "") -> LinkError:
+        return LinkError(LinkState.BASTION_LOST, f"bastion {says}", hint, diagnosis.title(self.hop), step)

@@ -50,6 +50,7 @@ def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
             f"check the user and that your public key is authorized there; ssh-add -l lists what you offer; "
             f"try: {command(hop, via)}",
             name,
+            "authentication",
         )
     if isinstance(error, asyncssh.KeyExchangeFailed):
         return LinkError(
@@ -57,15 +58,17 @@ def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
             f"{where}: no common SSH algorithm: {plain(error.reason)}",
             "update sshd there",
             name,
+            "ssh",
         )
     if isinstance(error, asyncssh.ChannelOpenError):
         return _not_forwarded(error, hop, via)
-    return LinkError(LinkState.UNREACHABLE, f"{where}: {_unreachable(error)}", f"try: {command(hop, via)}", name)
+    step = "name" if isinstance(error, (socket.gaierror, UnicodeError)) else ""
+    return LinkError(LinkState.UNREACHABLE, f"{where}: {_unreachable(error)}", f"try: {command(hop, via)}", name, step)
 
 
 def again(error: LinkError) -> LinkError:
     """The same error for somebody else: raised, it must not drag along where it was raised before."""
-    return LinkError(error.state, str(error), error.hint, error.hop)
+    return error.again()
 
 
 def broken(error: Exception | None, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
@@ -133,6 +136,7 @@ def _not_forwarded(error: asyncssh.ChannelOpenError, hop: Hop, via: tuple[Hop, .
             f"{place(last)} does not let {last.user} through to {hop.host}:{hop.port}",
             "look at AllowTcpForwarding and PermitOpen in its sshd_config",
             title(last),
+            "forward",
         )
     return LinkError(
         LinkState.UNREACHABLE,

@@ -39,7 +39,7 @@ def proved(host: str, hop: Hop, path: str, status: int | None, said: str) -> Lin
     if status == DENIED:
         return denied(host, hop, path)
     if status == OTHER:
-        return LinkError(LinkState.INCOMPATIBLE, f"{host}: {text}", "check the socket's path", title(hop))
+        return LinkError(LinkState.INCOMPATIBLE, f"{host}: {text}", "check the socket's path", title(hop), "socket")
     return _nobody(host, hop, text)
 
 
@@ -50,6 +50,7 @@ def denied(host: str, hop: Hop, path: str) -> LinkError:
         f"{host}: {hop.user} may not open {path}",
         f"on {host}: usermod -aG gpu-cockpit-view {hop.user}",
         title(hop),
+        "socket",
     )
 
 
@@ -68,6 +69,7 @@ def no_path(host: str, hop: Hop, path: str, found: Findings) -> LinkError:
         f"on {host}: systemctl status gpu-cockpit-agent; if it runs, in sshd_config: AllowStreamLocalForwarding local, "
         f"AllowTcpForwarding local, or port-forwarding for this key",
         title(hop),
+        "forward",
     )
 
 
@@ -89,6 +91,7 @@ def _missing(host: str, hop: Hop, path: str, found: Findings) -> LinkError:
             f"{host}: gpu-cockpit-agent is not installed there, and {path} does not exist",
             f"install it on {host}, or look without it: gpu-cockpit --temporary --host {hop}",
             title(hop),
+            "socket",
         )
     state = "is there but" if found.socket == "there" else "cannot be reached:"
     return LinkError(
@@ -97,6 +100,7 @@ def _missing(host: str, hop: Hop, path: str, found: Findings) -> LinkError:
         f"on {host}: put gpu-cockpit-agent into PATH (install it if need be), or in sshd_config: "
         f"AllowStreamLocalForwarding local, AllowTcpForwarding local",
         title(hop),
+        "forward",
     )
 
 
@@ -106,4 +110,5 @@ def _nobody(host: str, hop: Hop, text: str) -> LinkError:
         f"{host}: no agent is running ({text})",
         f"on {host}: systemctl status gpu-cockpit-agent",
         title(hop),
+        "socket",
     )

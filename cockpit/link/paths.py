@@ -45,6 +45,7 @@ class Paths:
         self._clock = clock
         self._timing = timing
         self._lost = lost
+        self.reached_by: Path | None = None  # what led to an agent last
         self._best = Path.FORWARD
         self._left: list[Path] = []
         self._searched: Connection | None = None  # where a search is under way
@@ -84,6 +85,7 @@ class Paths:
     def reached(self, path: Path) -> None:
         """See `Ends.reached`."""
         self._best, self._searched, self._verdict = path, None, None
+        self.reached_by = path
 
     def missed(self, path: Path, status: int | None, said: str) -> LinkError:
         """See `Ends.missed`."""
