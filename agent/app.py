@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from agent.recorder.state import Cursor
 from agent.sampler import Board, FactBook, Sampler, SelfMetrics, self_metrics
 from agent.sampler.cadence import Plan
 from agent.sampler.facts import fit
-from agent.server import Feed, Server
+from agent.server import Door, Feed, Server
 from agent.sources.base import Batch, RawEvent, Reading, Reason, Source, Value
 from agent.wire.shape import pack
 from agent.wire.specs import Cadence, Finding, Schema, Scope, Severity
@@ -46,9 +46,9 @@ GONE = frozenset({"lost", "missing"})
 
 class HostAgent:
     """One host's agent. `companions` agents share this process; `signals` says that SIGUSR1 and SIGUSR2 to it mean
-    let go and resume."""
+    let go and resume. `door`: where cockpits come in, if not by the socket of `config`; such an agent is temporary."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root is given everything
         self,
         config: AgentConfig,
         identity: HostIdentity,
@@ -58,6 +58,7 @@ class HostAgent:
         *,
         companions: int = 1,
         signals: bool = False,
+        door: Callable[[Feed], Door] | None = None,
     ) -> None:
         tick_s = config.interval_s * clock.speed
         host_id = identity.host_id
@@ -76,7 +77,7 @@ class HostAgent:
         self._feed = Feed(
             identity, clock, self._board, self.facts, self._events, self._engine.open, schema, secrets.randbits(48)
         )
-        self._server = Server(self._feed, config.socket, clock, mode=config.socket_mode, group=config.socket_group)
+        self._door: Door = door(self._feed) if door else _socket(self._feed, config, clock)
         self._sampler = Sampler(sources, self, clock, host_id, config.interval_s)
         self._metrics = SelfMetrics(host_id, clock, self._gauges, companions)
         self._metrics_plan = Plan(host_id, AGENT, tick_s)
@@ -90,7 +91,7 @@ class HostAgent:
         self._let_go_changed = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
         self._seen_noted = clock.real()
-        self._introduce(config, signals)
+        self._introduce(config, signals=signals, temporary=door is not None)
 
     async def run(self) -> None:
         """Serve until `close` or cancellation.
@@ -99,11 +100,11 @@ class HostAgent:
             ServeError: the socket cannot be had.
         """
         try:
-            self._server.bind()
+            self._door.bind()
             self._state.claim()
         except (ServeError, StateError) as error:
             # And no word to the state: it may be that of the agent who has the socket.
-            await self._close_sources(self._server.close("the agent cannot start"))
+            await self._close_sources(self._door.close("the agent cannot start"))
             raise ServeError(str(error)) from None
         try:
             async with asyncio.TaskGroup() as group:
@@ -175,7 +176,7 @@ class HostAgent:
         self._set_reasons()
         self._evaluate(now)
         self._board.publish(now.mono)
-        self._server.tick()
+        self._door.tick()
         self._ticked.set()
 
     # Judging.
@@ -186,7 +187,7 @@ class HostAgent:
         for raw in raws:
             self._append(self._witness.observe(raw, now))
         self._evaluate(now)
-        self._server.wake()
+        self._door.wake()
         if self._settling is None:
             self._settling = asyncio.get_running_loop().call_later(SETTLE_S, self._settle)
 
@@ -195,7 +196,7 @@ class HostAgent:
         now = self._clock.now()
         self._append(self._witness.tick(now))
         self._evaluate(now)
-        self._server.wake()
+        self._door.wake()
 
     def _append(self, drafts: Iterable[EventDraft]) -> None:
         for draft in drafts:
@@ -239,7 +240,7 @@ class HostAgent:
         self._engine.roster(known, self._clock.now())
         self._engine.restore(state.findings)
 
-    def _introduce(self, config: AgentConfig, signals: bool) -> None:
+    def _introduce(self, config: AgentConfig, *, signals: bool, temporary: bool) -> None:
         self._configured = config.gpus_expected or 0
         self.facts.set("labels", dict(config.labels))
         self.facts.set(
@@ -251,6 +252,7 @@ class HostAgent:
                 "interval_s": config.interval_s,
                 "gpus_expected": config.gpus_expected,
                 "signals": signals,
+                "temporary": temporary,
             },
         )
         self._set_reasons()
@@ -266,10 +268,10 @@ class HostAgent:
 
     def _gauges(self) -> dict[str, Value]:
         return {
-            "agent.sessions": self._server.sessions,
-            "agent.events.dropped": self._server.events_dropped
+            "agent.sessions": self._door.sessions,
+            "agent.events.dropped": self._door.events_dropped
             + sum(int(getattr(source, "dropped_events", 0)) for source in self._sources),
-            "agent.samples.dropped": self._server.samples_dropped,
+            "agent.samples.dropped": self._door.samples_dropped,
             "agent.nvml.workers": sum(int(getattr(source, "workers", 0)) for source in self._sources),
             "agent.read.latency": self._sampler.latency_s,
             "agent.ticks.late": self._sampler.ticks_late,
@@ -284,7 +286,7 @@ class HostAgent:
                 await self._ticked.wait()
         except TimeoutError:
             pass
-        await self._server.listen()
+        await self._door.listen()
         self._ready.set()
 
     async def _obey_for_ever(self) -> None:
@@ -339,7 +341,7 @@ class HostAgent:
     async def _shut_down(self) -> None:
         if self._settling is not None:
             self._settling.cancel()
-        await self._close_sources(self._server.close("the agent is stopping"))
+        await self._close_sources(self._door.close("the agent is stopping"))
         self._remember()
         self._note_seen()
         self._events.close()
@@ -354,6 +356,10 @@ class HostAgent:
                         log.warning("something did not close in order: %s", result)
         except TimeoutError:
             log.warning("not everything let go within %g s", CLOSE_DEADLINE_S)
+
+
+def _socket(feed: Feed, config: AgentConfig, clock: Clock) -> Door:
+    return Server(feed, config.socket, clock, mode=config.socket_mode, group=config.socket_group)
 
 
 def _index(facts: dict[str, Any]) -> int:

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "watch this host and answer cockpits until told to stop",
     "once": "read everything once, print it and end",
     "attach": "bridge stdin and stdout to the agent's socket",
+    "stdio": "be an agent for one cockpit on stdin and stdout, and keep nothing",
     "rules": "list the detection rules",
     "check-config": "say whether a configuration file is right",
     "let-go": "make the running agent release the driver, so that a GPU can be reset",
@@ -61,6 +62,15 @@ def _nearest(word: str) -> str:
     return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(COMMANDS)}"
 
 
+def vocabulary() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every command, the options before one under "": man pages and shell completion are made from it."""
+    found = {"": _parser()}
+    for name, text in COMMANDS.items():
+        found[name] = _Parser(prog=f"{PROG} {name}", description=f"{text.capitalize()}.", allow_abbrev=False)
+        _ADD[name](found[name])
+    return found
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=PROG, description="The agent of gpu-cockpit: watches the GPUs of this host.", allow_abbrev=False
@@ -102,6 +112,10 @@ def _add_attach(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--socket", type=str, metavar="PATH", default=None, help="the agent's socket")
 
 
+def _add_nothing(_parser: argparse.ArgumentParser) -> None:
+    """It has no options."""
+
+
 def _add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON instead of text")
 
@@ -123,6 +137,7 @@ _ADD = {
     "run": _add_run,
     "once": _add_once,
     "attach": _add_attach,
+    "stdio": _add_nothing,
     "rules": _add_rules,
     "check-config": _add_check_config,
     "let-go": _add_let_go,

@@ -76,9 +76,13 @@ class State:
             self._load(directory)
 
     @classmethod
-    def ephemeral(cls) -> "State":
-        """A memory that neither reads nor writes a disk."""
-        return cls(None)
+    def ephemeral(cls, clock: Clock | None = None) -> "State":
+        """A memory that neither reads nor writes a disk. With a clock its event numbers begin above those of every
+        earlier one."""
+        state = cls(None, clock)
+        if clock is not None:
+            state._now = Remembered(next_event=state._from_clock())
+        return state
 
     @property
     def kernel_log(self) -> Cursor | None:

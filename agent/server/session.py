@@ -75,6 +75,11 @@ class Session:
         self._cursor = 0
         self._sync_at: int | None = None  # `Synced` follows once events up to here are written
 
+    def announce(self) -> None:
+        """Say what we are before the peer has said anything."""
+        self._preamble_sent = True
+        self._outlet.write(version.PREAMBLE)
+
     def received(self, data: bytes, now: Now) -> None:
         """Take what arrived."""
         if self.closed:
