@@ -1,0 +1,42 @@
+"""What goes below /usr/share: man pages and completion, made from the program's own words and the examples."""
+
+import gzip
+
+from kit import completion, manual, words
+from kit.contents import Tree
+from kit.wheels import ROOT
+from kit.words import Program
+
+EXAMPLES = ROOT / "packaging" / "examples"
+_PAGES = {
+    "gpu-cockpit": ("gpu-cockpit-fleet.toml", "the hosts of a fleet", "fleet.toml", ("gpu-cockpit(1)",)),
+    "gpu-cockpit-agent": (
+        "gpu-cockpit-agent.toml",
+        "configuration of the agent on a GPU host",
+        "agent.toml",
+        ("gpu-cockpit-agent(1)",),
+    ),
+}
+
+
+def program_of(name: str) -> Program:
+    """The words of a program of ours."""
+    return words.console() if name == "gpu-cockpit" else words.agent()
+
+
+def share(name: str, version: str, epoch: int) -> Tree:
+    """{path below share: content} of one program."""
+    program = program_of(name)
+    page, says, example, see = _PAGES[name]
+    text = (EXAMPLES / example).read_text("utf-8")
+    return {
+        f"man/man1/{name}.1.gz": _packed(manual.commands(program, version, epoch)),
+        f"man/man5/{page}.5.gz": _packed(manual.example_file(page, says, text, version, epoch, see)),
+        f"bash-completion/completions/{name}": completion.bash(program).encode(),
+        f"zsh/vendor-completions/_{name}": completion.zsh(program).encode(),
+        f"fish/vendor_completions.d/{name}.fish": completion.fish(program).encode(),
+    }
+
+
+def _packed(text: str) -> bytes:
+    return gzip.compress(text.encode("ascii"), 9, mtime=0)
