@@ -59,7 +59,8 @@ class _Ways:
     async def _ssh(self, entry: HostEntry, target: SshTarget, link: Link) -> Way:
         async with self._loading:
             if self._network is None:
-                module = await asyncio.to_thread(importlib.import_module, "cockpit.link.ssh")
+                name = "cockpit.link.temporary.way" if self._shared.options.temporary else "cockpit.link.ssh"
+                module = await asyncio.to_thread(importlib.import_module, name)
                 self._network = module.Network(self._shared)
         way: Way = self._network.way(entry.name, target, link.hop_back)
         return way

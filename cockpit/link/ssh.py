@@ -6,6 +6,7 @@ How the socket is reached from there is the business of `Paths`.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 import asyncssh
 
@@ -24,6 +25,16 @@ _MISSES = 2  # fresh connects that fail behind a bastion that answers: then it i
 logging.getLogger("asyncssh").addHandler(logging.NullHandler())  # else its warnings would be printed over the screen
 
 
+class Opener(Protocol):
+    """How a stream to the agent is had once the login is there."""
+
+    async def open(self, connection: Connection, receiver: Receiver) -> Channel:
+        """A stream; raises LinkError, or asyncssh.Error if the connection is gone."""
+
+    def forget(self) -> None:
+        """Begin anew: somebody may have mended it."""
+
+
 class Network:
     """What all SSH ways of one cockpit share: logins, their caps, and the bastions."""
 
@@ -38,6 +49,10 @@ class Network:
         if bastion is not None:
             bastion.used_by(back)
         self._ways += 1
+        return self.make(host, target, bastion)
+
+    def make(self, host: str, target: SshTarget, bastion: Bastion | None) -> "SshWay":
+        """The way itself."""
         return SshWay(self, host, target, bastion)
 
     async def release(self) -> None:
@@ -69,7 +84,15 @@ class SshWay:
         self._bastion = bastion
         self._connection: Connection | None = None
         self._misses = 0
-        self._paths = Paths(host, target.hop, target.socket, network.logins.clock, network.logins.timing, self.lost)
+        self._paths: Opener = Paths(
+            host, target.hop, target.socket, network.logins.clock, network.logins.timing, self.lost
+        )
+
+    @property
+    def path(self) -> str:
+        """What led to an agent last: forward, bridge, subsystem; empty before."""
+        reached = getattr(self._paths, "reached_by", None)
+        return reached.name.lower() if reached else ""
 
     async def reach(self, deadline_s: float) -> None:
         """See `Way.reach`."""
