@@ -17,6 +17,7 @@ from cockpit.inventory.target import (
     Target,
     UnixTarget,
     host_port,
+    implied,
     is_user,
     own_name,
     parse_target,
@@ -98,13 +99,16 @@ class _Reader:
             self._fail(where, f"name {name!r} is already taken")
         where = f"{where} {name}"
         host, port = self._address(host, where)
+        port = self._port(table, where) or port or self._port(self.defaults, "[defaults]")
+        user = self._user(table, where) or self._user(self.defaults, "[defaults]")
         self.jumps[name] = Hop(
             host,
-            self._port(table, where) or port or self._port(self.defaults, "[defaults]") or SSH_PORT,
-            self._user(table, where) or self._user(self.defaults, "[defaults]") or own_name(),
+            port or SSH_PORT,
+            user or own_name(),
             self._file(table, "identity", where),
             self._file(table, "known_hosts", where),
             name,
+            implied(port=port, user=user),
         )
 
     def _host(self, raw: Any, where: str) -> HostEntry:
@@ -130,14 +134,17 @@ class _Reader:
             if table.get("jump"):
                 self._fail(where, "a unix socket is on this machine: it takes no jump")
             return target
-        bare = address.removeprefix("ssh://").removesuffix("/")
+        written = target.hop.implied
+        port = self._port(self.defaults, "[defaults]") if "port" in written else target.port
+        user = self._user(self.defaults, "[defaults]") if "user" in written else target.user
         hop = Hop(
             target.host,
-            target.port if host_port(address, bare.rpartition("@")[2])[1] else self._default_port(),
-            target.user if "@" in bare else self._user(self.defaults, "[defaults]") or target.user,
+            port or SSH_PORT,
+            user or target.user,
             self._file(table, "identity", where),
             self._file(table, "known_hosts", where),
             name,
+            implied(port=port, user=user, jump="jump" in table or "jump" in self.defaults),
         )
         socket = self._text(table, "socket", where) or self._text(self.defaults, "socket", "[defaults]") or AGENT_SOCKET
         return SshTarget(hop, self._chain(table, where), socket)
@@ -151,9 +158,6 @@ class _Reader:
             if name and name not in self.jumps:
                 self._fail(where, f"unknown jump {name!r}{did_you_mean(name, self.jumps) or '; there is no [[jump]]'}")
         return tuple(self.jumps[name] for name in names if name)
-
-    def _default_port(self) -> int:
-        return self._port(self.defaults, "[defaults]") or SSH_PORT
 
     def _address(self, text: str, where: str) -> tuple[str, int | None]:
         try:

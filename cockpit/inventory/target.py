@@ -2,10 +2,11 @@
 
 import getpass
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from cockpit.errors import InventoryError
+from cockpit.inventory.settings import SshSettings
 
 AGENT_SOCKET = "/run/gpu-cockpit/agent.sock"
 SSH_PORT = 22
@@ -28,7 +29,10 @@ class UnixTarget:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One sshd to log in to. Empty `identity`: the SSH agent's and the user's own keys; empty `known_hosts`: theirs."""
+    """One sshd to log in to. Empty `identity`: the SSH agent's and the user's own keys; empty `known_hosts`: theirs.
+
+    `implied`: which of port, user and jump nobody wrote, so that ssh_config may decide; `ssh`: what it has decided.
+    """
 
     host: str
     port: int = SSH_PORT
@@ -36,6 +40,8 @@ class Hop:
     identity: str = ""
     known_hosts: str = ""
     name: str = ""
+    implied: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    ssh: SshSettings = field(default=SshSettings(), repr=False)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -90,7 +96,12 @@ def parse_target(text: str) -> Target:
     if user and not is_user(user):
         raise InventoryError(f"target {text!r}: {user!r} is no user name")
     host, port = host_port(text, address)
-    return SshTarget(Hop(host, port or SSH_PORT, user or own_name()))
+    return SshTarget(Hop(host, port or SSH_PORT, user or own_name(), implied=implied(port=port, user=user)))
+
+
+def implied(*, port: object = True, user: object = True, jump: object = False) -> frozenset[str]:
+    """The names of those that are empty: nobody wrote them."""
+    return frozenset(name for name, value in (("port", port), ("user", user), ("jump", jump)) if not value)
 
 
 def host_port(text: str, address: str) -> tuple[str, int | None]:
