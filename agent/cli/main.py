@@ -64,7 +64,7 @@ def _nearest(word: str) -> str:
 
 def vocabulary() -> dict[str, argparse.ArgumentParser]:
     """The parser of every command, the options before one under "": man pages and shell completion are made from it."""
-    found = {"": _parser()}
+    found: dict[str, argparse.ArgumentParser] = {"": _parser()}
     for name, text in COMMANDS.items():
         found[name] = _Parser(prog=f"{PROG} {name}", description=f"{text.capitalize()}.", allow_abbrev=False)
         _ADD[name](found[name])

@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> int:
 
 def vocabulary() -> dict[str, argparse.ArgumentParser]:
     """The parser of every part: man pages and shell completion are made from it."""
-    found = {}
+    found: dict[str, argparse.ArgumentParser] = {}
     for name, (says, fill) in _PARTS.items():
         found[name] = _Parser(prog=f"gpu-cockpit sim {name}", description=says)
         fill(found[name])
