@@ -1,12 +1,14 @@
 """`attach`: a bridge between stdin/stdout and the agent's socket, for SSH servers that forward no sockets.
 
-Bytes pass through unread. Imports os, select and socket only: every connection of a fleet pays for this start. Exit
-status: 0 the agent or the peer ended it, 3 nobody listens, 4 no permission, 5 anything else; then stderr has one line.
+Bytes pass through unread. Imports os, select, socket and stat only: every connection of a fleet pays for this start.
+Exit status: 0 the agent or the peer ended it, 3 nobody listens, 4 no permission, 5 anything else; then stderr has one
+line.
 """
 
 import os
 import select
 import socket
+import stat
 
 DEFAULT = "/run/gpu-cockpit/agent.sock"
 CHUNK = 65536
@@ -41,6 +43,8 @@ def bridge(path: str) -> int:
     try:
         agent.connect(path)
     except (FileNotFoundError, ConnectionRefusedError) as error:
+        if _is_something_else(path):
+            return _fail(_OTHER, path, "is not a socket", error, "check the path")
         return _fail(_NOBODY, path, "no agent is running here", error, "start gpu-cockpit-agent.service")
     except PermissionError as error:
         return _fail(_DENIED, path, "permission denied", error, "ask to be added to group gpu-cockpit-view")
@@ -49,6 +53,13 @@ def bridge(path: str) -> int:
     with agent:
         _pump(agent)
     return 0
+
+
+def _is_something_else(path: str) -> bool:
+    try:
+        return not stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _fail(status: int, path: str, what: str, error: OSError, hint: str) -> int:

@@ -4,6 +4,7 @@ The state says what is proved: `denied` only where the system refused the socket
 is tried again: from outside, a socket that nobody serves and one that sshd may not forward look the same.
 """
 
+import re
 from dataclasses import dataclass
 
 from cockpit.errors import LinkError
@@ -13,6 +14,7 @@ from cockpit.link.diagnosis import plain, title
 
 NOT_FOUND = (126, 127)  # what shells say of a command that they cannot run
 NOBODY, DENIED, OTHER = 3, 4, 5  # exit codes of `gpu-cockpit-agent attach`
+_REASON = re.compile(r": [^:(]* \(\w+: ([^()]*)\);.*")  # of "PATH: what is wrong (ErrorType: reason); hint"
 _SPEAKER = "gpu-cockpit-agent:"
 _SHOWN = 100  # characters of what ran instead
 
@@ -39,8 +41,10 @@ def proved(host: str, hop: Hop, path: str, status: int | None, said: str) -> Lin
     if status == DENIED:
         return denied(host, hop, path)
     if status == OTHER:
-        return LinkError(LinkState.INCOMPATIBLE, f"{host}: {text}", "check the socket's path", title(hop), "socket")
-    return _nobody(host, hop, text)
+        return LinkError(
+            LinkState.INCOMPATIBLE, f"{host}: {text.partition('; ')[0]}", "check the path", title(hop), "socket"
+        )
+    return _nobody(host, hop, _REASON.sub(r": \1", text))
 
 
 def denied(host: str, hop: Hop, path: str) -> LinkError:

@@ -14,8 +14,7 @@ from agent.wire.version import MAGIC
 from cockpit.errors import LinkError
 from cockpit.link.way import Receiver
 
-_STDERR_BYTES = 2048
-_HEAD_BYTES = 16 * 1024  # of the bridge's output, in which the preamble must be
+_SAID_BYTES = 2048  # of each output
 
 
 class Path(Enum):
@@ -100,8 +99,9 @@ class Bridge(Stream, asyncssh.SSHClientSession[bytes]):
         self._deadline_s = deadline_s
         self._overdue: asyncio.TimerHandle | None = None
         self._reached = False
-        self._head = b""
+        self._last = b""  # of what came before the preamble
         self._said = b""
+        self._printed = b""
         self._status: int | None = None
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
@@ -112,13 +112,10 @@ class Bridge(Stream, asyncssh.SSHClientSession[bytes]):
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         if datatype is not None:
-            self._said = (self._said + data)[:_STDERR_BYTES]
+            self._said = (self._said + data)[:_SAID_BYTES]
             return
         if not self._reached:
-            self._head = (self._head + data)[-_HEAD_BYTES:]
-            if MAGIC in self._head:
-                self._reached, self._head = True, b""
-                self._ends.reached(self._path)
+            self._scan(data)
         self.arrived(data)
 
     def exit_status_received(self, status: int) -> None:
@@ -128,16 +125,30 @@ class Bridge(Stream, asyncssh.SSHClientSession[bytes]):
         if self._receiver is not None and (self._reached or exc is not None):
             self.ended(self._ends.lost(exc))
         self._miss()
+        self._still()
 
     def close(self) -> None:
         """See `Channel.close`."""
-        if self._overdue is not None:
-            self._overdue.cancel()
+        self._still()
         super().close()
+
+    def _scan(self, data: bytes) -> None:
+        """Look for the preamble: what a login shell prints comes before it."""
+        if MAGIC in self._last + data:
+            self._reached = True
+            self._still()
+            self._ends.reached(self._path)
+        else:
+            self._last = (self._last + data)[1 - len(MAGIC) :]
+            self._printed = (self._printed + data)[:_SAID_BYTES]
 
     def _miss(self) -> None:
         """It has ended, or says nothing for too long: what ran is not our bridge, or the bridge found nobody."""
         if self._receiver is not None and not self._reached:
-            said = self._said or self._head[:_STDERR_BYTES]
+            said = self._said or self._printed
             self.ended(self._ends.missed(self._path, self._status, said.decode("utf-8", "replace")))
-        self.close()
+            self.close()
+
+    def _still(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()

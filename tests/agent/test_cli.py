@@ -238,7 +238,7 @@ def a_file(folder: Path) -> Path:
     [
         (lambda folder: folder / "none.sock", 3, "FileNotFoundError: No such file or directory"),
         (left_over, 3, "ConnectionRefusedError: Connection refused"),
-        (a_file, 3, "Connection refused"),
+        (a_file, 5, "is not a socket (ConnectionRefusedError: Connection refused); check the path"),
         (lambda folder: folder / ("x" * 200), 5, "too long"),
     ],
     ids=["nothing there", "crashed", "a file", "too long"],

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class Sshd:
     port: int
     config: Path
     log: Path
+    wrap: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Sshd":
@@ -68,7 +69,7 @@ class Sshd:
         with self.log.open("ab") as log:
             before = log.tell()
             self.process = subprocess.Popen(
-                self.network.inside(self.place, SSHD, "-D", "-e", "-f", str(self.config)),
+                self.network.inside(self.place, *self.wrap, SSHD, "-D", "-e", "-f", str(self.config)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -132,8 +133,11 @@ class Network:
         """Where the others reach it."""
         return "10.77.1.1" if place == "bast" else f"10.77.2.{11 + self.targets.index(place)}"
 
-    def sshd(self, place: str, *more: str, port: int = PORT) -> Sshd:
-        """A configured sshd; `more` are lines of its configuration."""
+    def sshd(
+        self, place: str, *more: str, port: int = PORT, matches: Sequence[str] = (), wrap: tuple[str, ...] = ()
+    ) -> Sshd:
+        """A configured sshd; `more` are lines of its configuration, `matches` its Match blocks, `wrap` the command
+        that starts it."""
         name = f"{place}-{port}"
         config, log = self.folder / f"{name}.conf", self.folder / f"{name}.log"
         config.write_text(
@@ -148,16 +152,18 @@ class Network:
                     "UsePAM no",  # pam_limits cannot raise limits where root lacks CAP_SYS_RESOURCE
                     "StrictModes no",
                     "PasswordAuthentication no",
+                    "KbdInteractiveAuthentication no",
                     "PermitRootLogin prohibit-password",
                     "LogLevel VERBOSE",
                     "Subsystem sftp internal-sftp",
                     f"SetEnv PATH={BIN}:/usr/local/bin:/usr/bin:/bin",
+                    *matches,
                     "",
                 ]
             )
         )
         log.touch()
-        sshd = Sshd(self, place, self.address(place), port, config, log)
+        sshd = Sshd(self, place, self.address(place), port, config, log, wrap)
         self.sshds.append(sshd)
         return sshd
 
