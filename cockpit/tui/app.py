@@ -17,6 +17,7 @@ from textual.worker import Worker, WorkerState
 
 from cockpit.tui import keys
 from cockpit.tui.collector import calm_collector
+from cockpit.tui.driver.paced import PacedDriver
 from cockpit.tui.layout import CSS
 from cockpit.tui.messages import OpenGpu, OpenHost, OpenPlace, ShowEvidence
 from cockpit.tui.screens import LATER, PLACES, SCREENS
@@ -52,10 +53,11 @@ class CockpitApp(App[None], inherit_bindings=False):
         keymap: Mapping[str, str] | None = None,
         fleet_name: str = "",
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=PacedDriver)
         name = theme_named(theme)
         keys.check(keymap or {})
         self.view = View(feed, name, grey=self.no_color)
+        self.output = self.view.output
         self.title = f"gpu-cockpit {fleet_name}".strip()
         self.start = self._start(open_at) if open_at else ("1", -1, -1)
         for item in themes():
@@ -231,6 +233,11 @@ class CockpitApp(App[None], inherit_bindings=False):
         """Paint everything anew."""
         self.refresh(layout=True)
         self.repaint()
+        self.output.redraw()
+
+    def action_terminal(self) -> None:
+        """How the line to the terminal is."""
+        self.notify(f"Terminal {self.size.width}x{self.size.height}: {self.output.says()}.", timeout=8, markup=False)
 
     def use_theme(self, name: str) -> None:
         """Change the colours."""

@@ -92,6 +92,7 @@ class CommandProvider(_Nouns):
         for name in SHADES:
             yield f"Theme {name}", partial(app.use_theme, name), "change the colours"
         yield "Redraw", app.action_redraw, "paint everything anew"
+        yield "Terminal", app.action_terminal, "bytes a second, round trip and pace of the line to this terminal"
         yield "Quit", app.action_quit_now, "leave; agents and hosts do not notice"
 
     async def discover(self) -> Hits:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
 from cockpit.clock import Clock, Instant
+from cockpit.tui.driver.output import Output
 from cockpit.tui.theme import DEFAULT, Inks
 
 if TYPE_CHECKING:  # part of the first picture: the fleet's modules are imported after it
@@ -33,6 +34,7 @@ class View:
     def __init__(self, feed: Feed, theme: str = DEFAULT, *, grey: bool = False) -> None:
         self.feed = feed
         self.inks = Inks(theme, grey=grey)
+        self.output = Output()
         self.trouble = ""  # why nothing new arrives any more, in words; stays until the end
         self._frozen: Fleet | None = None
         self._frozen_now = Instant(0.0, 0.0)

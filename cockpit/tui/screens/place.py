@@ -88,7 +88,10 @@ class Place(Screen[None], inherit_bindings=False):
             return
         version, real = self.view.fleet.version, self.view.feed.clock.real()
         since = abs(real - self._painted)
+        if not force and self.view.output.busy:
+            return  # what changes meanwhile is in the next picture
         pace = self._pace if self.app.app_focus else LONGEST_S - TICK_S / 2
+        pace = max(pace, self.view.output.rest_s - TICK_S / 2)
         if not force and (since < pace or (version == self._seen and since < LONGEST_S)):
             return
         self._seen, self._painted = version, real

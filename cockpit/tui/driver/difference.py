@@ -1,0 +1,144 @@
+"""PURE. From what a terminal shows to what it shall show in as few bytes as we know how. Rule: nothing is sent but
+glyphs, SGR and cursor moves that every terminal since the VT100 obeys in the same way: no erasing, whose colour
+terminals disagree on, and never a line feed."""
+
+from collections.abc import Iterable
+
+from cockpit.tui.driver.glyphs import TAIL
+from cockpit.tui.driver.picture import Picture, Row
+
+Span = tuple[int, int]
+UNKNOWN = -1
+
+
+def spans(old: Row, new: Row) -> list[Span]:
+    """Where two rows differ: columns, first inclusive, last exclusive; whole glyphs."""
+    if old == new:
+        return []
+    found: list[Span] = []
+    first = last = UNKNOWN
+    cells = new[0]
+    for x, (a, b, c, d) in enumerate(zip(old[0], cells, old[1], new[1], strict=True)):
+        if a == b and c == d:
+            continue
+        if x != last:
+            if last != UNKNOWN:
+                found.append((first, last))
+            first = x
+        last = x + 1
+    found.append((first, last))
+    return [_whole(cells, first, last) for first, last in found] if TAIL in cells else found
+
+
+def _whole(cells: str, first: int, last: int) -> Span:
+    while first and cells[first] == TAIL:
+        first -= 1
+    while last < len(cells) and cells[last] == TAIL:
+        last += 1
+    return first, last
+
+
+class Painter:
+    """Writes differences. Remembers where it left the cursor and which pen the terminal holds."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self.lose()
+
+    def lose(self) -> None:
+        """Somebody else wrote: cursor and pen are unknown."""
+        self._x = self._y = self._pen = UNKNOWN
+
+    def paint(self, rows: Iterable[int], room: int) -> tuple[str, list[int]]:
+        """What to send to bring these rows up to date, and which of them it covers: as many as fit into `room` bytes,
+        at least one."""
+        picture, parts, done, used = self.picture, list[str](), list[int](), 0
+        for y in rows:
+            if used >= room:
+                break
+            done.append(y)
+            if picture.same(y):
+                continue
+            row = self._row(y)
+            used += len(row)  # cells beyond ASCII weigh more: a room is a wish, not a wall
+            parts.append(row)
+        return "".join(parts), done
+
+    def move(self, y: int, x: int) -> str:
+        """The shortest way of the cursor to a cell."""
+        if (self._y, self._x) == (y, x):
+            return ""
+        ways = [f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H" if y else "\x1b[H"]
+        if self._y == y and self._x != UNKNOWN:
+            ahead = x - self._x
+            ways.append(f"\x1b[{x + 1}G" if x else "\r")
+            if ahead > 0:
+                ways.append(f"\x1b[{ahead}C" if ahead > 1 else "\x1b[C")
+        self._y, self._x = y, x
+        return min(ways, key=len)
+
+    def _row(self, y: int) -> str:
+        new, old = self.picture.wanted[y], self.picture.shown[y]
+        if old is None or self.picture.glyphs.unsure(new[0]) or self.picture.glyphs.unsure(old[0]):
+            return self._span(y, 0, self.picture.width)
+        parts = []
+        changed = spans(old, new)
+        for first, last in changed:
+            parts.append(self._bridge(y, first) or self.move(y, first))
+            parts.append(self._span(y, first, last))
+        return "".join(parts)
+
+    def _bridge(self, y: int, x: int) -> str:
+        """The cells between the cursor and `x` once more, where that is no longer than to move over them."""
+        if self._y != y or not 0 < x - self._x <= 4:
+            return ""
+        cells, pens = self.picture.wanted[y]
+        gap = cells[self._x : x]
+        if not gap.isascii() or TAIL in gap or set(pens[self._x : x]) != {chr(self._pen)}:
+            return ""
+        if len(gap) > (3 if len(gap) == 1 else 4):
+            return ""
+        self._x = x
+        return gap
+
+    def _span(self, y: int, first: int, last: int) -> str:
+        """Cells of one row, the cursor's way to them included."""
+        parts = [self.move(y, first)]
+        cells, pens = self.picture.wanted[y]
+        x = first
+        while x < last:
+            pen = pens[x]
+            end = x + 1
+            while end < last and pens[end] == pen:
+                end += 1
+            parts.append(self._ink(ord(pen)))
+            parts.append(self._glyphs(y, x, cells[x:end]))
+            x = end
+        self._x = x if x < self.picture.width else UNKNOWN  # at the edge terminals disagree on where the cursor is
+        return "".join(parts)
+
+    def _ink(self, pen: int) -> str:
+        way = self.picture.pens.way(self._pen, pen)
+        self._pen = pen
+        return way
+
+    def _glyphs(self, y: int, x: int, cells: str) -> str:
+        """Text for some cells. A glyph that some terminals count otherwise is drawn on blanks, and where the next one
+        stands is said."""
+        glyphs = self.picture.glyphs
+        if not glyphs.unsure(cells):
+            return glyphs.text(cells)
+        parts, at = [], 0
+        while at < len(cells):
+            end = at + 1
+            while end < len(cells) and cells[end] == TAIL:
+                end += 1
+            glyph = cells[at:end]
+            if glyphs.unsure(glyph):
+                here, behind = f"\x1b[{x + at + 1}G", f"\x1b[{x + end + 1}G"
+                parts.append(" " * (end - at) + here + glyphs.text(glyph))
+                parts.append(behind if x + end < self.picture.width else "")
+            else:
+                parts.append(glyphs.text(glyph))
+            at = end
+        return "".join(parts)
