@@ -84,6 +84,41 @@ def _labels(value: object) -> Mapping[str, str]:
     return MappingProxyType(dict(value))
 
 
+def _yes_or_no(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Wrong("true or false")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > 32:
+        raise _Wrong('a list of at most 32 texts, such as ["eth0"]')
+    return tuple(map(_text(64), value))
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Whether this host is announced on the local network, on which interfaces (names or addresses; none: all that
+    lead outside), and the port its sshd listens on."""
+
+    announce: bool = False
+    interfaces: tuple[str, ...] = ()
+    port: int = 22
+
+
+def _discovery(value: object) -> Discovery:
+    checks: dict[str, Check] = {"announce": _yes_or_no, "interfaces": _texts, "port": _count(1, 65535)}
+    if not isinstance(value, dict) or not set(value) <= set(checks):
+        raise _Wrong(f"a table of {', '.join(checks)}")
+    found = {}
+    for name, item in value.items():
+        try:
+            found[name] = checks[name](item)
+        except _Wrong as wrong:
+            raise _Wrong(f"a table whose {name} is {wrong}") from None
+    return Discovery(**found)
+
+
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
     """All an operator may set. `host_id` and `host_name` empty: the machine's own; `gpus_expected` None: as many as
@@ -101,6 +136,7 @@ class AgentConfig:
     kernel_log: Path = Path("/dev/kmsg")
     sysfs: Path = Path("/sys")
     proc: Path = Path("/proc")
+    discovery: Discovery = Discovery()
 
 
 _CHECKS: dict[str, Check] = {
@@ -116,6 +152,7 @@ _CHECKS: dict[str, Check] = {
     "kernel_log": _path,
     "sysfs": _path,
     "proc": _path,
+    "discovery": _discovery,
 }
 KEYS = tuple(_CHECKS)
 

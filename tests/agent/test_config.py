@@ -37,6 +37,8 @@ def test_every_key_can_be_set() -> None:
         [labels]
         pool = "prod"
         rack = "r1"
+        [discovery]
+        announce = true
         """,
         "agent.toml",
     )
