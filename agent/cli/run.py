@@ -1,4 +1,5 @@
-"""`run`: the daemon. Ends within 3 s of SIGTERM, whatever the driver or the disk are doing."""
+"""`run`: the daemon. Ends within 3 s of SIGTERM, whatever the driver or the disk are doing. Under systemd it says when
+it is ready and that it lives: a loop that hangs is started anew."""
 
 import argparse
 import asyncio
@@ -10,11 +11,13 @@ import sys
 from dataclasses import replace
 
 from agent.app import HostAgent
+from agent.cli.notify import STATUS_EVERY_S, Notifier
 from agent.cli.sources import SOURCES, Site, build
-from agent.clock import SystemClock
+from agent.clock import Clock, SystemClock
 from agent.config import AgentConfig, identify, load
 from agent.errors import ServeError
 from agent.recorder import State
+from agent.server.announce import Announcer
 
 LAST_RESORT_S = 2.9
 
@@ -37,32 +40,58 @@ async def _serve(config: AgentConfig) -> None:
     state = State(config.state_dir, clock)
     sources = build(Site(config, identity, clock, state, {}), SOURCES)
     agent = HostAgent(config, identity, clock, sources, state, signals=True)
+    notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, agent)
+        loop.add_signal_handler(number, _stop, agent, notifier)
     loop.add_signal_handler(signal.SIGUSR1, agent.let_go, True)
     loop.add_signal_handler(signal.SIGUSR2, agent.let_go, False)
     refused: ServeError | None = None
     async with asyncio.TaskGroup() as group:
-        settling = group.create_task(_settle(agent, config), name="settle")
+        aside = [group.create_task(_settle(agent, config, notifier, clock), name="settle")]
+        if config.discovery.announce:
+            announcer = Announcer(config.discovery, identity.name, clock, agent.failed)
+            aside.append(group.create_task(announcer.run(), name="announce"))
         try:
             await agent.run()
         except ServeError as error:  # raised below: the group would wrap it
             refused = error
         finally:
-            settling.cancel()
+            for task in aside:
+                task.cancel()
+            notifier.close()
     if refused is not None:
         raise refused
 
 
-def _stop(agent: HostAgent) -> None:
+def _stop(agent: HostAgent, notifier: Notifier) -> None:
     """End in order; if a disk or a driver holds us, the kernel ends us: nothing that must survive waits until now."""
     signal.setitimer(signal.ITIMER_REAL, LAST_RESORT_S)
+    notifier.stopping()
     agent.close()
 
 
-async def _settle(agent: HostAgent, config: AgentConfig) -> None:
+async def _settle(agent: HostAgent, config: AgentConfig, notifier: Notifier, clock: Clock) -> None:
+    """Say that we are ready, then that we live, for ever."""
     await agent.ready()
     gc.collect()
     gc.freeze()  # what was made at the start stays: later collections need not look at it
     logging.getLogger(__name__).info("ready, pid %d, answering on %s", os.getpid(), config.socket)
+    status = _status(agent, config)
+    notifier.ready(status)
+    told = clock.real()
+    while notifier.listens:
+        notifier.alive()
+        await clock.sleep(min(notifier.every_s or STATUS_EVERY_S, STATUS_EVERY_S))
+        if clock.real() - told >= STATUS_EVERY_S and (fresh := _status(agent, config)) != status:
+            status, told = fresh, clock.real()
+            notifier.status(status)
+
+
+def _status(agent: HostAgent, config: AgentConfig) -> str:
+    """How things are, in one line."""
+    gpus = agent.facts.get("gpus") or {}
+    present = sum(1 for facts in gpus.values() if facts.get("state") == "present")
+    unread = sorted({str(reason["what"]) for reason in agent.facts.get("reasons")})
+    seen = f"{present} of {len(gpus)} GPUs present" if gpus else "no GPU known"
+    return f"answering on {config.socket}; {seen}" + (f"; cannot see all of {', '.join(unread)}" if unread else "")
