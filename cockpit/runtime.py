@@ -14,7 +14,7 @@ from agent.wire.frames import Frame
 from agent.wire.specs import Level
 from cockpit.clock import Clock
 from cockpit.errors import CockpitError, LinkError
-from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.link_state import LinkState, LinkStatus, Offset
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import Inventory
 
@@ -32,6 +32,9 @@ class LinkSink(Protocol):
 
     def changed(self, host: int, status: LinkStatus) -> None:
         """The link of one host stands elsewhere now."""
+
+    def measured(self, host: int, offset: Offset) -> None:
+        """The clocks of the agent whose session is delivered were measured anew."""
 
 
 class RunningLink(Protocol):
@@ -142,6 +145,10 @@ class Runtime:
         """Part of `LinkSink`."""
         self.fleet.link_changed(host, status, self.clock.now())
         self._decide(host)
+
+    def measured(self, host: int, offset: Offset) -> None:
+        """Part of `LinkSink`."""
+        self.fleet.clocks_measured(host, offset.seconds, offset.shift_s, self.clock.now())
 
     def _level(self, host: int) -> Level:
         return Level.DETAIL if host in self._focus else Level.SUMMARY

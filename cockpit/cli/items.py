@@ -66,6 +66,7 @@ def host(fleet: Fleet, record: HostRecord, now: Instant) -> Item:
         "gpus_present": record.gpus_present,
         "boot_id": record.boot_id,
         "agent": record.agent_version,
+        "temporary": record.facts.get("agent", {}).get("temporary") is True,
         "reasons": [pack(reason) for reason in record.reasons],
         "signals": signals_of(fleet.host_table, record.number),
     }
@@ -128,7 +129,7 @@ def process(fleet: Fleet, entry: tuple[int, Process], now: Instant) -> Item:
         "age_s": host_age(fleet, record),
         **pack(found),
         "gpu_memory": number(found.gpu_memory),
-        "started": iso(started - record.skew_s) if started else None,
+        "started": iso(record.here(started, fleet.now.wall)) if started else None,
     }
 
 
@@ -139,11 +140,11 @@ def finding(fleet: Fleet, entry: FleetFinding, now: Instant) -> Item:
         "id": found.id,
         "host": record.name,
         "severity": found.severity.word,
-        "age_s": age(now.wall - (found.updated - record.skew_s)),
+        "age_s": age(now.wall - record.here(found.updated, now.wall)),
         "rule": found.rule,
         "subject": found.subject,
         "text": found.text,
-        "since": iso(found.since - record.skew_s),
+        "since": iso(record.here(found.since, now.wall)),
         "evidence": list(found.evidence),
         "runbook": found.runbook,
         "state": found.state.value,

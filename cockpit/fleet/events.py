@@ -46,6 +46,8 @@ class EventLog:
         del self._events[: max(0, len(self._events) - KEPT)]
 
 
-def told(kind: str, at: float, text: str) -> Event:
+def told(
+    kind: str, at: float, text: str, severity: Severity = Severity.INFO, data: dict[str, object] | None = None
+) -> Event:
     """An event that the cockpit itself witnessed: it has no position, so `seq` is 0."""
-    return Event(seq=0, at=at, mono=0.0, kind=kind, subject="host", severity=Severity.INFO, text=text)
+    return Event(seq=0, at=at, mono=0.0, kind=kind, subject="host", severity=severity, text=text, data=data or {})

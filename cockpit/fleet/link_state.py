@@ -29,3 +29,13 @@ class LinkStatus:
     hop: str = ""
     since: float = 0.0
     retry_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """The agent's data clocks against ours: `seconds` its wall clock minus ours, right within `rtt_s` / 2 (real
+    seconds); `shift_s` what turns its monotonic seconds into ours, too high by the way of the quickest frame."""
+
+    seconds: float
+    rtt_s: float
+    shift_s: float

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from agent.wire.specs import Finding, Severity, gpu_subject
 from cockpit.clock import Instant
+from cockpit.fleet import skew
 from cockpit.fleet.facts import GpuFacts, Process
 from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord, Problem
@@ -42,6 +43,7 @@ def problems(fleet: Fleet, now: Instant) -> list[Problem]:
         if record.severity > Severity.INFO:
             found += _of_host(fleet, record, now)
     found += _of_links(fleet)
+    found += skew.problems(fleet.hosts, TOLD_ALONE)
     found.sort(key=lambda problem: (-problem.severity, -problem.count, problem.since, problem.title))
     return found
 
@@ -100,12 +102,13 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
             yield from (fault.problem() for fault in faults)
     for findings in by_subject.values():
         lead = _lead(findings)
+        since = record.here(lead.since, now.wall)
         more = f" (+{len(findings) - 1} more findings)" if len(findings) > 1 else ""
         yield Problem(
             lead.severity,
             f"{record.name}: {lead.text}{more}",
-            "; ".join((f"since {clock_text(lead.since - record.skew_s)}", *_to_try(lead))) + _as_of(record),
-            lead.since - record.skew_s,
+            "; ".join((f"since {clock_text(since)}", *_to_try(lead))) + _as_of(record),
+            since,
             record.number,
             findings=tuple(finding.id for finding in findings),
             hosts=(record.number,),
@@ -126,7 +129,7 @@ class _Fault:
         self.rule = self.lead.rule if self.lead else ""
         self.severity = self.lead.severity if self.lead else Severity(int(fleet.gpus.severity[row]))
         self.facts = record.gpu_facts.get(fleet.gpus.ids[row])
-        self.since = _since(record, self.facts, judged)
+        self.since = _since(record, self.facts, judged, fleet.now.wall)
 
     @property
     def needs_a_human(self) -> bool:
@@ -282,11 +285,11 @@ def _lead(findings: list[Finding], *, gone: bool = False) -> Finding:
     return min(findings, key=lambda finding: (-finding.severity, not finding.rule.startswith(first), finding.since))
 
 
-def _since(record: HostRecord, facts: GpuFacts | None, judged: list[Finding]) -> float:
+def _since(record: HostRecord, facts: GpuFacts | None, judged: list[Finding], now: float) -> float:
     if judged:
-        return min(finding.since for finding in judged) - record.skew_s
+        return min(record.here(finding.since, now) for finding in judged)
     if facts is not None and facts.last_seen is not None and facts.state != "present":
-        return facts.last_seen - record.skew_s
+        return record.here(facts.last_seen, now)
     return 0.0
 
 

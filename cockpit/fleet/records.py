@@ -28,6 +28,7 @@ class GpuState(IntEnum):
         return self.name.lower()
 
 
+SKEW_WARNING_S = 10.0  # whoever runs an NTP client is never so far off; Kerberos gives up at 300 s
 LINK_SEVERITY = {
     LinkState.LIVE: Severity.OK,
     LinkState.CONNECTING: Severity.UNKNOWN,
@@ -85,7 +86,8 @@ class HostRecord:
     `name` is the inventory's, `host_id` the agent's. `labels`: the fleet file wins over what the agent says.
     `gpu_rows` are rows of `Fleet.gpus`, by GPU index; `gpus_missing` how many expected GPUs no row stands for.
     `facts[section]` is as sent; what `cockpit.fleet.facts` knows of it stands typed beside it.
-    `skew_s` = the host's wall clock minus ours. `link_since` is wall seconds of the last change of the link's state.
+    `skew_s` = the host's wall clock minus ours, `skews` what it ever was, newest first.
+    `link_since` is wall seconds of the last change of the link's state.
     """
 
     number: int
@@ -105,6 +107,7 @@ class HostRecord:
     agent_version: str = ""
     role: str = ""
     skew_s: float = 0.0
+    skews: tuple[float, ...] = ()
     synced: bool = False
     ever_synced: bool = False
     last_frame: float = float("nan")
@@ -127,10 +130,12 @@ class HostRecord:
         """Whether what we know of it is fresh: its link is live and its snapshot complete."""
         return self.synced and self.link.state is LinkState.LIVE
 
-    @property
-    def wire_skew_s(self) -> float:
-        """The host's wall clock minus ours, seconds."""
-        return self.skew_s
+    def here(self, wall: float, now: float) -> float:
+        """A time that the host told, on our wall clock, which stands at `now`. After its clock was stepped, times from
+        before are still told: what lies nearest, and not in the future, is meant."""
+        if len(self.skews) < 2:
+            return wall - self.skew_s
+        return max((at for skew in self.skews if (at := wall - skew) <= now + 1.0), default=wall - self.skew_s)
 
     def frozen(self) -> "HostRecord":
         """A record that no longer changes with this one."""

@@ -1,14 +1,15 @@
 """PURE. The roll call of one host: which GPUs are owed an answer, which gave one, and how much each needs a human.
 
-Severity has two owners only: findings and the link. A GPU is never OK while its host is not live. The agent's layout
-and facts say which GPUs there are: one that is gone stays in both until something else stands in its place.
+Severity has two owners only: findings and the link, which measures clocks, too. A GPU is never OK while its host is not
+live. The agent's layout and facts say which GPUs there are: one that is gone stays in both until something else stands
+in its place.
 """
 
 import math
 
 from agent.wire.specs import Severity, gpu_subject
 from cockpit.fleet.facts import GpuFacts
-from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord
+from cockpit.fleet.records import LINK_SEVERITY, SKEW_WARNING_S, GpuState, HostRecord
 from cockpit.fleet.table import Table
 
 HERE = frozenset({"present", "unresponsive"})
@@ -27,7 +28,7 @@ def call_roll(record: HostRecord, gpus: Table, here: frozenset[int]) -> None:
         worst[finding.subject] = max(worst.get(finding.subject, Severity.OK), finding.severity)
         if finding.rule in _RULE_STATE:
             gone[finding.subject] = _RULE_STATE[finding.rule]
-            silent[finding.subject] = finding.since - record.skew_s
+            silent[finding.subject] = record.here(finding.since, gpus.now.wall)
     present, live, highest = 0, record.live, int(Severity.OK)
     index, died, counted = gpus.index, gpus.died, gpus.counted  # each of these makes a view: once is enough
     states, severities = gpus.state, gpus.severity
@@ -89,6 +90,6 @@ def _severity(record: HostRecord, worst: dict[str, Severity]) -> Severity:
     severity = max([LINK_SEVERITY[record.link.state], *worst.values()])
     if not record.synced:
         severity = max(severity, Severity.UNKNOWN)
-    elif record.live and record.gpus_missing:
+    elif record.live and (record.gpus_missing or abs(record.skew_s) > SKEW_WARNING_S):
         severity = max(severity, Severity.WARNING)
     return severity

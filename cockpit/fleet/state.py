@@ -17,9 +17,10 @@ from agent.wire.block import unpack_schema
 from agent.wire.errors import WireError
 from agent.wire.frames import Bye, Error, EventFrame, Facts, Frame, Gap, Hello, Layout, Pong, Sample, Snapshot, Synced
 from agent.wire.shape import unpack
-from agent.wire.specs import Finding, FindingState, Schema, Scope
+from agent.wire.specs import Finding, FindingState, Schema, Scope, Severity
 from cockpit.clock import Instant
 from cockpit.fleet import facts as fact
+from cockpit.fleet import skew
 from cockpit.fleet.events import EventLog, told
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.plan import Plan
@@ -30,6 +31,7 @@ from cockpit.fleet.words import GpuWords, ProcessWords
 from cockpit.inventory import HostEntry
 
 GPUS_PER_HOST = 256  # different GPUs ever seen on one host
+_STEP_S = 0.05  # of our wall clock against our monotonic one, within a second
 
 
 @dataclass(slots=True)
@@ -112,6 +114,15 @@ class Fleet:
         self._refresh(record)
         self.version += 1
 
+    def clocks_measured(self, host: int, skew_s: float, shift_s: float, now: Instant) -> None:
+        """A host's wall clock is `skew_s` before ours; `shift_s` turns its monotonic seconds into ours."""
+        record, session = self.hosts[host], self._sessions[host]
+        if session is not None:
+            session.shift = shift_s
+        if skew.measured(record, skew_s):
+            self._refresh(record)
+        self.version += 1
+
     def set_detail(self, hosts: Iterable[int]) -> None:
         """These hosts, and no others, deliver all their signals."""
         self._detail[:] = False
@@ -119,6 +130,10 @@ class Fleet:
 
     def age(self, now: Instant) -> None:
         """Once a second: everything is a second older, and the history gets its next slot."""
+        stepped = now.wall - now.mono - (self.now.wall - self.now.mono)
+        if abs(stepped) > _STEP_S and self.now.mono:
+            for record in self.hosts:
+                skew.our_clock_stepped(record, stepped)
         self.now = now
         self._tell_tables()
         self.gpus.record()
@@ -187,7 +202,7 @@ class Fleet:
         record.host_id, record.hostname, record.boot_id = frame.host_id, frame.host, frame.boot_id
         record.epoch, record.role, record.agent_version = frame.epoch, frame.role, frame.software
         record.rules = schema.rules
-        record.skew_s = frame.wall - now.wall
+        skew.measured(record, frame.wall - now.wall)
         record.synced = False
         self._sessions[record.number] = _Session(schema, now.mono - frame.mono)
         self._refresh(record)
@@ -204,7 +219,7 @@ class Fleet:
         self.gpus.forget_rates(record.gpu_rows)
         self.host_table.forget_rates([record.number])
         text = "the host has booted" if record.host_id == frame.host_id else "another machine answers here now"
-        self._log.add(FleetEvent(record.number, told("boot", now.wall, text), now.wall))
+        self._log.add(FleetEvent(record.number, told("boot", now.wall, text, Severity.WARNING), now.wall))
 
     def _layout(self, record: HostRecord, frame: Layout, now: Instant) -> None:
         session = self._session(record)
@@ -262,7 +277,7 @@ class Fleet:
         for uuid, facts in record.gpu_facts.items():
             row = self.gpus.row(record.number, uuid)
             if row is not None and facts.last_seen is not None:
-                self.gpus.set_seen(row, min(now.mono, facts.last_seen - record.skew_s - now.wall + now.mono))
+                self.gpus.set_seen(row, min(now.mono, record.here(facts.last_seen, now.wall) - now.wall + now.mono))
 
     def _sample(self, record: HostRecord, frame: Sample, now: Instant) -> None:
         session = self._session(record)
@@ -293,13 +308,13 @@ class Fleet:
             self._date_lost(record, now)
 
     def _event(self, record: HostRecord, frame: EventFrame, now: Instant) -> None:
-        self._session(record)
+        session = self._session(record)
         event = frame.event
         if event.seq <= record.last_seq:
             return
         finding = unpack(Finding, event.data.get("finding")) if event.kind == "finding" else None
         record.last_seq = event.seq
-        self._log.add(FleetEvent(record.number, event, event.at - record.skew_s))
+        self._log.add(FleetEvent(record.number, event, skew.happened(record, event, session.shift, now)))
         if finding is not None:
             self._transition(record, finding)
 
@@ -318,9 +333,12 @@ class Fleet:
 
     def _gap(self, record: HostRecord, frame: Gap, now: Instant) -> None:
         self._session(record)
-        count = frame.last - frame.first + 1
-        text = f"up to {max(1, count)} events of this host are not known: {frame.why}"
-        self._log.add(FleetEvent(record.number, told("gap", now.wall - record.skew_s, text), now.wall))
+        first = max(frame.first, record.last_seq + 1) if frame.first else 0
+        if first > frame.last > 0:
+            return  # another session has told these events
+        text = f"up to {max(1, frame.last - first + 1)} events of this host are not known: {frame.why}"
+        data = {"boot_id": record.boot_id, "first": first, "last": frame.last, "why": frame.why}
+        self._log.add(FleetEvent(record.number, told("gap", now.wall, text, data=data), now.wall))
         record.last_seq = frame.last  # may be lower: an agent that lost its state counts anew and says so by a gap
 
     def _synced(self, record: HostRecord, frame: Synced, now: Instant) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import asyncssh
 
+from cockpit.link.opening import opened
+
 
 class CorkedWay:
     """What asyncssh calls a tunnel: opens the stream below a connection, be it TCP or a channel of a bastion."""
@@ -30,7 +32,8 @@ class CorkedWay:
             return protocol
 
         if self._bastion is not None:
-            return await self._bastion.create_connection(corked, host, port)
+            channel, session = await opened(self._bastion, corked, host, port)
+            return channel, session
         loop = asyncio.get_running_loop()
         return await loop.create_connection(
             corked, host, port, family=self._options.family, local_addr=self._options.local_addr

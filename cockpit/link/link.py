@@ -1,24 +1,25 @@
-"""One supervised link to one host: keeps a session alive, says what can be proved about the way, and never gives up.
+"""One supervised link to one host: keeps one lane delivering, says what can be proved, and never gives up.
 
-The link owns no fleet state. Frames go to the sink in the order they came; the status changes only when what can be
-proved changes. Nothing a peer does escapes from `run`; a programming error does.
+A lane that falls silent is raced by fresh ones; whichever delivers fresh frames first is the front, and all others are
+closed. The sink hears one story: a session from its hello on, no event twice, a change of lanes in one piece. The link
+owns no fleet state. Nothing a peer does escapes from `run`; a programming error does.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from agent.wire.errors import WireError
-from agent.wire.frames import Frame, Hello, Position, Subscribe, Synced
+from agent.wire.frames import Frame, Position, Subscribe
 from agent.wire.limits import MIN_INTERVAL_S
 from agent.wire.specs import Level
 from cockpit.errors import LinkError
-from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.link_state import LinkState, LinkStatus, Offset
 from cockpit.inventory import HostEntry
-from cockpit.link.session import Offset, Session
+from cockpit.link.lane import Lane
+from cockpit.link.merge import Held, unheard
 from cockpit.link.shared import Shared
 from cockpit.link.timing import Schedule
-from cockpit.link.way import Channel, OtherPath, Way
+from cockpit.link.way import Way
 
 _HEALTHY_S = 10.0  # a session shorter than this was no recovery: whoever flaps is tried less and less often
 _LONG_S = 2.0  # an interval above which silence alone notices a broken way too late
@@ -26,13 +27,16 @@ HELD = (LinkState.DENIED, LinkState.KEY_CHANGED)  # only the operator starts ano
 
 
 class LinkSink(Protocol):
-    """Where a link delivers. Both methods are called in the loop and must not block."""
+    """Where a link delivers. All methods are called in the loop and must not block."""
 
     def frames(self, host: int, frames: list[Frame]) -> None:
         """Frames in order; a `Hello` (its schema filled in) begins a new session. May raise WireError on a misfit."""
 
     def changed(self, host: int, status: LinkStatus) -> None:
         """The link's state, its sentence, or the time of the next attempt changed."""
+
+    def measured(self, host: int, offset: Offset) -> None:
+        """The clocks of the agent whose session is delivered were measured anew."""
 
 
 class Link:
@@ -53,40 +57,43 @@ class Link:
         self.failure: LinkError | None = None  # why the latest attempt ended
         self.due = 0.0  # when the metronome calls `beat`
         self._sink = sink
+        self._shared = shared
         self._clock = shared.clock
-        self._make_way = way
         self._timing = shared.timing
-        self._schemas = shared.schemas
-        self._operator = shared.operator
-        self._gate = shared.snapshots
         self._metronome = shared.metronome
+        self._make_way = way
         self._schedule = Schedule(self._timing, shared.rng)
         self._level = Level.SUMMARY
         self._interval_s = 1.0
         self._position: Position | None = None
-        self._session: Session | None = None
-        self._channel: Channel | None = None
-        self._failure: BaseException | None = None
-        self._heard = 0.0
-        self._greeted = 0.0  # when this session's hello came
-        self._stirred = asyncio.Event()
+        self._front: Lane | None = None  # whose frames the sink gets
+        self._fresh: dict[Lane, Held] = {}  # attempts, and what they hear beside a front that is silent
+        self._spare: list[Way] = []  # ways that no lane uses
+        self._alone = False  # the way allows one lane at a time
+        self._held = False  # nothing more is tried until the operator asks
+        self._next = 0.0  # when another attempt may begin
         self._wake = asyncio.Event()
-        self._way: Way | None = None
 
     @property
     def path(self) -> str:
         """How the agent's socket was reached last, where there is more than one way: forward, bridge, subsystem."""
-        return str(getattr(self._way, "path", ""))
+        way = self._front.way if self._front else next(iter(self._spare), None)
+        return str(getattr(way, "path", ""))
 
     async def run(self) -> None:
         """Keep the link until cancelled."""
-        self._way = await self._make_way(self)
+        self._spare = [await self._make_way(self)]
         self._set(LinkStatus(LinkState.CONNECTING, f"{self.entry.name}: connecting", hop=self.entry.name))
         try:
-            while True:
-                await self._rest(await self._attempt(self._way))
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._turn()
+                    self._attempt(group)
         finally:
-            await self._way.close()
+            self._metronome.leave(self)
+            self._front, self._fresh = None, {}
+            for way in self._spare:
+                await way.close()
 
     def subscribe(self, level: Level, interval_s: float = 1.0) -> None:
         """What is wanted from now on, this session and all later ones. `interval_s` real seconds, 0.5 at least."""
@@ -94,187 +101,222 @@ class Link:
         if wanted == (self._level, self._interval_s):
             return
         self._level, self._interval_s = wanted
-        if self._session is not None and self._session.hello is not None:
-            self._session.subscribe(*wanted)
+        for lane in self._lanes():
+            lane.subscribe(*wanted)
+        if self._front is not None:
             self._watch(closely=self.status.state is not LinkState.LIVE)
             self._join()
 
     def retry(self) -> None:
         """Try again now; the only way on from `denied` and `key_changed`."""
-        if self._way is not None:
-            self._way.retry()
-        self._wake.set()
+        for way in (*self._spare, *(lane.way for lane in self._lanes())):
+            way.retry()
+        self._held = False
+        self._hurry()
 
     def hop_back(self, hop: str) -> None:
         """A shared hop works again: if it was what kept this link down, do not wait any longer."""
         if self.status.hop == hop and self.status.state is not LinkState.LIVE:
-            self._wake.set()
+            self._held = False
+            self._hurry()
 
-    def data(self, data: bytes) -> None:
-        """See `Receiver.data`."""
-        session = self._session
-        if session is None or self._failure is not None:
+    # Attempts.
+
+    async def _turn(self) -> None:
+        """Wait until another attempt may begin."""
+        while True:
+            self._wake.clear()
+            while self._spare and self.status.state is LinkState.LIVE:
+                await self._spare.pop().close()
+            pause = self._pause()
+            if pause is not None and pause <= 0:
+                return
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    def _pause(self) -> float | None:
+        """Seconds until another attempt may begin; None: not before something has happened."""
+        if self._held or (self._front is not None and self.status.state is LinkState.LIVE):
+            return None
+        real = self._clock.real()
+        if len(self._fresh) >= self._schedule.pending(real) or (self._alone and self._lanes()):
+            return None
+        return self._next - real
+
+    def _attempt(self, group: asyncio.TaskGroup) -> None:
+        way = self._spare.pop() if self._spare else self._lanes()[0].way.beside()
+        if way is None:
+            self._alone = True
             return
         real = self._clock.real()
-        try:
-            frames = session.feed(data, self._clock.now(), real)
-            if frames:
-                self._hand_on(frames, real)
-        except WireError as error:
-            self._end(session.broken(error))
-        except LinkError as error:
-            self._end(error)
-        except Exception as error:  # noqa: BLE001 - must not unwind into a transport; run() raises it
-            self._end(error)
-        self._flush()
-        if session.ended is not None:
-            self._end(session.ended)
+        deadline_s = self._schedule.deadline_s(real)
+        self._next = real + self._schedule.pause_s(real)
+        lane = Lane(self, self.entry.name, way, self._shared)
+        self._fresh[lane] = Held()
+        wanted = Subscribe(self._level, self._interval_s, since=self._position)
+        group.create_task(self._ride(lane, wanted, deadline_s))
 
-    def lost(self, error: LinkError) -> None:
-        """See `Receiver.lost`."""
-        self._channel = None
-        self._end(error)
-
-    async def _attempt(self, way: Way) -> LinkError:
-        """One session from opening to its end; returns why it ended."""
-        self._failure = None
-        self._greeted = 0.0
-        self._stirred.clear()
-        started = self._clock.real()
-        deadline_s = self._schedule.deadline_s(started)
+    async def _ride(self, lane: Lane, wanted: Subscribe, deadline_s: float) -> None:
+        error = None
         try:
-            await way.reach(deadline_s)
-            self._session = Session(
-                self.entry.name, self._schemas, self._wanted(), self._timing, operator=self._operator
-            )
-            async with self._gate.place():
-                self._channel = await way.open(self, deadline_s)
-                self._session.start(self._clock.now(), self._clock.real())
-                self._flush()
-                await self._greeting(self._session)
-                self._greeted = self._clock.real()
-                self._schedule.took_s = self._greeted - started
-                self._join()
-                while not self._session.synced:
-                    await self._stir()
-            while True:
-                await self._stir()
-        except LinkError as error:
-            return error
+            error = await lane.run(wanted, deadline_s, min(self._timing.hello_s, deadline_s))
         finally:
-            self._let_go()
+            self._fresh.pop(lane, None)
+            if error is None:
+                await lane.way.close()
+        self._spare.append(lane.way)
+        self._ended(lane, error)
 
-    async def _greeting(self, session: Session) -> None:
-        try:
-            async with asyncio.timeout(self._timing.hello_s):
-                while session.hello is None:
-                    await self._stir()
-        except TimeoutError:
-            raise session.silent() from None
+    def _ended(self, lane: Lane, error: LinkError) -> None:
+        """Publish why a lane ended, unless another one delivers."""
+        real, state = self._clock.real(), LinkState(error.state)
+        self._wake.set()
+        if lane is self._front:
+            self._front = None
+            self._metronome.leave(self)
+            if lane.session is not None:
+                self._position = lane.session.position
+            if self.status.state is LinkState.LIVE:
+                self._left(real)
+                self._next = real + self._schedule.pause_s(real)
+        elif self.status.state is LinkState.LIVE or self._held:
+            return
+        self.failure = error
+        self._schedule.lost(real)
+        self._held |= state in HELD
+        if state is LinkState.INCOMPATIBLE and not lane.greeted:
+            self._next = real + self._schedule.pause_s(real, rarely=True)
+        if state is LinkState.UNREACHABLE and self.status.state is LinkState.HOST_DOWN:
+            return  # that was proved, this is known less well
+        shown = 0.0 if self._held or self._next - real <= self._timing.fast_max_s else self._next
+        self._set(LinkStatus(state, str(error), error.hint, error.hop or self.entry.name, retry_at=shown))
 
-    async def _stir(self) -> None:
-        """Wait until something happened; raises what ended the session."""
-        await self._stirred.wait()
-        self._stirred.clear()
-        if self._failure is not None:
-            raise self._failure
+    # What lanes tell.
 
-    def _let_go(self) -> None:
-        self._metronome.leave(self)
-        if self._session is not None and self._session.hello is not None:
-            self._position, self.offset = self._session.position, self._session.offset or self.offset
-        self._session = None
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+    def arrived(self, lane: Lane, frames: list[Frame], real: float) -> None:
+        """See `Owner`."""
+        if lane is self._front:
+            lane.note(frames, real)
+            if self.status.state is not LinkState.LIVE:
+                self._look_again(lane, real)
+            self._sink.frames(self.host, frames)
+        elif self._front is None or self._front.over:
+            self._take_over(lane, frames, real)
+        elif self._fresh[lane].take(frames, lane.received):
+            self._take_over(lane, [], real)
+
+    def measured(self, lane: Lane, offset: Offset) -> None:
+        """See `Owner`."""
+        if lane is self._front:
+            self.offset = offset
+            self._sink.measured(self.host, offset)
+
+    def _take_over(self, lane: Lane, frames: list[Frame], real: float) -> None:
+        """This lane is the front from now on: its story goes on where that of the last one ended."""
+        session, old = lane.session, self._front
+        assert session is not None
+        assert session.hello is not None
+        if old is not None:
+            self._position = old.session.position if old.session else None
+            old.stop()
+        story = [*self._fresh.pop(lane).frames, *frames]
+        if not session.forgot:
+            story = unheard(story, session.hello.boot_id, self._position)
+            session.skip_to(self._position)
+        self._front = lane
+        lane.note(story, real)
+        self._schedule.took_s = lane.took_s or self._schedule.took_s
+        self._look_again(lane, real)
+        self._sink.frames(self.host, story)
+        if session.clocks.offset is not None:
+            self.measured(lane, session.clocks.offset)
+
+    # Time.
 
     def beat(self, real: float) -> None:
         """Keep the lease and watch the silence; see `Metronome`."""
-        if self._session is None or self._failure is not None:
+        lane = self._front
+        if lane is None or lane.over:
             self._metronome.leave(self)
             return
         try:
-            lease = self._session.tick(self._clock.now(), real)
-            self._flush()
-            self.due = real + min(lease, self._judge(real))
+            lease_s = lane.tick(self._clock.now(), real)
+            self.due = real + min(lease_s, self._judge(lane, real))
         except Exception as error:  # noqa: BLE001 - must not stop the metronome for all others; run() raises it
-            self._end(error)
+            lane.end(error)
 
     def _join(self) -> None:
         """Do what is due, then leave it to the metronome."""
         self.beat(self._clock.real())
-        if self._session is not None and self._failure is None:
+        if self._front is not None and not self._front.over:
             self._metronome.join(self)
 
-    def _judge(self, real: float) -> float:
-        """Stale or not; returns seconds until that may change."""
-        limit = self._timing.stale_intervals * self._interval_s
-        silent = real - self._heard
-        if silent < limit:
-            return limit - silent
-        if self.status.state is LinkState.LIVE:
-            name = self.entry.name
-            self._watch(closely=True)
-            self._set(
-                LinkStatus(
-                    LinkState.STALE,
-                    f"{name}: the way is open, but nothing arrives",
-                    "the agent may hang or starve; look at the host's load and at journalctl -u gpu-cockpit-agent",
-                    name,
-                )
-            )
-        if silent >= max(self._timing.silence_s, limit):
-            self._end(LinkError(self.status.state, self.status.says, self.status.hint, self.status.hop))
-        return max(self._timing.silence_s, limit) - silent
-
-    def _watch(self, *, closely: bool) -> None:
-        if self._way is not None:
-            self._way.watch(closely or self._interval_s > _LONG_S)
-
-    def _hand_on(self, frames: list[Frame], real: float) -> None:
-        self._heard = real
-        if self.status.state is not LinkState.LIVE:
+    def _look_again(self, lane: Lane, real: float) -> None:
+        """The front delivers although it was not live: once that is fresh, it is live and the race is over."""
+        now = self._clock.now()
+        if real - lane.fresh_at(now, real) >= self._limit_s(lane):
+            lane.doubt(now, real)
+        elif self.status.state is not LinkState.LIVE:
+            for other in self._fresh:
+                other.stop()
+            self._held = False
+            self._wake.set()
             self._watch(closely=False)
             self._set(LinkStatus(LinkState.LIVE, hop=self.entry.name))
-        if type(frames[0]) is Hello or type(frames[-1]) is Synced:
-            self._stirred.set()
-        self._sink.frames(self.host, frames)
+        self._join()
 
-    async def _rest(self, error: LinkError) -> None:
-        """Publish why it ended and wait for the next attempt."""
-        if isinstance(error, OtherPath):
-            return
-        self._wake.clear()
-        self.failure = error
-        state = LinkState(error.state)
-        real = self._clock.real()
-        if self._live_for(real) >= _HEALTHY_S:
+    def _judge(self, lane: Lane, real: float) -> float:
+        """Stale or not, to be raced or given up; returns seconds until that may change."""
+        limit = self._limit_s(lane)
+        old = real - lane.fresh_at(self._clock.now(), real)
+        if old < limit:
+            return limit - old
+        silent, silence = real - lane.heard_at, max(self._timing.silence_s, limit)
+        if self.status.state is LinkState.LIVE:
+            self._left(real)
+            self._next = real + max(0.0, self._timing.race_s - old)
+            self._watch(closely=True)
+            self._set(self._stale(old, late=silent < limit))
+        if silent >= silence:
+            status = self.status
+            lane.end(LinkError(status.state, status.says, status.hint, status.hop))
+        return silence - silent
+
+    def _limit_s(self, lane: Lane) -> float:
+        """How old what it delivers may be: an agent that reads its host every 5 s has nothing younger to say."""
+        tick_s = lane.session.tick_s if lane.session is not None else 0.0
+        return self._timing.stale_intervals * max(self._interval_s, tick_s)
+
+    def _left(self, real: float) -> None:
+        """It is no longer live."""
+        if real - self.status.since >= _HEALTHY_S:
             self._schedule.live()
-        hopeless = state is LinkState.INCOMPATIBLE and self._greeted == 0.0
-        pause = self._schedule.pause_s(real, rarely=hopeless)
-        held = state in HELD
-        shown = 0.0 if held or pause <= self._timing.fast_max_s else real + pause
-        self._set(LinkStatus(state, str(error), error.hint, error.hop or self.entry.name, retry_at=shown))
-        try:
-            async with asyncio.timeout(None if held else pause):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        self._schedule.lost(real)
+        self._wake.set()
 
-    def _live_for(self, real: float) -> float:
-        return real - self._greeted if self._greeted else 0.0
+    def _stale(self, old: float, *, late: bool) -> LinkStatus:
+        name = self.entry.name
+        if late:
+            says = f"{name}: what arrives is {old:.0f} s old"
+            hint = "the way is slower than what it has to carry, or it was held up; a fresh connection is tried"
+        else:
+            says = f"{name}: the way is open, but nothing arrives"
+            hint = "the agent may hang or starve; look at the host's load and at journalctl -u gpu-cockpit-agent"
+        return LinkStatus(LinkState.STALE, says, hint, name)
 
-    def _wanted(self) -> Subscribe:
-        return Subscribe(self._level, self._interval_s, since=self._position)
+    def _lanes(self) -> list[Lane]:
+        return [*([self._front] if self._front else []), *self._fresh]
 
-    def _flush(self) -> None:
-        if self._session is not None and self._channel is not None and (data := self._session.take()):
-            self._channel.write(data)
+    def _watch(self, *, closely: bool) -> None:
+        if self._front is not None:
+            self._front.way.watch(closely or self._interval_s > _LONG_S)
 
-    def _end(self, error: BaseException) -> None:
-        if self._failure is None:
-            self._failure = error
-        self._stirred.set()
+    def _hurry(self) -> None:
+        self._next = self._clock.real()
+        self._wake.set()
 
     def _set(self, status: LinkStatus) -> None:
         """Publish a status; `since` is kept while the state stays the same."""

@@ -73,6 +73,10 @@ class Paths:
         assert self._verdict is not None
         raise diagnosis.again(self._verdict)
 
+    def prefer(self, other: "Paths") -> None:
+        """Begin with what worked for another connection to this host."""
+        self._best = other.reached_by or self._best
+
     def forget(self) -> None:
         """Begin anew: somebody may have mended it."""
         self._best, self._searched, self._verdict = Path.FORWARD, None, None

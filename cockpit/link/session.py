@@ -1,12 +1,13 @@
 """The cockpit's side of one wire session, sans-I/O: bytes in, frames out; the caller owns socket and clock.
 
-Greets, subscribes, keeps the lease, measures the clock offset and remembers where the events stopped. What the agent
+Greets, subscribes, keeps the lease, measures the clocks and remembers where the events stopped. What the agent
 says is checked by `agent.wire`; whatever it breaks ends this session with one sentence and nothing else.
 """
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 from agent.wire import version
 from agent.wire.block import unpack_schema
@@ -24,6 +25,7 @@ from agent.wire.frames import (
     Pong,
     Position,
     Sample,
+    Snapshot,
     Subscribe,
     Synced,
 )
@@ -31,12 +33,15 @@ from agent.wire.limits import FROM_AGENT_BYTES, FROM_COCKPIT_BYTES
 from agent.wire.specs import Level
 from cockpit.clock import Instant
 from cockpit.errors import LinkError
-from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.link_state import LinkState, Offset
+from cockpit.link.clocks import Clocks
 from cockpit.link.timing import Timing
 
 SOFTWARE = "gpu-cockpit"
 _FIRST_PINGS = 4  # one with the hello, the others with the first acks; the best counts; then one per `ping_s`
 _KEPT_SCHEMAS = 64
+_SLOWEST_S = 60.0  # the longest interval an agent can be given
+_ASK_S = 1.0  # pings that something unexpected asks for are no closer
 
 
 class Schemas:
@@ -74,14 +79,6 @@ class Schemas:
         return hello
 
 
-@dataclass(slots=True)
-class Offset:
-    """The agent's data clock minus ours, from the ping with the shortest way; `rtt_s` is real."""
-
-    seconds: float
-    rtt_s: float
-
-
 class Session:
     """One session from preamble to end. After a `LinkError`, or once `ended` is set, it must be thrown away."""
 
@@ -98,7 +95,10 @@ class Session:
         self.ended: LinkError | None = None
         self.synced = False
         self.position: Position | None = subscribe.since
-        self.offset: Offset | None = None
+        self.forgot = False  # the agent has lost its memory and counts events anew
+        self.tick_s = 0.0  # how often the agent reads its host, as far as it has said
+        self.clocks = Clocks()
+        self.measured: Callable[[Offset], None] | None = None  # told of every new offset
         self._host = host
         self._schemas = schemas
         self._timing = timing
@@ -107,8 +107,8 @@ class Session:
         self._decoder = Decoder(FROM_AGENT_BYTES)
         self._out = bytearray()
         self._ack_due = self._ping_due = 0.0
-        self._pings: dict[int, tuple[float, float]] = {}
         self._pinged = 0
+        self._pinged_at = 0.0
 
     def start(self, now: Instant, real: float) -> None:
         """Queue preamble, hello and the subscription: one way to the agent and the stream begins."""
@@ -121,6 +121,16 @@ class Session:
     def subscribe(self, level: Level, interval_s: float) -> None:
         """Queue a change of level or interval."""
         self._send(Subscribe(level, interval_s, snapshot=False))
+
+    def skip_to(self, position: Position | None) -> None:
+        """Another session of this host has handed on what happened up to there."""
+        if position is not None and self.position is not None and position.boot_id == self.position.boot_id:
+            self._reached(position.seq)
+
+    def doubt(self, now: Instant, real: float) -> None:
+        """Captures and arrivals do not fit any more: queue a ping, that shows which clock was stepped."""
+        if self.hello is not None and real - self._pinged_at >= _ASK_S:
+            self._ask(now, real)
 
     def take(self) -> bytes:
         """What is to be sent now; the queue is empty afterwards."""
@@ -165,14 +175,14 @@ class Session:
             )
         return self._stranger(self._decoder.banner())
 
-    def silent(self) -> LinkError:
+    def silent(self, hello_s: float) -> LinkError:
         """What it means that no hello came in time: whatever came instead is shown."""
         banner = "" if self._decoder.started else self._decoder.banner()
         if banner:
             return self._stranger(banner)
         return LinkError(
             LinkState.AGENT_DOWN,
-            f"{self._host}: the agent's socket is open but it says no hello within {self._timing.hello_s:g} s",
+            f"{self._host}: the agent's socket is open but it says no hello within {hello_s:.2g} s",
             "the agent may hang; look at its log: journalctl -u gpu-cockpit-agent",
             self._host,
         )
@@ -182,7 +192,7 @@ class Session:
         if self.ended is not None:
             return None
         if isinstance(frame, Hello):
-            return self._greeted(frame)
+            return self._greeted(frame, now)
         if self.hello is None and not isinstance(frame, (Error, Bye)):
             raise WireError(f"a {frame.KIND.name.lower()} before hello")
         return frame if self._wanted(frame, now, real) else None
@@ -190,41 +200,46 @@ class Session:
     def _wanted(self, frame: Frame, now: Instant, real: float) -> bool:
         match frame:
             case EventFrame(event):
+                if self.synced and not event.replayed and self.clocks.doubted_by(event):
+                    self.doubt(now, real)
                 return self._reached(event.seq)
-            case Gap(last=last):
-                self._reached(last)
+            case Gap(first=first, last=last):
+                return self._missed(first, last)
             case Synced(seq=newest):
-                # Lower than where we stopped: the agent has lost its memory and counts anew.
-                assert self.position is not None
-                self.position = Position(self.position.boot_id, newest)
+                self._begin_anew(newest)
                 self.synced = True
-            case Ping(id=number):
-                self._send(Pong(number, now.wall, now.mono))
-                return False
-            case Pong():
-                self._measure(frame, now, real)
-                return False
-            case Error(code=code, says=says):
-                self.ended = self._refusal(code, says)
-                return False
-            case Bye(why=why):
-                self.ended = LinkError(
-                    LinkState.AGENT_DOWN,
-                    f"{self._host}: the agent said goodbye: {why}",
-                    "it may be restarting",
-                    self._host,
-                )
-                return False
-            case Subscribe() | Ack():
-                raise WireError(f"an agent does not send {frame.KIND.name.lower()}")
+            case Snapshot(facts=facts):
+                self._learn(facts)
+            case _:
+                return self._not_ours(frame, now, real)
         return True
 
-    def _greeted(self, hello: Hello) -> Hello:
+    def _not_ours(self, frame: Frame, now: Instant, real: float) -> bool:
+        """False for what is the session's own business."""
+        match frame:
+            case Ping(id=number):
+                self._send(Pong(number, now.wall, now.mono))
+            case Pong():
+                if self.clocks.answered(frame, now, real) and self.measured and self.clocks.offset:
+                    self.measured(self.clocks.offset)
+            case Error(code=code, says=says):
+                self.ended = self._refusal(code, says)
+            case Bye(why=why):
+                says = f"{self._host}: the agent said goodbye: {why}"
+                self.ended = LinkError(LinkState.AGENT_DOWN, says, "it may be restarting", self._host)
+            case Subscribe() | Ack():
+                raise WireError(f"an agent does not send {frame.KIND.name.lower()}")
+            case _:
+                return True
+        return False
+
+    def _greeted(self, hello: Hello, now: Instant) -> Hello:
         if self.hello is not None:
             raise WireError("a second hello")
         if hello.major != version.MAJOR:
             raise VersionError("preamble and hello differ", hello.major)
         self.hello = self._schemas.fill(hello)
+        self.clocks.greeted(hello, now)
         if self.position is None or self.position.boot_id != hello.boot_id:
             self.position = Position(hello.boot_id, 0)
         return self.hello
@@ -237,19 +252,31 @@ class Session:
         self.position = Position(self.position.boot_id, seq)
         return True
 
+    def _missed(self, first: int, last: int) -> bool:
+        """Move the position over a gap; False for one whose events were handed on by another session."""
+        if first:
+            return self._reached(last)
+        self._begin_anew(last)  # the agent does not know our position
+        return True
+
+    def _begin_anew(self, seq: int) -> None:
+        """Where events go on; lower than where we stopped if the agent has lost its memory."""
+        assert self.position is not None
+        self.forgot |= seq < self.position.seq
+        self.position = Position(self.position.boot_id, seq)
+
+    def _learn(self, facts: dict[str, Any]) -> None:
+        said = facts.get("agent")
+        tick = said.get("interval_s") if isinstance(said, dict) else None
+        if isinstance(tick, int | float) and 0 < tick <= _SLOWEST_S:
+            self.tick_s = float(tick)
+
     def _ask(self, now: Instant, real: float) -> None:
         self._pinged += 1
+        self._pinged_at = real
         self._ping_due = real + (0.0 if self._pinged < _FIRST_PINGS else self._timing.ping_s)
-        self._pings = {self._pinged: (now.wall, real)}
+        self.clocks.asked(self._pinged, now, real)
         self._send(Ping(self._pinged))
-
-    def _measure(self, pong: Pong, now: Instant, real: float) -> None:
-        sent = self._pings.pop(pong.id, None)
-        if sent is None:
-            return
-        wall, at = sent
-        if self.offset is None or real - at <= self.offset.rtt_s:
-            self.offset = Offset(pong.wall - (wall + now.wall) / 2, real - at)
 
     def _next_ack(self, real: float) -> float:
         """Within `ack_s`, at a moment that all sessions of this cockpit have in common."""

@@ -48,6 +48,10 @@ class Network:
         bastion = self._bastion(target.jumps)
         if bastion is not None:
             bastion.used_by(back)
+        return self.beside(host, target, bastion)
+
+    def beside(self, host: str, target: SshTarget, bastion: Bastion | None) -> "SshWay":
+        """Another way to a host for which there is one already."""
         self._ways += 1
         return self.make(host, target, bastion)
 
@@ -71,6 +75,12 @@ class Network:
         return self._bastions[chain]
 
 
+class _Misses:
+    """Fresh connects to one host that failed in a row, by whatever way."""
+
+    count = 0
+
+
 class SshWay:
     """One host's connection, kept while it works, and one stream on it at a time."""
 
@@ -79,11 +89,12 @@ class SshWay:
         self.hop = target.hop
         self.via = target.jumps
         self.socket = target.socket
+        self._target = target
         self._network = network
         self._logins = network.logins
         self._bastion = bastion
         self._connection: Connection | None = None
-        self._misses = 0
+        self._missed_by = _Misses()
         self._paths: Opener = Paths(
             host, target.hop, target.socket, network.logins.clock, network.logins.timing, self.lost
         )
@@ -94,10 +105,12 @@ class SshWay:
         reached = getattr(self._paths, "reached_by", None)
         return reached.name.lower() if reached else ""
 
-    async def reach(self, deadline_s: float) -> None:
+    async def reach(self, deadline_s: float) -> float:
         """See `Way.reach`."""
-        if self._connection is None:
-            self._connection = await self._connect(deadline_s)
+        if self._connection is not None:
+            return 0.0
+        self._connection = await self._connect(deadline_s)
+        return float(self._connection.get_extra_info("login_s", 0.0))
 
     async def open(self, receiver: Receiver, deadline_s: float) -> Channel:
         """See `Way.open`."""
@@ -117,6 +130,18 @@ class SshWay:
                 raise self.lost(error) from None
             raise diagnosis.login_failed(error, self.hop, self.via) from None
 
+    def beside(self) -> "SshWay | None":
+        """See `Way.beside`. What was learnt about the host is shared."""
+        twin = self._network.beside(self.host, self._target, self._bastion)
+        twin.resemble(self._paths, self._missed_by)
+        return twin
+
+    def resemble(self, paths: Opener, missed: "_Misses") -> None:
+        """Go on with what another way to this host has learnt."""
+        self._missed_by = missed
+        if isinstance(self._paths, Paths) and isinstance(paths, Paths):
+            self._paths.prefer(paths)
+
     def watch(self, closely: bool) -> None:
         """See `Way.watch`. While frames flow they prove the way, and asyncssh's keepalive timer would be set anew with
         every packet. Once they stop, 2.5 s of silence and two unanswered keepalives make 5.5 s; the bastion is asked
@@ -129,7 +154,7 @@ class SshWay:
 
     def retry(self) -> None:
         """See `Way.retry`."""
-        self._misses = 0
+        self._missed_by.count = 0
         self._paths.forget()
         self._logins.credentials.forget()
         if self._bastion is not None:
@@ -161,7 +186,7 @@ class SshWay:
             connection = await self._logins.login(self.hop, self.via, tunnel, deadline_s, self._ended)
         except LinkError as error:
             raise await self._missed(error) from None
-        self._misses = 0
+        self._missed_by.count = 0
         return connection
 
     async def _missed(self, error: LinkError) -> LinkError:
@@ -170,8 +195,8 @@ class SshWay:
             return error
         if not await self._bastion.answers():
             return self._bastion.lost()
-        self._misses += 1
-        if self._misses < _MISSES:
+        self._missed_by.count += 1
+        if self._missed_by.count < _MISSES:
             return error
         says = f"{error}; {diagnosis.title(self._bastion.hop)} is fine"
         return LinkError(LinkState.HOST_DOWN, says, error.hint, error.hop)

@@ -10,9 +10,10 @@ from agent.wire import limits
 class Timing:
     """Deadlines and periods in seconds.
 
-    Sources: `stale_intervals`, the fast retries, full jitter and its cap from measured outages of 2 to 60 s (a fresh
-    connection is up within 1 s of the network's return, an old one up to 24 s later); keepalive 2 s x 2 notices a dead
-    link after 5.1 to 5.9 s, and 2.5 s of silence plus 1 s x 2 after 5.5 s; the lease is the agent's own.
+    Sources: stale by 2.5 intervals, the race after 3 s, the fast retries, full jitter and its cap from measured outages
+    of 2 to 60 s (a fresh connection is up within 1 s of the network's return, an old one up to 24 s later); keepalive
+    2 s x 2 notices a dead link after 5.1 to 5.9 s, and 2.5 s of silence plus 1 s x 2 after 5.5 s; the lease is the
+    agent's own.
     """
 
     connect_s: float = 10.0  # first login, key exchange over a long way included
@@ -21,11 +22,12 @@ class Timing:
     ack_s: float = limits.ACK_EVERY_S
     ack_grid_s: float = 0.25  # acks of many hosts at once: alone, each costs 3 to 5 times as much, cold and woken for
     ping_s: float = 30.0
-    stale_intervals: float = 2.5
-    silence_s: float = limits.LEASE_S  # a session this silent is given up and opened afresh
+    stale_intervals: float = 2.4  # said by 2.5, although the metronome may be a step late
+    race_s: float = 3.0  # a session this silent is raced by a fresh one beside it
+    silence_s: float = limits.LEASE_S  # and this silent given up
     fast_for_s: float = 120.0
     fast_min_s: float = 0.7
-    fast_max_s: float = 1.0
+    fast_max_s: float = 0.9  # from the start of one attempt to that of the next: live again within 1 s
     fast_deadline_s: float = 1.0
     slow_cap_s: float = 30.0
     keepalive_s: float = 2.0
@@ -43,21 +45,28 @@ class Schedule:
         self._rng = rng
         self._since: float | None = None
         self._slow = 0
-        self.took_s = 0.0  # how long the last successful connect took
+        self.took_s = 0.0  # how long the last successful connect took, queues not counted
 
     def live(self) -> None:
         """The link works: the next loss starts with fast attempts again."""
         self._since = None
         self._slow = 0
 
+    def lost(self, real: float) -> None:
+        """The link works no more."""
+        if self._since is None:
+            self._since = real
+
+    def pending(self, real: float) -> int:
+        """How many attempts may be on their way at once: two overlap while a host that was near is expected back."""
+        return 2 if self.took_s and self._since is not None and self.fast(real) else 1
+
     def fast(self, real: float) -> bool:
         """Whether the loss is so young that attempts follow each other closely."""
         return self._since is None or real - self._since < self._timing.fast_for_s
 
     def pause_s(self, real: float, *, rarely: bool = False) -> float:
-        """Seconds to wait after an attempt that failed at `real`; `rarely` where only an update can help."""
-        if self._since is None:
-            self._since = real
+        """Seconds from an attempt at `real` to the next; `rarely` where only an update can help."""
         if rarely:
             return self._rng.uniform(self._timing.slow_cap_s / 6, self._timing.slow_cap_s)
         if self.fast(real):

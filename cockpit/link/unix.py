@@ -19,8 +19,9 @@ class UnixWay:
         self._host = host
         self._path = path
 
-    async def reach(self, deadline_s: float) -> None:
+    async def reach(self, deadline_s: float) -> float:
         """It is this machine."""
+        return 0.0
 
     async def open(self, receiver: Receiver, deadline_s: float) -> Channel:
         """See `Way.open`."""
@@ -34,6 +35,10 @@ class UnixWay:
         except OSError as error:
             raise self._refused(error) from None
         return stream
+
+    def beside(self) -> "UnixWay":
+        """See `Way.beside`."""
+        return UnixWay(self._host, self._path)
 
     def watch(self, closely: bool) -> None:
         """The kernel tells when a socket closes."""

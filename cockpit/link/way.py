@@ -39,8 +39,9 @@ class Channel(Protocol):
 class Way(Protocol):
     """How to reach one agent."""
 
-    async def reach(self, deadline_s: float) -> None:
-        """Get as far as the host: logins and their queues; nothing where there is nothing to log in to.
+    async def reach(self, deadline_s: float) -> float:
+        """Get as far as the host: logins and their queues; nothing where there is nothing to log in to. Returns the
+        seconds that the login took without the queues, 0.0 if there was nothing to do.
 
         Raises:
             LinkError: it cannot be reached.
@@ -53,6 +54,10 @@ class Way(Protocol):
             OtherPath: not this way; also through `Receiver.lost`.
             LinkError: it cannot be had; `state`, `hop` and `hint` say what that means.
         """
+
+    def beside(self) -> "Way | None":
+        """Another way to the same host that shares no connection with this one but those of bastions: a fresh attempt
+        races a stream that has fallen silent on it. None: never two at a time."""
 
     def watch(self, closely: bool) -> None:
         """Frames have stopped, or flow again: whether the way should find out by itself that it is broken."""

@@ -339,7 +339,7 @@ def test_events_of_hosts_stand_in_the_order_in_which_they_happened() -> None:
     early, late = FakeHost("gpu-a01"), FakeHost("gpu-a02")
     fleet = fleet_of(early, late)
     feed(fleet, 1, [*late.opening(), *(late.event(EPOCH + second) for second in (2, 4))])
-    feed(fleet, 0, [early.hello(wall=EPOCH + 100), early.layout(), early.snapshot()])  # its clock is 100 s ahead
+    feed(fleet, 0, [early.hello(EPOCH + 100), early.layout(), early.snapshot()])  # its clock is 100 s ahead
     feed(fleet, 0, [early.event(EPOCH + 100 + second) for second in (1, 3)])
     assert [(entry.host, round(entry.at - EPOCH)) for entry in fleet.events] == [(0, 1), (1, 2), (0, 3), (1, 4)]
 

@@ -11,7 +11,7 @@ import time
 from agent.wire.frames import Frame
 from cockpit import inventory
 from cockpit.clock import SystemClock
-from cockpit.fleet.link_state import LinkStatus
+from cockpit.fleet.link_state import LinkStatus, Offset
 from cockpit.link import links_for
 
 
@@ -23,6 +23,9 @@ class _Printer:
         """One line."""
         line = {"at": time.monotonic(), "host": host, "state": str(status.state), "says": status.says}
         print(json.dumps(line), flush=True)
+
+    def measured(self, host: int, offset: Offset) -> None:
+        """Nor are clocks."""
 
 
 async def _main(path: str) -> None:

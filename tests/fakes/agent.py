@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,11 +28,18 @@ def event(seq: int, text: str = "something happened") -> Event:
     return Event(seq, 1000.0 + seq, 1.0 + seq, "agent", "host", Severity.INFO, text)
 
 
-def sample(seq: int, value: float = 0.5) -> Sample:
-    """One fast block of every GPU."""
+def mono() -> float:
+    """The agent's monotonic clock: another one than ours."""
+    return time.monotonic() + 50.0
+
+
+def sample(seq: int, value: float = 0.5, at: float | None = None) -> Sample:
+    """One fast block of every GPU, captured now or at `at` of the agent's monotonic clock."""
     specs = columns(SIGNALS, Scope.GPU, Cadence.FAST, Level.SUMMARY)
     data = pack_columns(specs, [[value] * len(GPUS)])
-    return Sample(seq, 1, (Block(Scope.GPU, Cadence.FAST, Level.SUMMARY, 1000 * seq, data),))
+    return Sample(
+        seq, 1, (Block(Scope.GPU, Cadence.FAST, Level.SUMMARY, int(1000 * (mono() if at is None else at)), data),)
+    )
 
 
 class FakeAgent:
@@ -122,7 +130,7 @@ class FakeAgent:
 
     def _answer(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
         if isinstance(frame, Ping):
-            writer.write(encode(Pong(frame.id, 5000.0, 50.0)))
+            writer.write(encode(Pong(frame.id, 5000.0, mono())))
 
     async def _greet(self, reader: asyncio.StreamReader) -> tuple[Hello, Subscribe, Decoder, list[Frame]]:
         decoder = Decoder(FROM_COCKPIT_BYTES)
@@ -141,7 +149,7 @@ class FakeAgent:
     def _hello(self, client: Hello) -> Hello:
         schema = b"" if SCHEMA_ID in client.have else SCHEMA
         return Hello(
-            "fake-agent", wall=5000.0, mono=50.0, host_id="host-1", host="n01", boot_id=self.boot_id, epoch=7,
+            "fake-agent", wall=5000.0, mono=mono(), host_id="host-1", host="n01", boot_id=self.boot_id, epoch=7,
             schema_id=SCHEMA_ID, schema=schema,
         )  # fmt: skip
 

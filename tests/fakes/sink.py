@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.wire.frames import Frame
-from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.link_state import LinkState, LinkStatus, Offset
 
 
 class FakeSink:
@@ -14,6 +14,7 @@ class FakeSink:
     def __init__(self) -> None:
         self.got: dict[int, list[Frame]] = {}
         self.statuses: dict[int, list[LinkStatus]] = {}
+        self.offsets: dict[int, list[Offset]] = {}
         self.misfit: Exception | None = None
 
     def frames(self, host: int, frames: list[Frame]) -> None:
@@ -23,6 +24,9 @@ class FakeSink:
 
     def changed(self, host: int, status: LinkStatus) -> None:
         self.statuses.setdefault(host, []).append(status)
+
+    def measured(self, host: int, offset: Offset) -> None:
+        self.offsets.setdefault(host, []).append(offset)
 
     def of(self, kind: type[Any], host: int = 0) -> list[Any]:
         """All frames of one kind from one host."""
