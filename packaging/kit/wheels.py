@@ -8,6 +8,7 @@ import hashlib
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -74,18 +75,21 @@ def download(requirements: list[str], target: Target, folder: Path) -> None:
     Raises:
         BuildError: pip cannot; says its last line.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     words = ["--no-deps", "--only-binary", ":all:", "--python-version", target.python, "--implementation", "cp"]
     for abi in (target.tag, "abi3", "none"):
         words += ["--abi", abi]
     for platform in target.platforms:
         words += ["--platform", platform]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", *words]
-    done = subprocess.run([*command, "--dest", str(folder), *requirements], capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
-        said = lines[-1] if lines else "it said nothing"
-        raise BuildError(f"pip cannot download {', '.join(requirements)}: {said}; see that PyPI can be reached")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as fresh:
+        done = subprocess.run([*command, "--dest", fresh, *requirements], capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
+            said = lines[-1] if lines else "it said nothing"
+            raise BuildError(f"pip cannot download {', '.join(requirements)}: {said}; see that PyPI can be reached")
+        for path in Path(fresh).iterdir():
+            path.replace(folder / path.name)  # whole or not at all: others may build at the same time
 
 
 def sha256(path: Path) -> str:

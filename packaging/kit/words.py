@@ -117,7 +117,8 @@ def _command(name: str, parser: argparse.ArgumentParser, parts: tuple[Command, .
         elif not parts:
             arguments.append(option)
     more = "" if not name else (parser.epilog or "")
-    return Command(name, (parser.description or "").strip(), tuple(options), tuple(arguments), more, parts)
+    says = (parser.description or "").strip()
+    return Command(name, says[:1].upper() + says[1:], tuple(options), tuple(arguments), more, parts)
 
 
 def _option(action: argparse.Action, parser: argparse.ArgumentParser) -> Option:
