@@ -42,6 +42,12 @@ CLOSE_DEADLINE_S = 2.5
 STRANGER_S = 5.0  # for so long after the start a word waits for the name of its GPU: a driver may still initialise
 SETTLE_S = 0.3  # a little longer than the witness holds a word back for the second witness
 GONE = frozenset({"lost", "missing"})
+TEMPORARY = Reason(
+    "agent",
+    "temporary",
+    "this agent was brought along: it sees what its user may see, remembers nothing and ends with this console",
+    "for the whole picture install the package gpu-cockpit-agent",
+)
 
 
 class HostAgent:
@@ -91,7 +97,8 @@ class HostAgent:
         self._let_go_changed = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
         self._seen_noted = clock.real()
-        self._introduce(config, signals=signals, temporary=door is not None)
+        self._temporary = door is not None
+        self._introduce(config, signals=signals)
 
     async def run(self) -> None:
         """Serve until `close` or cancellation.
@@ -240,7 +247,7 @@ class HostAgent:
         self._engine.roster(known, self._clock.now())
         self._engine.restore(state.findings)
 
-    def _introduce(self, config: AgentConfig, *, signals: bool, temporary: bool) -> None:
+    def _introduce(self, config: AgentConfig, *, signals: bool) -> None:
         self._configured = config.gpus_expected or 0
         self.facts.set("labels", dict(config.labels))
         self.facts.set(
@@ -252,7 +259,7 @@ class HostAgent:
                 "interval_s": config.interval_s,
                 "gpus_expected": config.gpus_expected,
                 "signals": signals,
-                "temporary": temporary,
+                "temporary": self._temporary,
             },
         )
         self._set_reasons()
@@ -261,6 +268,7 @@ class HostAgent:
         reasons = [reason for said in self._reasons.values() for reason in said]
         reasons += self._failures.values()
         reasons += self._state.reasons
+        reasons += [TEMPORARY] if self._temporary else []
         reasons += [Reason("rule", "rule_broken", note, "the other rules go on; please report it") for note in
                     self._engine.notes()]  # fmt: skip
         self._engine.reasons(reasons)

@@ -17,7 +17,7 @@ from cockpit.tui.format import MISSING, celsius, duration, gib, number, percent,
 from cockpit.tui.heat import fresh
 from cockpit.tui.lines import Span
 from cockpit.tui.names import host_width
-from cockpit.tui.theme import GLYPH, INK, Ink
+from cockpit.tui.theme import CHECK, GLYPH, INK, Ink
 from cockpit.tui.view import View
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,18 @@ def _rack(view: View, rows: Sequence[int]) -> list[Span]:
 
 
 def _link(view: View, rows: Sequence[int]) -> list[Span]:
-    return [cells.link(host.link) for host in _records(view, rows)]
+    return [_link_of(host) for host in _records(view, rows)]
+
+
+def _link_of(host: HostRecord) -> Span:
+    if host.live and is_temporary(host):
+        return (f"{CHECK} temporary", Ink.MUTED)
+    return cells.link(host.link)
+
+
+def is_temporary(host: HostRecord) -> bool:
+    """Whether its agent was brought along by us and ends with us."""
+    return host.facts.get("agent", {}).get("temporary") is True
 
 
 def _age(view: View, rows: Sequence[int]) -> list[Span]:

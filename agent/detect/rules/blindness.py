@@ -26,8 +26,9 @@ DOWN = frozenset(
 )
 # What NVML's other reasons hide is GPUs alone.
 NO_GPUS_SEEN = frozenset({"binding_missing", "let_go", "no_permission", "worker_died"})
-# Told elsewhere: by a rule of its own, by the roll call, or about single processes, which hides no fault.
-NOT_BLIND = frozenset({"no_gpus", "rule_broken"})
+# Told elsewhere: by a rule of its own, by the roll call, or about single processes, which hides no fault. What a
+# temporary agent may not see has a reason of its own.
+NOT_BLIND = frozenset({"no_gpus", "rule_broken", "temporary"})
 NOT_BLIND_ABOUT = ("gpu_", "process_")
 
 
