@@ -8,6 +8,7 @@ from typing import Any
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.inputs import clock_of, links_of
 from cockpit.cli.printing import reader_gone
+from cockpit.cli.terminal import Terminal, at_terminal
 from cockpit.clock import Instant
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import Inventory
@@ -58,7 +59,7 @@ class Look:
 
 def look(arguments: Arguments, inventory: Inventory, *, detail: bool = False) -> Look:
     """Look once, `--timeout` seconds at most; `detail` asks for every signal."""
-    return asyncio.run(_look(_runtime(arguments, inventory), arguments.timeout_s, detail))
+    return asyncio.run(_look(arguments, inventory, detail))
 
 
 def watch(arguments: Arguments, inventory: Inventory, show: Callable[[Look], None], *, detail: bool = False) -> None:
@@ -67,28 +68,46 @@ def watch(arguments: Arguments, inventory: Inventory, show: Callable[[Look], Non
     Raises:
         BrokenPipeError: nobody reads any more.
     """
-    asyncio.run(_watch(_runtime(arguments, inventory), arguments.timeout_s, show, detail))
+    asyncio.run(_watch(arguments, inventory, show, detail))
 
 
-def _runtime(arguments: Arguments, inventory: Inventory) -> Runtime:
-    return Runtime(inventory, clock_of(inventory), links_of(arguments))
+async def told(runtime: Runtime, timeout_s: float, terminal: Terminal) -> list[int]:
+    """Wait until all hosts have told or failed, `timeout_s` at most without the time that the operator was asked; the
+    hosts that have not told."""
+    left = timeout_s
+    while True:
+        asked_s = terminal.asked_s
+        silent = await runtime.synced(left)
+        await terminal.idle()
+        left = terminal.asked_s - asked_s
+        if left <= 0.0:
+            return silent
 
 
-async def _look(runtime: Runtime, timeout_s: float, detail: bool) -> Look:
+def _runtime(arguments: Arguments, inventory: Inventory) -> tuple[Runtime, Terminal]:
+    clock = clock_of(inventory)
+    terminal = Terminal(clock)
+    asks = not arguments.batch and at_terminal()
+    return Runtime(inventory, clock, links_of(arguments, terminal if asks else None)), terminal
+
+
+async def _look(arguments: Arguments, inventory: Inventory, detail: bool) -> Look:
+    runtime, terminal = _runtime(arguments, inventory)
     clock = runtime.clock
     async with asyncio.TaskGroup() as group:
         running = group.create_task(_run(runtime, detail))
-        silent = await runtime.synced(timeout_s)
+        silent = await told(runtime, arguments.timeout_s, terminal)
         runtime.fleet.age(clock.now())
         running.cancel()
     return Look(runtime.fleet, clock.now(), silent)
 
 
-async def _watch(runtime: Runtime, timeout_s: float, show: Callable[[Look], None], detail: bool) -> None:
+async def _watch(arguments: Arguments, inventory: Inventory, show: Callable[[Look], None], detail: bool) -> None:
+    runtime, terminal = _runtime(arguments, inventory)
     clock = runtime.clock
     async with asyncio.TaskGroup() as group:
         group.create_task(_run(runtime, detail))
-        silent = await runtime.synced(timeout_s)
+        silent = await told(runtime, arguments.timeout_s, terminal)
         Look(runtime.fleet, clock.now(), silent).report_silent()
         shown = -1
         while True:

@@ -13,6 +13,7 @@ from cockpit.errors import NothingToLookAt
 from cockpit.inventory import AGENT_SOCKET, Inventory, from_hosts, load
 
 if TYPE_CHECKING:
+    from cockpit.link import Prompter
     from cockpit.runtime import LinkFactory, LinkSink, RunningLink
 
 SYSTEM_FLEET = Path("/etc/gpu-cockpit/fleet.toml")
@@ -52,8 +53,8 @@ def config_of(arguments: Arguments) -> Config:
     return load_config(Path(arguments.config) if arguments.config else None)
 
 
-def links_of(arguments: Arguments) -> "LinkFactory":
-    """What makes the links that this command line asks for, in the operator's name.
+def links_of(arguments: Arguments, prompter: "Prompter | None" = None) -> "LinkFactory":
+    """What makes the links that this command line asks for, in the operator's name; `prompter` asks the operator.
 
     Raises:
         ConfigError: the operator's settings are wrong.
@@ -63,7 +64,9 @@ def links_of(arguments: Arguments) -> "LinkFactory":
     def links(inventory: Inventory, sink: "LinkSink", clock: Clock) -> "Sequence[RunningLink]":
         from cockpit.link import LinkOptions, links_for  # the transports are loaded when links run
 
-        options = LinkOptions(arguments.batch, arguments.ssh_binary, arguments.ssh_config, arguments.temporary)
+        options = LinkOptions(
+            arguments.batch, arguments.ssh_binary, arguments.ssh_config, arguments.temporary, prompter
+        )
         return links_for(inventory, sink, clock, operator=operator, options=options)
 
     return links

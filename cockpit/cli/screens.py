@@ -23,9 +23,11 @@ def show(arguments: Arguments) -> int:
 def show_inventory(arguments: Arguments, inventory: Inventory, title: str) -> int:
     """The screens on these hosts."""
     from cockpit.tui import run_tui  # the screens' libraries are loaded by nothing else
+    from cockpit.tui.asking import Asking
     from cockpit.tui.late import LateFeed
 
-    config, clock, links = config_of(arguments), clock_of(inventory), links_of(arguments)
+    asking = Asking()
+    config, clock, links = config_of(arguments), clock_of(inventory), links_of(arguments, asking)
 
     def feed() -> "Runtime":
         from cockpit.runtime import Runtime  # with numpy: after the first paint
@@ -40,4 +42,5 @@ def show_inventory(arguments: Arguments, inventory: Inventory, title: str) -> in
         keymap=config.keymap,
         mouse=config.mouse,
         title=title,
+        asking=asking,
     )

@@ -7,6 +7,7 @@ the transports. asyncssh is imported when the first SSH link runs, never before.
 from cockpit.link.factory import links_for
 from cockpit.link.link import Link, LinkSink
 from cockpit.link.options import LinkOptions
+from cockpit.link.prompts import Prompter
 from cockpit.link.timing import Timing
 
-__all__ = ["Link", "LinkOptions", "LinkSink", "Timing", "links_for"]
+__all__ = ["Link", "LinkOptions", "LinkSink", "Prompter", "Timing", "links_for"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cockpit.errors import TerminalError
 
 if TYPE_CHECKING:
+    from cockpit.tui.asking import Asking
     from cockpit.tui.late import LateFeed
 
 LEAST = (80, 24)  # columns, lines
@@ -30,10 +31,12 @@ def run_tui(
     keymap: Mapping[str, str] | None = None,
     mouse: bool = True,
     title: str = "",
+    asking: "Asking | None" = None,
 ) -> int:
     """Run the screens until the operator leaves; returns the exit status.
 
     `open_at`: a place ("hosts"), a host, or HOST:INDEX. `keymap`: binding id -> keys. `title` names the fleet.
+    `asking` brings logins' questions onto the screens.
 
     Raises:
         TerminalError: there is no terminal, or it is smaller than LEAST.
@@ -47,6 +50,8 @@ def run_tui(
     from cockpit.tui.opening import OpeningApp
 
     app = OpeningApp(feed, open_at=open_at, theme=theme, keymap=keymap or {}, fleet_name=title)
+    if asking is not None:
+        asking.app = app
     app.run(mouse=mouse)
     return app.return_code or 0
 

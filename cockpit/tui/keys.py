@@ -50,6 +50,7 @@ def all_bindings() -> Iterator[Binding]:
     from cockpit.tui.screens.gpu_page import GpuPage
     from cockpit.tui.screens.help_page import HelpPage
     from cockpit.tui.screens.place import Place
+    from cockpit.tui.screens.prompt import AnswerInput, PromptScreen
     from cockpit.tui.screens.situation import Situation
     from cockpit.tui.screens.sort_menu import SortMenu
     from cockpit.tui.screens.table_place import TablePlace
@@ -61,8 +62,8 @@ def all_bindings() -> Iterator[Binding]:
     from cockpit.tui.widgets.table import TableView
 
     yield from APP
-    screens = (Place, TablePlace, Situation, GpuPage, HelpPage, SortMenu, TooSmall)
-    widgets = (FilterInput, HeatMap, Page, Problems, TableView)
+    screens = (Place, TablePlace, Situation, GpuPage, HelpPage, SortMenu, TooSmall, PromptScreen)
+    widgets = (FilterInput, AnswerInput, HeatMap, Page, Problems, TableView)
     for owner in (*screens, *widgets):
         yield from (binding for binding in owner.BINDINGS if isinstance(binding, Binding))
 

@@ -1,7 +1,7 @@
 """A feed that is made when its fleet is first looked at. Rule: nothing here imports what the first picture can do
 without."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -36,3 +36,7 @@ class LateFeed:
     def focus(self, hosts: Collection[int]) -> None:
         """These hosts are on screen in detail."""
         self._feed.focus(hosts)
+
+    def retry(self, hosts: Iterable[int]) -> None:
+        """Try these hosts again now."""
+        self._feed.retry(hosts)

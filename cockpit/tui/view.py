@@ -1,7 +1,7 @@
 """What screens are handed. Rule: a screen reads the fleet through its View and nowhere else, so a pause, a theme or a
 test's frozen clock is one assignment."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from cockpit.clock import Clock, Instant
@@ -26,6 +26,9 @@ class Feed(Protocol):
 
     def focus(self, hosts: Collection[int]) -> None:
         """These hosts are on screen in detail."""
+
+    def retry(self, hosts: Iterable[int]) -> None:
+        """Try these hosts again now."""
 
 
 class View:

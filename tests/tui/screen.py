@@ -1,12 +1,14 @@
 """What a screen shows, as text. The only file that touches Textual's private compositor: an upgrade of Textual is one
 edit here."""
 
+import io
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from rich.console import Console
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -22,6 +24,15 @@ def screen_text(app: App[object]) -> str:
     """The terminal's characters, line by line, blanks at line ends cut off."""
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+
+
+def terminal_text(app: App[object]) -> str:
+    """The same with what shines through from behind a window on top."""
+    width, height = app.size
+    console = Console(width=width, height=height, file=io.StringIO(), record=True, color_system=None)
+    stack = app._background_screens
+    console.print(app.screen._compositor.render_update(full=True, screen_stack=stack))
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
 
 
 def widget_count(app: App[object]) -> int:

@@ -5,7 +5,7 @@ What a screen shows of it is the same on every machine, so goldens can be compar
 
 import asyncio
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from agent.sources.nvml.signals import SIGNALS as NVML_SIGNALS
@@ -86,6 +86,7 @@ class StagedFeed:
     clock: FrozenClock
     focused: tuple[int, ...] = ()
     runs: int = 0
+    retried: list[int] = field(default_factory=list)
     fails: Exception | None = None
 
     @property
@@ -100,6 +101,9 @@ class StagedFeed:
 
     def focus(self, hosts: Collection[int]) -> None:
         self.focused = tuple(sorted(hosts))
+
+    def retry(self, hosts: Iterable[int]) -> None:
+        self.retried += hosts
 
 
 @dataclass

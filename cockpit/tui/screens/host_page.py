@@ -100,6 +100,9 @@ class HostPage(Place):
         self.show(sick[(here + step) % len(sick)])
         return True
 
+    def retried(self) -> list[int]:
+        return [self.host]
+
     def evidence(self) -> Evidence | None:
         record = self.view.fleet.hosts[self.host]
         found = tuple(FleetFinding(self.host, finding) for finding in record.findings.values())

@@ -11,6 +11,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from cockpit.tui.format import plain
 from cockpit.tui.messages import Evidence, ShowEvidence
 from cockpit.tui.view import View
 from cockpit.tui.widgets.bars import KeyBar, TitleBar
@@ -34,6 +35,7 @@ class Place(Screen[None], inherit_bindings=False):
         Binding("N", "problem(-1)", "previous problem", show=False, id="problem.previous"),
         Binding("e", "evidence", "evidence", id="evidence"),
         Binding("y", "copy", "copy", show=False, id="copy"),
+        Binding("r", "retry", "try again", show=False, id="retry"),
     ]
     AUTO_FOCUS = None
     key = ""  # the place's digit; pages keep the digit of the place they were opened from
@@ -84,7 +86,7 @@ class Place(Screen[None], inherit_bindings=False):
 
     def tick(self, force: bool = False) -> None:
         """Paint if there is something new, or if a second has passed."""
-        if not self.is_running or not self.is_current:
+        if not self.is_running or not (self.is_current or self._seen_through()):
             return
         version, real = self.view.fleet.version, self.view.feed.clock.real()
         since = abs(real - self._painted)
@@ -101,6 +103,11 @@ class Place(Screen[None], inherit_bindings=False):
         self.after_tick()
         cost = self.view.feed.clock.real() - real
         self._pace = (SOONEST_S if cost < CHEAP_S else min(LONGEST_S, PACE * cost)) - TICK_S / 2
+
+    def _seen_through(self) -> bool:
+        """Whether nothing but a question stands in front of this screen."""
+        stack = self.app.screen_stack
+        return len(stack) > 1 and stack[-2] is self and getattr(stack[-1], "see_through", False)
 
     def after_tick(self) -> None:
         """For screens that have more to do."""
@@ -135,6 +142,22 @@ class Place(Screen[None], inherit_bindings=False):
             self.notify("No evidence here: nothing under the cursor was judged.", timeout=3, markup=False)
             return
         self.post_message(ShowEvidence(found))
+
+    def retried(self) -> list[int]:
+        """Whom `r` tries again: hosts that are not tried by themselves, where nothing else is meant."""
+        from cockpit.fleet.link_state import LinkState  # with the fleet, after the first picture
+
+        return [host.number for host in self.view.fleet.hosts if host.link.state is LinkState.DENIED]
+
+    def action_retry(self) -> None:
+        """Another attempt now, whatever a host's link waits for."""
+        hosts = self.retried()
+        if not hosts:
+            self.notify("No host is denied; all others are tried by themselves.", timeout=3, markup=False)
+            return
+        self.view.feed.retry(hosts)
+        named = plain(self.view.fleet.hosts[hosts[0]].name) if len(hosts) == 1 else f"{len(hosts):,} hosts"
+        self.notify(f"Trying {named} again.", timeout=3, markup=False)
 
     def action_copy(self) -> None:
         """Copy what is under the cursor to the terminal's clipboard."""

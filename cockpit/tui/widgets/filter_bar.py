@@ -20,18 +20,24 @@ from cockpit.tui.view import View
 HISTORY = 50
 
 
+# For inputs that leave Ctrl-A, Ctrl-B, Ctrl-S, Ctrl-Q, Ctrl-Z and Alt to terminal and multiplexer.
+EDITING = (
+    Binding("left", "cursor_left", "left", show=False, id="edit.left"),
+    Binding("right", "cursor_right", "right", show=False, id="edit.right"),
+    Binding("home", "home", "start", show=False, id="edit.home"),
+    Binding("end", "end", "end", show=False, id="edit.end"),
+    Binding("backspace", "delete_left", "delete left", show=False, id="edit.delete_left"),
+    Binding("delete", "delete_right", "delete right", show=False, id="edit.delete_right"),
+    Binding("ctrl+w", "delete_left_word", "delete word", show=False, id="edit.delete_word"),
+    Binding("ctrl+u", "delete_left_all", "delete all left", show=False, id="edit.delete_all"),
+)
+
+
 class FilterInput(Input, inherit_bindings=False):
-    """An input that leaves Ctrl-A, Ctrl-B, Ctrl-S, Ctrl-Q, Ctrl-Z and Alt to terminal and multiplexer."""
+    """What is typed filters."""
 
     BINDINGS: ClassVar = [
-        Binding("left", "cursor_left", "left", show=False, id="edit.left"),
-        Binding("right", "cursor_right", "right", show=False, id="edit.right"),
-        Binding("home", "home", "start", show=False, id="edit.home"),
-        Binding("end", "end", "end", show=False, id="edit.end"),
-        Binding("backspace", "delete_left", "delete left", show=False, id="edit.delete_left"),
-        Binding("delete", "delete_right", "delete right", show=False, id="edit.delete_right"),
-        Binding("ctrl+w", "delete_left_word", "delete word", show=False, id="edit.delete_word"),
-        Binding("ctrl+u", "delete_left_all", "delete all left", show=False, id="edit.delete_all"),
+        *EDITING,
         Binding("enter", "submit", "keep", id="filter.keep"),
         Binding("escape", "clear_filter", "clear", id="filter.clear", priority=True),
         Binding("up", "recall(1)", "earlier", id="filter.earlier", show=False),
