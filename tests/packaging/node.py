@@ -43,9 +43,11 @@ def require_node() -> None:
 
 @dataclass
 class Node:
-    """`lab` is a folder of this machine that the node sees as /lab."""
+    """`lab` is a folder of this machine that the node sees as /lab. Without `boots` it is a changed root alone, with no
+    systemd in it: what an image build sees."""
 
     lab: Path
+    boots: bool = True
     run_id: str = field(default_factory=lambda: f"gcn{secrets.token_hex(3)}")
     process: subprocess.Popen[bytes] | None = None
     leader: int = 0
@@ -69,7 +71,8 @@ class Node:
         try:
             self._mount()
             self._prepare()
-            self._boot()
+            if self.boots:
+                self._boot()
         except BaseException:
             self._clear()
             raise
@@ -83,8 +86,9 @@ class Node:
     def run(self, *words: str, check: bool = True, timeout_s: float = 30, env: dict[str, str] | None = None,
             stdin: str = "") -> subprocess.CompletedProcess[str]:  # fmt: skip
         """A command as root in the node."""
+        enter = ["nsenter", "-t", str(self.leader), "-a"] if self.boots else ["unshare", "-pf", *self._changed_root()]
         done = subprocess.run(
-            ["nsenter", "-t", str(self.leader), "-a", *words],
+            [*enter, *words],
             env={**CLEAN, **(env or {})}, input=stdin, capture_output=True, text=True, errors="replace",
             timeout=timeout_s, check=False,
         )  # fmt: skip
@@ -136,6 +140,9 @@ class Node:
                 if self.run_id.encode() in words:
                     left.append(f"{entry.name}: {words!r}")
         return left
+
+    def _changed_root(self) -> list[str]:
+        return ["--mount-proc", "--root", str(self.root)]
 
     def _mount(self) -> None:
         _sh("ip", "netns", "add", self.run_id)

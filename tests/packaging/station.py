@@ -56,7 +56,8 @@ class Station:
     def marks(self, picture: Picture) -> list[str]:
         """The marks of our XIDs among the events, in their order."""
         texts = [json.dumps(event.data, default=str) for event in picture.events if event.kind == "xid"]
-        return [mark for text in texts for mark in re.findall(rf"{self.node.run_id} (\w+)", text)]
+        found = (re.search(rf"{self.node.run_id} (\w+)", text) for text in texts)
+        return [match[1] for match in found if match]
 
     def xid(self, code: int, mark: str) -> None:
         """A line of the driver in this machine's real kernel log."""

@@ -1,0 +1,223 @@
+"""The package's life in a real systemd: upgraded while people look, removed, purged, refused where it cannot run."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.client import Picture
+from tests.lab import has_command, require
+from tests.packaging.builds import build
+from tests.packaging.node import Node, eventually, require_node
+from tests.packaging.station import SOCKET, UNIT, Station
+
+PREVIOUS, THIS = "0.0.9~previous", "9.9.9"
+CONFIG = "etc/gpu-cockpit/agent.toml"
+COCKPIT = Path(sys.executable).with_name("gpu-cockpit")
+# What dpkg, systemd and the journal write for themselves, whatever is installed.
+THEIRS = (
+    "var/lib/dpkg", "var/log", "var/cache/man", "var/cache/ldconfig", "var/cache/debconf", "var/lib/man-db",
+    "var/lib/systemd", "var/lib/dbus", "var/lib/private", "var/tmp", "tmp", "etc/.pwd.lock", "etc/ld.so.cache", "dev/",
+)  # fmt: skip
+BACKUPS = ("etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-")
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The previous build and this one."""
+    require_node()
+    require("gcc, which builds the fake NVML", has_command("gcc"))
+    (previous,) = build("build-deb", tmp_path_factory.mktemp("previous"), "--version", PREVIOUS)
+    (this,) = build("build-deb", tmp_path_factory.mktemp("this"), "--version", THIS)
+    return previous, this
+
+
+@pytest.fixture
+def station(packages: tuple[Path, Path], tmp_path: Path) -> Iterator[Station]:
+    """A node with the fake driver and nothing installed yet."""
+    with Node(tmp_path) as node:
+        station = Station(node)
+        station.fake_driver()
+        yield station
+
+
+def state(station: Station) -> dict[str, object]:
+    """What the agent has on disk."""
+    found: dict[str, object] = json.loads((station.node.inside / "var/lib/gpu-cockpit/state.json").read_text())
+    return found
+
+
+def heard(station: Station, mark: str) -> Picture:
+    return station.until(f"{mark} is an event", lambda picture: mark in station.marks(picture))
+
+
+def test_an_upgrade_keeps_configuration_cursor_and_numbers_and_sessions_come_back(
+    station: Station, packages: tuple[Path, Path], tmp_path: Path
+) -> None:
+    node, (previous, this) = station.node, packages
+    station.install(previous)
+    config = node.inside / CONFIG
+    config.write_text(config.read_text() + 'labels = { pool = "kept" }\ngpus_expected = 8\n')
+    node.run("systemctl", "restart", UNIT)
+    station.xid(79, f"{node.run_id} old")
+    before = heard(station, "old")
+    assert before.hello is not None
+    assert PREVIOUS in before.hello.software
+    last = max(event.seq for event in before.events)
+    for _ in eventually("the cursor is on disk"):
+        if (cursor := state(station)["kernel_log"]) is not None:
+            break
+    with Watched(node, tmp_path) as watched:
+        watched.until_live(PREVIOUS)
+        station.install(this)
+        station.xid(31, f"{node.run_id} new")
+        after = heard(station, "new")
+        watched.until_live(THIS)
+    assert after.hello is not None
+    assert PREVIOUS not in after.hello.software
+    assert after.facts["labels"] == {"pool": "kept"}
+    assert station.marks(after) == ["new"], "what was told before the upgrade is not told again"
+    assert min(event.seq for event in after.events) > last
+    assert state(station)["kernel_log"]["boot_id"] == cursor["boot_id"]  # type: ignore[index]
+    for _ in eventually("the cursor has moved on"):
+        if state(station)["kernel_log"]["seq"] > cursor["seq"]:  # type: ignore[index]
+            break
+    assert node.show(UNIT, "ActiveState", "UnitFileState") == {"ActiveState": "active", "UnitFileState": "enabled"}
+
+
+class Watched:
+    """A real cockpit on this machine that looks at the node's agent the whole time."""
+
+    def __init__(self, node: Node, folder: Path) -> None:
+        self.log = folder / "watch.jsonl"
+        target = f"unix://{node.inside / SOCKET[1:]}"
+        self.command = [str(COCKPIT), "--host", target, "hosts", "--json", "--watch"]
+        self.env = {**os.environ, "HOME": str(folder)}
+
+    def __enter__(self) -> "Watched":
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                self.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=self.env
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(5)
+
+    def until_live(self, version: str) -> None:
+        """Until it is live on an agent of this version."""
+        for _ in eventually(f"the watching cockpit sees {version}", 15, lambda: self.log.read_text()[-400:]):
+            whole = [line for line in self.log.read_text().splitlines() if line.endswith("}")]
+            host = json.loads(whole[-1])["items"][0] if whole else {"link": "", "agent": ""}
+            if host["link"] == "live" and version in host["agent"]:
+                return
+
+
+def test_what_the_kernel_said_while_the_service_was_down_is_told_once(
+    station: Station, packages: tuple[Path, Path]
+) -> None:
+    station.install(packages[1])
+    station.xid(79, f"{station.node.run_id} first")
+    heard(station, "first")
+    station.node.run("systemctl", "stop", UNIT)
+    station.xid(31, f"{station.node.run_id} down")
+    station.node.run("systemctl", "start", UNIT)
+    assert station.marks(heard(station, "down")) == ["down"]
+
+
+def test_purge_leaves_nothing(station: Station, packages: tuple[Path, Path]) -> None:
+    node = station.node
+    before, accounts = files(node), account_files(node)
+    station.install(packages[1])
+    station.until("it has run", lambda picture: len(picture.facts["gpus"]) == 8)
+    assert files(node) != before
+    node.run("dpkg", "--purge", "gpu-cockpit-agent", timeout_s=60)
+    assert files(node) - before == set()
+    assert account_files(node) == accounts
+    assert not (node.inside / "run/gpu-cockpit").exists()
+    assert node.run("systemctl", "status", UNIT, check=False).returncode == 4, "no such unit"
+    assert "gpu-cockpit" not in node.run("systemctl", "list-unit-files", "--no-pager").stdout
+    assert "gpu-cockpit" not in node.run("ps", "-eo", "args").stdout
+
+
+def test_removed_and_installed_again_it_is_as_it_was(station: Station, packages: tuple[Path, Path]) -> None:
+    node = station.node
+    station.install(packages[1])
+    (node.inside / CONFIG).write_text('labels = { pool = "kept" }\nsocket_group = "gpu-cockpit-view"\n')
+    node.run("dpkg", "--remove", "gpu-cockpit-agent", timeout_s=60)
+    assert node.run("systemctl", "is-active", UNIT, check=False).stdout.strip() == "inactive"
+    assert not (node.inside / "usr/lib/gpu-cockpit-agent").exists()
+    assert (node.inside / CONFIG).exists()
+    station.install(packages[1])
+    assert station.until("it answers", lambda picture: True).facts["labels"] == {"pool": "kept"}
+
+
+def files(node: Node) -> set[str]:
+    """What the node has written below its root so far, without what others keep books in."""
+    top = node.base / "up"
+    changed = {str(path.relative_to(top)) for path in top.rglob("*") if not _as_it_was(path, path.relative_to(top))}
+    return {name for name in changed if not name.startswith((*THEIRS, *BACKUPS))}
+
+
+def _as_it_was(path: Path, name: Path) -> bool:
+    """Whether what the overlay holds here is what this machine has."""
+    below = Path("/") / name
+    if path.is_symlink() or below.is_symlink():
+        return path.is_symlink() and below.is_symlink() and path.readlink() == below.readlink()
+    if path.is_dir():
+        return below.is_dir()
+    if not path.is_file():
+        return path.is_char_device() and not below.exists()  # the overlay's mark that something is gone
+    return below.is_file() and path.read_bytes() == below.read_bytes()
+
+
+def account_files(node: Node) -> list[str]:
+    return [(node.inside / "etc" / name).read_text() for name in ("passwd", "group", "shadow", "gshadow")]
+
+
+def test_an_unsupported_python_is_told_before_anything_is_unpacked(
+    station: Station, packages: tuple[Path, Path]
+) -> None:
+    node = station.node
+    python = node.inside / "usr/bin/python3"
+    python.unlink()
+    python.write_text("#!/bin/sh\necho 3.10\n")
+    python.chmod(0o755)
+    (node.lab / "a.deb").write_bytes(packages[1].read_bytes())
+    done = node.run("dpkg", "-i", "/lab/a.deb", check=False)
+    assert done.returncode
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "/usr/bin/python3 is Python 3.10; this package runs on Python 3.11, 3.12 and 3.13" in said
+    assert "nothing was installed" in said
+    assert not (node.inside / "usr/lib/gpu-cockpit-agent").exists()
+    assert not (node.inside / "etc/gpu-cockpit").exists()
+
+
+def test_where_services_may_not_be_started_it_installs_and_starts_none(
+    station: Station, packages: tuple[Path, Path]
+) -> None:
+    node = station.node
+    policy = node.inside / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    station.install(packages[1])
+    assert node.show(UNIT, "ActiveState", "UnitFileState") == {"ActiveState": "inactive", "UnitFileState": "enabled"}
+
+
+def test_it_installs_and_purges_where_systemd_is_not_pid_1(packages: tuple[Path, Path], tmp_path: Path) -> None:
+    with Node(tmp_path, boots=False) as node:
+        before, accounts = files(node), [(node.root / "etc" / name).read_text() for name in ("passwd", "group")]
+        (node.root / "srv/a.deb").write_bytes(packages[1].read_bytes())
+        done = node.run("dpkg", "-i", "/srv/a.deb", timeout_s=60)
+        assert "rror" not in done.stderr, done.stderr
+        said = node.run("gpu-cockpit-agent", "once", "--json").stdout
+        assert json.loads(said)["schema"] == 1
+        node.run("dpkg", "--purge", "gpu-cockpit-agent", timeout_s=60)
+        (node.root / "srv/a.deb").unlink()
+        assert files(node) - before - {"srv/a.deb"} == set()
+        assert [(node.root / "etc" / name).read_text() for name in ("passwd", "group")] == accounts
