@@ -33,6 +33,7 @@ _LINK_WORDS = {
     LinkState.BASTION_LOST: "lost with its bastion",
     LinkState.INCOMPATIBLE: "agent incompatible",
 }
+_ALARM = {LinkState.KEY_CHANGED: "SECURITY: "}  # somebody else may be answering
 
 
 def problems(fleet: Fleet, now: Instant) -> list[Problem]:
@@ -245,13 +246,17 @@ def _link_problem(record: HostRecord) -> Problem:
     says = f": {status.says.removeprefix(f'{record.name}: ')}" if status.says else ""
     return Problem(
         LINK_SEVERITY[status.state],
-        f"{record.name} {_LINK_WORDS[status.state]} since {clock_text(record.link_since)}{says}{blind}",
+        f"{_fallen(record.name, status.state)} since {clock_text(record.link_since)}{says}{blind}",
         status.hint,
         record.link_since,
         record.number,
         hosts=(record.number,),
         count=max(1, record.gpus_expected),
     )
+
+
+def _fallen(who: str, state: LinkState) -> str:
+    return f"{_ALARM.get(state, '')}{who} {_LINK_WORDS[state]}"
 
 
 def _folded(state: LinkState, hop: str, records: list[HostRecord]) -> Problem:
@@ -262,9 +267,11 @@ def _folded(state: LinkState, hop: str, records: list[HostRecord]) -> Problem:
     more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
     if state is LinkState.BASTION_LOST:
         title = f"bastion {hop} lost since {clock_text(since)}: {len(records)} hosts are out of sight{blind}"
+    elif state is LinkState.KEY_CHANGED and hop:
+        title = f"SECURITY: host key of {hop} changed since {clock_text(since)}: {len(records)} hosts are barred{blind}"
     else:
         through = f" at {hop}" if hop else ""
-        title = f"{len(records)} hosts {_LINK_WORDS[state]}{through} since {clock_text(since)}{blind}"
+        title = f"{_fallen(f'{len(records)} hosts', state)}{through} since {clock_text(since)}{blind}"
     says = records[0].link.says
     return Problem(
         LINK_SEVERITY[state],

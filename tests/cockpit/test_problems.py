@@ -60,6 +60,11 @@ def fleet_of(hosts: list[FakeHost], expected: int | None = None) -> Fleet:
 @pytest.mark.parametrize(
     ("state", "hop", "title"),
     [
+        (
+            LinkState.KEY_CHANGED,
+            "b1",
+            "SECURITY: host key of b1 changed since {at}: 60 hosts are barred; 480 GPUs are unknown",
+        ),
         (LinkState.BASTION_LOST, "b1", "bastion b1 lost since {at}: 60 hosts are out of sight; 480 GPUs are unknown"),
         (LinkState.UNREACHABLE, "", "60 hosts unreachable since {at}; 480 GPUs are unknown"),
         (LinkState.DENIED, "jump", "60 hosts access denied at jump since {at}; 480 GPUs are unknown"),
@@ -201,3 +206,20 @@ def test_who_held_a_gpu() -> None:
 
 def test_a_time_that_is_none_is_told_as_none() -> None:
     assert clock_text(1e18) == "--:--:--"
+
+
+def test_a_changed_host_key_is_a_security_problem_and_one_event_for_each_hop() -> None:
+    hosts = [FakeHost(name=f"n{number}") for number in range(6)]
+    fleet = fleet_of(hosts)
+    says = "bast (root@10.0.0.1): SECURITY: the host key has CHANGED"
+    for number in range(5):
+        fleet.link_changed(number, LinkStatus(LinkState.KEY_CHANGED, says, "ask its owner", "bast"), NOW)
+    for _ in range(2):
+        alone = LinkStatus(LinkState.KEY_CHANGED, "n5: SECURITY: the host key has CHANGED", "ask its owner", "n5")
+        fleet.link_changed(5, alone, NOW)
+    first, second = problems(fleet, NOW)
+    assert first.title.startswith("SECURITY: host key of bast changed since")
+    assert second.title.startswith("SECURITY: n5 host key changed since")
+    assert {first.severity, second.severity} == {Severity.CRITICAL}
+    events = [(entry.event.kind, entry.event.severity, entry.event.data["hop"]) for entry in fleet.events]
+    assert events == [("link", Severity.CRITICAL, "bast"), ("link", Severity.CRITICAL, "n5")]
