@@ -13,10 +13,10 @@ from cockpit.inventory.hosts import did_you_mean
 
 TIMEOUT_S = 10.0
 LISTS = ("hosts", "gpus", "processes", "findings", "events", "rules")
-COMMANDS = ("status", *LISTS, "open", "demo", "sim")
+COMMANDS = ("status", *LISTS, "doctor", "open", "demo", "sim")
 LATER = (
     "replicas", "pools", "incidents", "actions", "slos", "run", "audit", "ack", "silence", "note", "retire", "history",
-    "incident", "doctor", "discover", "record", "replay", "handoff",
+    "incident", "discover", "record", "replay", "handoff",
 )  # fmt: skip
 _WITH_VALUE = frozenset({"--fleet", "--host", "--timeout", "--theme", "--config", "--filter", "--sort", "--ssh-config"})
 _BINARY = "--ssh-binary"
@@ -28,6 +28,7 @@ _HELP = {
     "findings": "what the agents' rules judge to be wrong now",
     "events": "what happened: XIDs, kernel messages, findings",
     "rules": "the rules that raise findings, with their thresholds and sources",
+    "doctor": "every step to a host's agent, and the command that mends what is broken",
     "open": "the screens, right at a host, a GPU (HOST:INDEX) or a place",
     "demo": "a simulated fleet on this machine, and the screens on it",
     "sim": "simulated hosts without the screens: up, inject, scenarios, faults",
@@ -35,6 +36,8 @@ _HELP = {
 
 _MORE = {
     "status": "In --json, `replicas` and `incidents` are null: this version knows of neither, and null is not none.",
+    "doctor": "Exit status: 0 all well, 1 something is broken, 3 cannot know. Of more than 3 hosts only what is not well\n"
+    "is shown; --json has every step of every host.",
     "gpus": "A GPU that is expected and was never identified has the id HOST/missing-N and no signals.",
 }
 
@@ -119,7 +122,7 @@ def parse(words: Sequence[str], command: str) -> Arguments:
     return Arguments(
         command=command,
         fleet=found.fleet,
-        hosts=tuple(found.host),
+        hosts=(*found.host, *values.get("targets", ())),
         timeout_s=found.timeout,
         config=found.config,
         batch=found.batch,
@@ -175,6 +178,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
     add("--version", action="version", version=f"gpu-cockpit {__version__}")
     if command == "open":
         add("where", metavar="WHERE", help="a host, HOST:INDEX for one of its GPUs, or a place such as events")
+    if command == "doctor":
+        add("targets", nargs="*", metavar="TARGET", help="as --host; without any, all hosts of the fleet file")
     if command in ("", "open", "demo"):
         add("--theme", default="", metavar="NAME", help="colours of the screens")
     if command == "demo":
@@ -183,7 +188,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         add("--scenario", default="", metavar="NAME", help="what happens; `gpu-cockpit sim scenarios` lists them")
         add("--seed", type=int, default=None, metavar="N", help="same seed, same story")
         add("--speed", type=float, default=None, metavar="X", help="how fast the story's time runs (default 1)")
-    if command in ("status", *LISTS):
+    if command in ("status", "doctor", *LISTS):
         add("--json", action="store_true", help="for scripts; schema 1")
     if command == "status":
         add("--check", action="store_true", help="exit 0 healthy, 1 warning, 2 critical, 3 unknown")

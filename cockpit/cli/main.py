@@ -93,6 +93,10 @@ def _handler(name: str) -> Callable[[Arguments], int]:
         from cockpit.cli.status import status
 
         return status
+    if name == "doctor":
+        from cockpit.cli.doctor import doctor
+
+        return doctor
     if name == "rules":
         from cockpit.cli.rules import rules
 

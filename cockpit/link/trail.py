@@ -58,9 +58,11 @@ class Trail:
 
 
 class Trails:
-    """The latest trail of every hop, by the whole chain of hops that leads to it."""
+    """The latest trail of every hop, by the whole chain of hops that leads to it. `ways`: what each host's link works
+    with; what ssh_config adds to a target is known there."""
 
     def __init__(self, clock: Clock) -> None:
+        self.ways: dict[int, object] = {}
         self._clock = clock
         self._kept: dict[Chain, Trail] = {}
 
@@ -84,7 +86,11 @@ class Walk:
     def connected(self, connection: "asyncssh.SSHClientConnection") -> None:
         """Something there has taken the connection."""
         self._trail.connected, self._trail.connection = self._clock.real(), connection
-        self._trail.offered = tuple(map(_described, _untried(connection)))
+        self.offering(_untried(connection))
+
+    def offering(self, pairs: "Sequence[asyncssh.SSHKeyPair]") -> None:
+        """These keys are going to be tried, in this order."""
+        self._trail.offered = tuple(map(_described, pairs))
 
     def admitted(self) -> None:
         """We are logged in. asyncssh takes keys off its list one by one: the last one taken is the one that counts."""
