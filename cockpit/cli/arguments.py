@@ -36,8 +36,8 @@ _HELP = {
 
 _MORE = {
     "status": "In --json, `replicas` and `incidents` are null: this version knows of neither, and null is not none.",
-    "doctor": "Exit status: 0 all well, 1 something is broken, 3 cannot know. Of more than 3 hosts only what is not well\n"
-    "is shown; --json has every step of every host.",
+    "doctor": "Exit status: 0 all well, 1 something is broken, 3 cannot know. Of more than 3 hosts only what\n"
+    "is not well is shown; --json has every step of every host.",
     "gpus": "A GPU that is expected and was never identified has the id HOST/missing-N and no signals.",
 }
 
