@@ -1,6 +1,7 @@
-"""A bastion and targets in network namespaces, each with a real sshd and throw-away keys.
+"""Bastions and targets in network namespaces, each with a real sshd and throw-away keys.
 
-`ops` is where the operator sits; it has no route to the targets but through `bast`. Every name carries the run id of
+`ops` is where the operator sits; it has no route to the targets but through `bast`, and to the inner ones but through
+`bast` and `mid`. Every name carries the run id of
 its network, everything is stopped by process id, and `left_behind` says what is still there afterwards.
 """
 
@@ -63,21 +64,31 @@ class Sshd:
     log: Path
     wrap: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
+    _before: int = 0
 
     def start(self) -> "Sshd":
         """Listen; returns when it does."""
+        self.begin()
+        for _ in eventually(f"sshd in {self.place} listens: {self.log.read_text()}"):
+            if self.listens:
+                break
+        return self
+
+    def begin(self) -> None:
+        """Start to listen."""
         with self.log.open("ab") as log:
-            before = log.tell()
+            self._before = log.tell()
             self.process = subprocess.Popen(
                 self.network.inside(self.place, *self.wrap, SSHD, "-D", "-e", "-f", str(self.config)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        for _ in eventually(f"sshd in {self.place} listens: {self.log.read_text()}"):
-            if b"Server listening" in self.log.read_bytes()[before:]:
-                return self
-        return self
+
+    @property
+    def listens(self) -> bool:
+        """Whether it does by now."""
+        return b"Server listening" in self.log.read_bytes()[self._before :]
 
     def stop(self) -> None:
         """End the listener and every session of it."""
@@ -97,10 +108,15 @@ class Sshd:
 
 @dataclass
 class Network:
-    """ops - bast - n1, n2 ...; `folder` holds keys, configurations and logs."""
+    """ops - bast - n1, n2 ... and, with `inner` ones, bast - mid - these; `folder` holds keys, configurations and logs.
+
+    `many`: further addresses of the first target, 10.77.4.1 ..., for as many sshds.
+    """
 
     folder: Path
     targets: tuple[str, ...] = ("n1", "n2")
+    inner: tuple[str, ...] = ()
+    many: int = 0
     run: str = field(default_factory=lambda: secrets.token_hex(3))
     sshds: list[Sshd] = field(default_factory=list)
 
@@ -131,21 +147,37 @@ class Network:
 
     def address(self, place: str) -> str:
         """Where the others reach it."""
-        return "10.77.1.1" if place == "bast" else f"10.77.2.{11 + self.targets.index(place)}"
+        if place in ("bast", "mid"):
+            return {"bast": "10.77.1.1", "mid": "10.77.2.9"}[place]
+        if place in self.inner:
+            return f"10.77.3.{11 + self.inner.index(place)}"
+        return f"10.77.2.{11 + self.targets.index(place)}"
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every namespace."""
+        return ("ops", "bast", *(("mid",) if self.inner else ()), *self.targets, *self.inner)
 
     def sshd(
-        self, place: str, *more: str, port: int = PORT, matches: Sequence[str] = (), wrap: tuple[str, ...] = ()
+        self,
+        place: str,
+        *more: str,
+        port: int = PORT,
+        address: str = "",
+        matches: Sequence[str] = (),
+        wrap: tuple[str, ...] = (),
     ) -> Sshd:
         """A configured sshd; `more` are lines of its configuration, `matches` its Match blocks, `wrap` the command
-        that starts it."""
-        name = f"{place}-{port}"
+        that starts it; `address` if it is not the place's own."""
+        name = f"{address or place}-{port}"
+        address = address or self.address(place)
         config, log = self.folder / f"{name}.conf", self.folder / f"{name}.log"
         config.write_text(
             "\n".join(
                 [
                     *more,  # sshd takes the first value of a keyword
                     f"Port {port}",
-                    f"ListenAddress {self.address(place)}",
+                    f"ListenAddress {address}",
                     f"HostKey {self.folder / place}",
                     f"AuthorizedKeysFile {self.folder / 'oncall.pub'}",
                     "PidFile none",
@@ -163,14 +195,14 @@ class Network:
             )
         )
         log.touch()
-        sshd = Sshd(self, place, self.address(place), port, config, log, wrap)
+        sshd = Sshd(self, place, address, port, config, log, wrap)
         self.sshds.append(sshd)
         return sshd
 
-    def known(self, place: str, port: int = PORT, key: str = "") -> str:
+    def known(self, place: str, port: int = PORT, key: str = "", address: str = "") -> str:
         """A line of known_hosts."""
         kind, text, *_ = (self.folder / f"{key or place}.pub").read_text().split()
-        return f"[{self.address(place)}]:{port} {kind} {text}\n"
+        return f"[{address or self.address(place)}]:{port} {kind} {text}\n"
 
     def environment(self) -> dict[str, str]:
         """Of an operator who has nothing but what the fleet file names."""
@@ -212,31 +244,47 @@ class Network:
         return left
 
     def _wire(self) -> None:
-        for place in ("ops", "bast", *self.targets):
+        for place in self.places:
             sh("ip", "netns", "add", self.ns(place))
             sh("ip", "-n", self.ns(place), "link", "set", "lo", "up")
         ops, bast = self.ns("ops"), self.ns("bast")
         sh("ip", "link", "add", "o0", "netns", ops, "type", "veth", "peer", "name", "e0", "netns", bast)
-        for namespace, device, address in ((ops, "o0", "10.77.1.2/24"), (bast, "e0", "10.77.1.1/24")):
-            sh("ip", "-n", namespace, "addr", "add", address, "dev", device)
-            sh("ip", "-n", namespace, "link", "set", device, "up")
-        sh("ip", "-n", bast, "link", "add", "br0", "type", "bridge")
-        sh("ip", "-n", bast, "addr", "add", "10.77.2.1/24", "dev", "br0")
-        sh("ip", "-n", bast, "link", "set", "br0", "up")
-        for place in self.targets:
-            target = self.ns(place)
-            sh("ip", "link", "add", "e0", "netns", target, "type", "veth", "peer", "name", f"v{place}", "netns", bast)
-            sh("ip", "-n", bast, "link", "set", f"v{place}", "master", "br0")
-            sh("ip", "-n", bast, "link", "set", f"v{place}", "up")
-            sh("ip", "-n", target, "addr", "add", f"{self.address(place)}/24", "dev", "e0")
-            sh("ip", "-n", target, "link", "set", "e0", "up")
+        self._up("ops", "o0", "10.77.1.2/24")
+        self._up("bast", "e0", "10.77.1.1/24")
+        self._behind("bast", "10.77.2.1/24", ("mid", *self.targets) if self.inner else self.targets)
+        if self.inner:
+            self._behind("mid", "10.77.3.1/24", self.inner)
+        if self.many:
+            self._add_many()
+
+    def _behind(self, place: str, address: str, others: tuple[str, ...]) -> None:
+        """A bridge in `place` with everybody who can be reached only from there."""
+        name = self.ns(place)
+        sh("ip", "-n", name, "link", "add", "br0", "type", "bridge")
+        self._up(place, "br0", address)
+        for other in others:
+            ends = ("veth", "peer", "name", f"v{other}", "netns", name)
+            sh("ip", "link", "add", "e0", "netns", self.ns(other), "type", *ends)
+            sh("ip", "-n", name, "link", "set", f"v{other}", "master", "br0")
+            sh("ip", "-n", name, "link", "set", f"v{other}", "up")
+            self._up(other, "e0", f"{self.address(other)}/24")
+
+    def _add_many(self) -> None:
+        first = self.ns(self.targets[0])
+        lines = [f"addr add 10.77.4.{number}/16 dev e0" for number in range(1, self.many + 1)]
+        subprocess.run(["ip", "-n", first, "-batch", "-"], check=True, input="\n".join(lines), text=True, timeout=10)
+        sh("ip", "-n", self.ns("bast"), "route", "add", "10.77.4.0/24", "dev", "br0")
+
+    def _up(self, place: str, device: str, address: str) -> None:
+        sh("ip", "-n", self.ns(place), "addr", "add", address, "dev", device)
+        sh("ip", "-n", self.ns(place), "link", "set", device, "up")
 
     def _keys(self) -> None:
-        for name in ("bast", *self.targets, "oncall", "stranger"):
+        for name in (*self.places[1:], "oncall", "stranger"):
             sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.folder / name))
 
     def _unwire(self) -> None:
-        for place in ("ops", "bast", *self.targets):
+        for place in self.places:
             name = self.ns(place)
             if not Path(f"/run/netns/{name}").exists():
                 continue

@@ -4,12 +4,10 @@ none is left the sentence says what is in the way.
 All rows are asked at once by one console. Each has its own port, told apart by `Match LocalPort`, and an ordinary user.
 """
 
-import json
 import os
 import re
 import socket
 import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.accounts import REPOSITORY, VIEW_GID, Accounts, accounts
+from tests.e2e.accounts import VIEW_GID, Accounts, accounts
 from tests.e2e.network import BIN, Network, eventually, require_network
+from tests.e2e.settling import settle
 from tests.lab import has_command, require
 
 pytestmark = pytest.mark.lab
@@ -288,20 +287,7 @@ def _ask(network: Network, ports: dict[str, int], sockets: dict[str, Path]) -> d
             f'[[host]]\nname = "h{port}"\naddress = "{row.user}@{network.address("bast")}:{port}"\n'
             f'socket = "{sockets[row.name]}"'
         )
-    fleet = network.folder / "fleet.toml"
-    fleet.write_text("\n\n".join(lines) + "\n")
-    done = subprocess.run(
-        network.inside("ops", sys.executable, "-m", "tests.e2e.settle_links", str(fleet), str(HOLD_S)),
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=40,
-        cwd=REPOSITORY,
-        env=network.environment(),
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return settle(network, "\n\n".join(lines) + "\n", HOLD_S)
 
 
 def _outcome(found: dict[str, Any], log: str, port: int) -> Outcome:
