@@ -23,7 +23,7 @@ WIDE = 120
 CHUNK = 16  # GPUs of one host on one line
 LOADS = "▁▂▃▅▆▇"
 _EDGES = np.array([0.05, 0.25, 0.5, 0.75, 0.93])
-_BAND = 0.02  # a level is left only so far beyond its edge: a GPU on an edge must not flicker
+_BANDS = np.array([0.03, 0.06, 0.07, 0.07, 0.04])  # a level is left only so far beyond its edge: three tenths of it
 _LOAD_INK = np.array([Ink.LOAD_0, Ink.LOAD_0, Ink.LOAD_1, Ink.LOAD_1, Ink.LOAD_2, Ink.LOAD_2], dtype=np.uint8)
 _LOAD_CODES = np.array([ord(char) for char in LOADS], dtype=np.uint32)
 _WAITING = ord("·")
@@ -189,8 +189,8 @@ class Shades:
         old = self._level
         if len(old) < len(fresh):
             old = np.concatenate([old, fresh[len(old) :]])
-        up = np.searchsorted(_EDGES, load - _BAND, side="right")
-        down = np.searchsorted(_EDGES, load + _BAND, side="right")
+        up = np.searchsorted(_EDGES + _BANDS, load, side="right")
+        down = np.searchsorted(_EDGES - _BANDS, load, side="right")
         self._level = np.where(fresh > old, np.maximum(up, old), np.where(fresh < old, np.minimum(down, old), old))
         return self._level.astype(np.int8)
 

@@ -226,7 +226,7 @@ def test_a_load_on_an_edge_does_not_flicker() -> None:
     field = stage.fleet.gpus.fields["gpu.utilization"]
     shades = heat.Shades()
     seen = []
-    for load in (0.49, 0.505, 0.495, 0.51, 0.49, 0.53, 0.51, 0.49, 0.47):
+    for load in (0.49, 0.52, 0.56, 0.51, 0.55, 0.58, 0.51, 0.45, 0.42):
         stage.fleet.gpus._values[field, 0] = load
         shades.update(stage.fleet)
         seen.append(shades.text)

@@ -3,12 +3,15 @@ glyphs, SGR and cursor moves that every terminal since the VT100 obeys in the sa
 terminals disagree on, and never a line feed."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from cockpit.tui.driver.glyphs import TAIL
 from cockpit.tui.driver.picture import Picture, Row
 
 Span = tuple[int, int]
+Run = tuple[int, int, str]  # a span of one pen
 UNKNOWN = -1
+_FEW = 3  # changes of the pen that are not worth a second look
 
 
 def spans(old: Row, new: Row) -> list[Span]:
@@ -28,6 +31,21 @@ def spans(old: Row, new: Row) -> list[Span]:
         last = x + 1
     found.append((first, last))
     return [_whole(cells, first, last) for first, last in found] if TAIL in cells else found
+
+
+def runs(pens: str, found: list[Span]) -> list[Run]:
+    """Spans cut where the pen changes."""
+    cut: list[Run] = []
+    for first, last in found:
+        x = first
+        while x < last:
+            pen = pens[x]
+            end = x + 1
+            while end < last and pens[end] == pen:
+                end += 1
+            cut.append((x, end, pen))
+            x = end
+    return cut
 
 
 def _whole(cells: str, first: int, last: int) -> Span:
@@ -79,18 +97,42 @@ class Painter:
 
     def _row(self, y: int) -> str:
         new, old = self.picture.wanted[y], self.picture.shown[y]
-        if old is None or self.picture.glyphs.unsure(new[0]) or self.picture.glyphs.unsure(old[0]):
-            return self._span(y, 0, self.picture.width)
+        unsure = self.picture.glyphs.unsure
+        if old is None or unsure(new[0]) or unsure(old[0]):
+            return self._runs(y, runs(new[1], [(0, self.picture.width)]))
+        found = runs(new[1], spans(old, new))
+        if sum(before[2] != after[2] for before, after in pairwise(found)) <= _FEW:
+            return self._runs(y, found)
+        start = self._y, self._x, self._pen
+        plain = self._runs(y, found)
+        end = self._y, self._x, self._pen
+        self._y, self._x, self._pen = start
+        grouped = self._runs(y, self._by_pen(found))
+        if len(grouped) < len(plain):
+            return grouped
+        self._y, self._x, self._pen = end
+        return plain
+
+    def _by_pen(self, found: list[Run]) -> list[Run]:
+        """Each pen's runs together, beginning with the pen that the terminal holds: a move costs less than a colour."""
+        pens = dict.fromkeys([chr(max(0, self._pen)), *(run[2] for run in found)])
+        order = {pen: at for at, pen in enumerate(pens)}
+        return sorted(found, key=lambda run: (order[run[2]], run[0]))
+
+    def _runs(self, y: int, found: list[Run]) -> str:
+        """Cells of one row, the cursor's ways between them included."""
         parts = []
-        changed = spans(old, new)
-        for first, last in changed:
+        cells = self.picture.wanted[y][0]
+        for first, last, pen in found:
             parts.append(self._bridge(y, first) or self.move(y, first))
-            parts.append(self._span(y, first, last))
+            parts.append(self._ink(ord(pen)))
+            parts.append(self._glyphs(first, cells[first:last]))
+            self._x = last if last < self.picture.width else UNKNOWN  # at the edge terminals disagree on the cursor
         return "".join(parts)
 
     def _bridge(self, y: int, x: int) -> str:
         """The cells between the cursor and `x` once more, where that is no longer than to move over them."""
-        if self._y != y or not 0 < x - self._x <= 4:
+        if self._y != y or self._x == UNKNOWN or not 0 < x - self._x <= 4:
             return ""
         cells, pens = self.picture.wanted[y]
         gap = cells[self._x : x]
@@ -101,28 +143,12 @@ class Painter:
         self._x = x
         return gap
 
-    def _span(self, y: int, first: int, last: int) -> str:
-        """Cells of one row, the cursor's way to them included."""
-        parts = [self.move(y, first)]
-        cells, pens = self.picture.wanted[y]
-        x = first
-        while x < last:
-            pen = pens[x]
-            end = x + 1
-            while end < last and pens[end] == pen:
-                end += 1
-            parts.append(self._ink(ord(pen)))
-            parts.append(self._glyphs(y, x, cells[x:end]))
-            x = end
-        self._x = x if x < self.picture.width else UNKNOWN  # at the edge terminals disagree on where the cursor is
-        return "".join(parts)
-
     def _ink(self, pen: int) -> str:
         way = self.picture.pens.way(self._pen, pen)
         self._pen = pen
         return way
 
-    def _glyphs(self, y: int, x: int, cells: str) -> str:
+    def _glyphs(self, x: int, cells: str) -> str:
         """Text for some cells. A glyph that some terminals count otherwise is drawn on blanks, and where the next one
         stands is said."""
         glyphs = self.picture.glyphs
