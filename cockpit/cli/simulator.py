@@ -26,6 +26,9 @@ _POLL_S = 0.05
 
 def agent_command() -> list[str]:
     """How this installation's agent is called."""
+    own = Path(__file__).parents[2] / "bin" / "gpu-cockpit-agent"  # an unpacked single file brings its agent along
+    if own.is_file():
+        return [sys.executable, "-I", str(own)]
     beside = Path(sys.executable).with_name("gpu-cockpit-agent")
     return [str(beside)] if os.access(beside, os.X_OK) else [sys.executable, "-m", "agent"]
 
