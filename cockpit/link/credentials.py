@@ -1,124 +1,112 @@
-"""With what we log in: options of asyncssh built once per (user, identity, known_hosts), keys read and parsed once."""
+"""With what we log in: asyncssh's options per way of logging in, built once, and the keys for each login.
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
+asyncssh reads neither files nor ssh_config for us: everything comes from the hop, from `HostKeys` and the `Keyring`.
+"""
+
+import socket
 
 import asyncssh
 
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
+from cockpit.link import algorithms
 from cockpit.link.host_keys import HostKeys
+from cockpit.link.keyring import Keyring, Offer, Unlock
+from cockpit.link.known_hosts import Known
+from cockpit.link.ssh_words import BINARY
 from cockpit.link.timing import Timing
 
 CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"  # 1.5 times cheaper than asyncssh's default
+METHODS = "publickey,keyboard-interactive,password"  # whether anybody is asked: see `Interview`
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 WINDOW = 64 * 1024  # bytes a peer may run ahead of us: half a minute of frames, not half an hour
-
-_Key = asyncssh.SSHKey | tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """What one identity file offers: keys we hold, and public keys of which the SSH agent may hold the private half."""
-
-    keys: tuple[_Key, ...] = ()
-    in_agent: tuple[asyncssh.SSHKey, ...] | None = None
 
 
 class Credentials:
-    """Options for every hop; what the inventory does not say comes from the SSH agent and the user's own keys."""
+    """Options and keys for every hop; what nobody says comes from the SSH agent and the user's own keys."""
 
     def __init__(self, timing: Timing) -> None:
         self.host_keys = HostKeys()
+        self.keys = Keyring()
         self._timing = timing
-        self._options: dict[tuple[str, str, int], asyncssh.SSHClientConnectionOptions] = {}
-        self._identities: dict[str, _Identity] = {}
+        self._options: dict[tuple[object, ...], asyncssh.SSHClientConnectionOptions] = {}
 
     def options(self, hop: Hop) -> asyncssh.SSHClientConnectionOptions:
-        """Login options for this hop.
+        """Login options for this hop, without keys.
 
         Raises:
-            LinkError: the identity or the known_hosts file cannot be used.
+            LinkError: ssh_config asks for what we cannot give, or a file that was named cannot be used.
         """
+        if hop.ssh.refused is not None:
+            refused = hop.ssh.refused
+            title = hop.name or hop.host
+            says = ": ".join(filter(None, (title, refused.place, refused.construct, refused.says)))
+            raise LinkError(LinkState.DENIED, says, refused.step, title)
+        self._identity(hop)
         known = self.host_keys.of(hop)
-        key = (hop.user, hop.identity, id(known))
+        key = (hop.user, hop.ssh, known)
         options = self._options.get(key)
         if options is None:
-            try:
-                options = self._options[key] = self._build(hop, known)
-            except ValueError as error:
-                name = hop.name or hop.host
-                says = f"{name}: one of your own keys in ~/.ssh cannot be used: {error}"
-                raise LinkError(
-                    LinkState.DENIED, says, "mend it, or name an identity in the fleet file", name
-                ) from None
+            options = self._options[key] = self._build(hop, known)
         return options
 
+    async def offer(self, hop: Hop, unlock: Unlock) -> Offer:
+        """The keys to try at this hop; `unlock` asks a human for the passphrase of a file."""
+        return await self.keys.offer(hop, unlock)
+
     def forget(self) -> None:
-        """Read keys again at the next login: the operator may have mended them."""
+        """Read keys again at the next login, and ask again: the operator may have mended them."""
         self._options.clear()
-        self._identities.clear()
+        self.keys.forget()
 
-    def _build(self, hop: Hop, known: asyncssh.SSHKnownHosts) -> asyncssh.SSHClientConnectionOptions:
-        identity = self._identity(hop)
-        return asyncssh.SSHClientConnectionOptions(
-            config=None,
-            known_hosts=known,
-            username=hop.user,
-            client_keys=list(identity.keys) or (),  # a tuple would be one key and its certificate
-            agent_identities=list(identity.in_agent) if identity.in_agent else None,
-            preferred_auth="publickey,keyboard-interactive,password",  # whether anybody is asked: see `Interview`
-            gss_host=None,
-            x509_trusted_certs=None,
-            encryption_algs=CIPHERS,
-            compression_algs=None,
-            server_host_key_algs="+*",  # known types first, all others after: so a changed key can be shown
-            keepalive_interval=self._timing.keepalive_s,
-            keepalive_count_max=self._timing.keepalive_count,
-            connect_timeout=None,
-            login_timeout=0,  # ours stands still while a human is asked
-        )
-
-    def _identity(self, hop: Hop) -> _Identity:
+    def _identity(self, hop: Hop) -> None:
+        """An identity that the fleet file names must be usable."""
         if not hop.identity:
-            return _Identity()
-        if hop.identity not in self._identities:
-            self._identities[hop.identity] = self._read(hop)
-        return self._identities[hop.identity]
+            return
+        file = self.keys.file(hop.identity)
+        if file.missing:
+            raise _unusable(hop, "does not exist", "correct identity in the fleet file")
+        if file.error:
+            raise _unusable(hop, file.error, f"look at it with: ls -l {file.path}; ssh-keygen -y -f {file.path}")
 
-    def _read(self, hop: Hop) -> _Identity:
-        path = Path(hop.identity)
+    def _build(self, hop: Hop, known: Known) -> asyncssh.SSHClientConnectionOptions:
+        ssh = hop.ssh
         try:
-            key = asyncssh.read_private_key(path)
-        except FileNotFoundError:
-            raise _unusable(hop, "does not exist", "correct identity in the fleet file") from None
-        except PermissionError:
-            raise _unusable(hop, "may not be read by you", f"make it yours; look at it with: ls -l {path}") from None
-        except OSError as error:
-            said = f"cannot be read: {error.strerror or error}"
-            raise _unusable(hop, said, "correct identity in the fleet file") from None
+            return asyncssh.SSHClientConnectionOptions(
+                config=None,
+                known_hosts=known,
+                host_key_alias=ssh.host_key_alias or None,
+                username=hop.user,
+                client_keys=None,  # `offer` gives them
+                public_key_auth=ssh.publickey,
+                kbdint_auth=ssh.keyboard,
+                password_auth=ssh.password,
+                preferred_auth=",".join(ssh.preferred) or METHODS,
+                gss_host=None,
+                x509_trusted_certs=None,
+                encryption_algs=algorithms.ciphers(ssh.ciphers) or CIPHERS,
+                kex_algs=algorithms.kex(ssh.kex) or (),
+                mac_algs=algorithms.macs(ssh.macs) or (),
+                signature_algs=algorithms.signatures(ssh.key_algorithms) or (),
+                compression_algs=None,
+                # Known types first, all others after: so a changed key can be shown.
+                server_host_key_algs=algorithms.host_keys(ssh.host_key_algorithms) or "+*",
+                family=_FAMILIES.get(ssh.family, ()),
+                local_addr=(ssh.bind_address, 0) if ssh.bind_address else (),
+                rekey_bytes=ssh.rekey_bytes or (),
+                rekey_seconds=ssh.rekey_time or (),
+                keepalive_interval=self._timing.keepalive_s,
+                keepalive_count_max=self._timing.keepalive_count,
+                connect_timeout=None,
+                login_timeout=0,  # ours stands still while a human is asked
+            )
         except ValueError as error:
-            if "assphrase" in str(error):
-                return _locked(hop, path)
-            raise _unusable(hop, f"is no private key: {error}", f"try: ssh-keygen -y -f {path}") from None
-        try:
-            return _Identity(((key, asyncssh.read_certificate(f"{path}-cert.pub")), key), (key,))
-        except (OSError, ValueError):
-            return _Identity((key,), (key,))
-
-
-def _locked(hop: Hop, path: Path) -> _Identity:
-    """A key with a passphrase serves if the SSH agent holds it."""
-    hint = f"add it to your agent, try: ssh-add {path}"
-    if not os.environ.get("SSH_AUTH_SOCK"):
-        raise _unusable(hop, "has a passphrase, and there is no SSH agent", hint)
-    try:
-        return _Identity((), (asyncssh.read_public_key(f"{path}.pub"),))
-    except (OSError, ValueError):
-        raise _unusable(hop, f"has a passphrase, and {path.name}.pub cannot be read beside it", hint) from None
+            title = hop.name or hop.host
+            says = f"{title}: ssh_config cannot be followed: {error}"
+            raise LinkError(LinkState.DENIED, says, BINARY, title) from None
 
 
 def _unusable(hop: Hop, says: str, hint: str) -> LinkError:
     name = hop.name or hop.host
-    return LinkError(LinkState.DENIED, f"{name}: identity {hop.identity} {says}", hint, name)
+    return LinkError(LinkState.DENIED, f"{name}: identity {hop.identity} {says}", hint, name, "authentication")

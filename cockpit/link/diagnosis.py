@@ -10,7 +10,10 @@ import asyncssh
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link.host_keys import Offered, file_of
+
+
+class Answered(LinkError):
+    """The host has answered, if only to refuse: whatever is wrong there, it is not down."""
 
 
 def title(hop: Hop) -> str:
@@ -40,18 +43,17 @@ def plain(text: str) -> str:
     return "".join(char for char in " ".join(text.split()) if char.isprintable())[:200]
 
 
-def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
-    """Why a login did not come about; host keys are `key_refused`'s."""
+def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...], ours: tuple[str, str] | None = None) -> LinkError:
+    """Why a login did not come about; host keys are `host_identity`'s. `ours`: what may be wrong with the certificate
+    that we offered, and what to do."""
     where, name = place(hop), title(hop)
     if isinstance(error, asyncssh.PermissionDenied):
-        return LinkError(
-            LinkState.DENIED,
-            f"{where}: user {hop.user!r} is not let in: {plain(error.reason)}",
-            f"check the user and that your public key is authorized there; ssh-add -l lists what you offer; "
-            f"try: {command(hop, via)}",
-            name,
-            "authentication",
+        why, hint = ours or (
+            plain(error.reason),
+            "check the user and that your public key is authorized there; ssh-add -l lists what you offer",
         )
+        says = f"{where}: user {hop.user!r} is not let in: {why}"
+        return LinkError(LinkState.DENIED, says, f"{hint}; try: {command(hop, via)}", name, "authentication")
     if isinstance(error, asyncssh.KeyExchangeFailed):
         return LinkError(
             LinkState.INCOMPATIBLE,
@@ -63,7 +65,9 @@ def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
     if isinstance(error, asyncssh.ChannelOpenError):
         return _not_forwarded(error, hop, via)
     step = "name" if isinstance(error, (socket.gaierror, UnicodeError)) else ""
-    return LinkError(LinkState.UNREACHABLE, f"{where}: {_unreachable(error)}", f"try: {command(hop, via)}", name, step)
+    answered = isinstance(error, (ConnectionRefusedError, ConnectionResetError, asyncssh.DisconnectError))
+    kind = Answered if answered else LinkError
+    return kind(LinkState.UNREACHABLE, f"{where}: {_unreachable(error)}", f"try: {command(hop, via)}", name, step)
 
 
 def again(error: LinkError) -> LinkError:
@@ -82,41 +86,6 @@ def broken(error: Exception | None, hop: Hop, via: tuple[Hop, ...]) -> LinkError
     )
 
 
-def key_refused(hop: Hop, via: tuple[Hop, ...], offered: Offered | None, *, known: bool, why: str) -> LinkError:
-    """The host key does not count: changed, revoked, or of a host we have never met."""
-    where, name, file = place(hop), title(hop), file_of(hop)
-    shown = f"{offered.algorithm} {offered.fingerprint}" if offered else plain(why)
-    address = hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}"
-    if "revoked" in why:
-        return LinkError(
-            LinkState.KEY_CHANGED, f"{where}: its host key is revoked in {file}", "do not connect; ask its owner", name
-        )
-    if known:
-        return LinkError(
-            LinkState.KEY_CHANGED,
-            f"{where}: the host key has CHANGED; it shows {shown}, {file} knows another one",
-            f"somebody may be in between; only if its owner confirms the new key: "
-            f"{shlex.join(['ssh-keygen', '-R', address, '-f', file])}",
-            name,
-        )
-    if offered is None:
-        return LinkError(LinkState.DENIED, f"{where}: its host certificate is refused: {shown}", "ask its owner", name)
-    if offered.authority:
-        return LinkError(
-            LinkState.DENIED,
-            f"{where}: the authority of its host certificate is not known: {shown}",
-            f"if you trust it, add to {file}: @cert-authority {address} <its public key>",
-            name,
-        )
-    return LinkError(
-        LinkState.DENIED,
-        f"{where}: host key is not known: {shown}",
-        f"compare that fingerprint with the host's own, then accept it once: "
-        f"{command(hop, via, '-o', f'UserKnownHostsFile={file}')}",
-        name,
-    )
-
-
 def timed_out(hop: Hop, via: tuple[Hop, ...], deadline_s: float, doing: str) -> LinkError:
     """A hop did not answer in time."""
     return LinkError(
@@ -127,6 +96,17 @@ def timed_out(hop: Hop, via: tuple[Hop, ...], deadline_s: float, doing: str) -> 
     )
 
 
+def speechless(hop: Hop, via: tuple[Hop, ...], deadline_s: float) -> LinkError:
+    """A hop took the connection and never said who it is."""
+    return Answered(
+        LinkState.UNREACHABLE,
+        f"{place(hop)}: takes the connection, but says nothing within {deadline_s:.2g} s (no SSH banner)",
+        f"the host may hang, or something in between swallows SSH; try: {command(hop, via)}",
+        title(hop),
+        "ssh",
+    )
+
+
 def _not_forwarded(error: asyncssh.ChannelOpenError, hop: Hop, via: tuple[Hop, ...]) -> LinkError:
     """A bastion did not open the way to the next hop."""
     last = via[-1] if via else hop
@@ -134,14 +114,17 @@ def _not_forwarded(error: asyncssh.ChannelOpenError, hop: Hop, via: tuple[Hop, .
         return LinkError(
             LinkState.DENIED,
             f"{place(last)} does not let {last.user} through to {hop.host}:{hop.port}",
-            "look at AllowTcpForwarding and PermitOpen in its sshd_config",
+            "look at AllowTcpForwarding, DisableForwarding and PermitOpen in its sshd_config, "
+            "and at restrict or permitopen before your key",
             title(last),
             "forward",
         )
-    return LinkError(
+    reason = plain(error.reason)
+    kind = Answered if "refused" in reason or "reset" in reason else LinkError
+    return kind(
         LinkState.UNREACHABLE,
-        f"{place(hop)}: cannot be reached from {title(last)}: {plain(error.reason)}",
-        f"try: {command(hop, via)}",
+        f"{place(hop)}: cannot be reached from {title(last)}: {reason}",
+        f"does sshd run there, on port {hop.port}? try: {command(hop, via)}",
         title(hop),
     )
 
@@ -151,8 +134,8 @@ def _unreachable(error: Exception) -> str:
         return "the name cannot be resolved"
     if isinstance(error, ConnectionRefusedError):
         return "refuses the connection: no sshd listens there"
-    if isinstance(error, ConnectionResetError):
-        return "hung up during the login"
+    if isinstance(error, (ConnectionResetError, asyncssh.ConnectionLost)):
+        return "hung up during the login: too many at once (MaxStartups), or something in between"
     if isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
         return "no route to it"
     if isinstance(error, OSError):

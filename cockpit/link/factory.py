@@ -15,6 +15,8 @@ from cockpit.link.trail import Trails
 from cockpit.link.unix import UnixWay
 from cockpit.link.way import Way
 
+_AT_A_TIME = 16  # hosts looked up in one turn of the loop: 5 ms
+
 
 def links_for(
     inventory: Inventory,
@@ -31,21 +33,19 @@ def links_for(
     shared = Shared(clock, timing, operator, options)
     shared.trails = trails
     shared.hosts = len(inventory.hosts)
-    for entry in inventory.hosts:
-        if isinstance(entry.target, SshTarget):
-            jumps = entry.target.jumps
-            shared.behind.update(jumps[: end + 1] for end in range(len(jumps)))
-    ways = _Ways(shared)
+    ways = _Ways(shared, inventory)
     return [Link(number, entry, sink, ways.of(entry), shared) for number, entry in enumerate(inventory.hosts)]
 
 
 class _Ways:
     """Makes ways when links start to run, so that asyncssh (100 ms) is loaded beside the first paint, not before."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, inventory: Inventory) -> None:
         self._shared = shared
+        self._inventory = inventory
         self._loading = asyncio.Lock()
         self._network: Any = None
+        self._resolver: Any = None
 
     def of(self, entry: HostEntry) -> Callable[[Link], Awaitable[Way]]:
         async def way(link: Link) -> Way:
@@ -61,6 +61,21 @@ class _Ways:
             if self._network is None:
                 name = "cockpit.link.temporary.way" if self._shared.options.temporary else "cockpit.link.ssh"
                 module = await asyncio.to_thread(importlib.import_module, name)
+                await self._resolve()
                 self._network = module.Network(self._shared)
+        target = await self._resolver.resolved(target)
         way: Way = self._network.way(entry.name, target, link.hop_back)
+        if self._shared.trails is not None:
+            self._shared.trails.ways[link.host] = way
         return way
+
+    async def _resolve(self) -> None:
+        """Look all hosts up in ssh_config: before the first login it is known how many are behind each bastion."""
+        module = await asyncio.to_thread(importlib.import_module, "cockpit.link.ssh_config")
+        self._resolver = module.Resolver(self._shared.options.ssh_config, now=self._shared.clock.real)
+        for number, entry in enumerate(self._inventory.hosts):
+            if isinstance(entry.target, SshTarget):
+                jumps = (await self._resolver.resolved(entry.target)).jumps
+                self._shared.behind.update(jumps[: end + 1] for end in range(len(jumps)))
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)

@@ -1,16 +1,23 @@
 """Which host keys we believe: known_hosts files, parsed once and again only when they change. Never without a check."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import asyncssh
 
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
+from cockpit.link import revoked
+from cockpit.link.known_hosts import Known, KnownFile, Wanted, parse, read_text
+from cockpit.link.ssh_values import SYSTEM_KNOWN_HOSTS, USER_KNOWN_HOSTS
+from cockpit.link.ssh_words import BINARY
 
-DEFAULT_FILES = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
+_T = TypeVar("_T")
+_Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,61 +35,125 @@ class Offered:
 
 
 class HostKeys:
-    """Parsed known_hosts, read again when a file has changed; lines that OpenSSH would skip are skipped."""
+    """Parsed known_hosts and revocations, each file read again when it has changed; lines that OpenSSH would skip are
+    skipped. `reads` counts the files read."""
 
     def __init__(self) -> None:
-        self._parsed: dict[str, tuple[list[tuple[int, int]], asyncssh.SSHKnownHosts]] = {}
+        self.reads = 0
+        self._files: dict[str, tuple[_Stamp, KnownFile]] = {}
+        self._lists: dict[str, tuple[_Stamp, revoked.Revoked]] = {}
+        self._known: dict[tuple[object, ...], Known] = {}
 
-    def of(self, hop: Hop) -> asyncssh.SSHKnownHosts:
+    def of(self, hop: Hop) -> Known:
         """The keys that may vouch for this hop.
 
         Raises:
-            LinkError: the file that the inventory names cannot be read.
+            LinkError: a file that was named cannot be read, or revocations cannot be honoured.
         """
-        paths = [Path(hop.known_hosts)] if hop.known_hosts else [Path(name).expanduser() for name in DEFAULT_FILES]
-        stamps = [_stamp(path) for path in paths]
-        kept = self._parsed.get(hop.known_hosts)
-        if kept is None or kept[0] != stamps:
-            kept = self._parsed[hop.known_hosts] = (stamps, self._load(hop, paths))
-        return kept[1]
-
-    def _load(self, hop: Hop, paths: list[Path]) -> asyncssh.SSHKnownHosts:
-        known = asyncssh.SSHKnownHosts()
-        for path in paths:
-            try:
-                text = path.read_bytes().decode("utf-8", "replace")
-            except OSError as error:
-                if not hop.known_hosts and isinstance(error, FileNotFoundError):
-                    continue
-                raise LinkError(
-                    LinkState.DENIED,
-                    f"{hop.name or hop.host}: known_hosts file {path} cannot be read: {error.strerror or error}",
-                    "correct known_hosts in the fleet file, or the file's permissions",
-                    hop.name or hop.host,
-                ) from None
-            for line in text.splitlines():
-                try:
-                    known.load(line)
-                except ValueError:
-                    continue
+        files = [self._file(hop, path) for path in files_of(hop)]
+        gone = self._revoked(hop)
+        ssh = hop.ssh
+        wanted = Wanted(ssh.rsa_bits, tuple(filter(None, ssh.ca_algorithms.split(","))), ssh.check_address)
+        key = (tuple(map(id, files)), id(gone), wanted, bool(ssh.host_key_alias))
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = Known(
+                files,
+                revoked=gone.keys,
+                is_revoked=gone.has,
+                wanted=wanted,
+                alias=bool(ssh.host_key_alias),
+            )
+        if gone.certificates and known.of(*_name(hop))[1]:
+            raise _refused(
+                hop,
+                f"{ssh.revoked} revokes certificates, which cannot be compared here, and this host may show one",
+                BINARY,
+            )
         return known
 
+    def _file(self, hop: Hop, path: Path) -> KnownFile:
+        try:
+            must = bool(hop.known_hosts)
+            return self._kept(self._files, path, lambda: parse(read_text(path)), must=must) or _NOTHING
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                said = "correct known_hosts in the fleet file"
+            else:
+                said = "correct known_hosts in the fleet file, or the file's permissions"
+            raise _refused(hop, f"known_hosts file {path} cannot be read: {error.strerror or error}", said) from None
 
-def knows(known: asyncssh.SSHKnownHosts, hop: Hop, address: str = "") -> bool:
+    def _revoked(self, hop: Hop) -> revoked.Revoked:
+        name = hop.ssh.revoked
+        if not name:
+            return _NONE_REVOKED
+        try:
+            found = self._kept(self._lists, Path(name), lambda: revoked.read(Path(name)), must=True)
+        except OSError as error:
+            says = f"RevokedHostKeys file {name} cannot be read: {error.strerror or error}"
+            raise _refused(hop, says, f"mend it: without it no host key can be believed; or {BINARY}") from None
+        except ValueError as error:
+            raise _refused(hop, f"RevokedHostKeys file {name} cannot be honoured: {error}", BINARY) from None
+        return found or _NONE_REVOKED
+
+    def _kept(
+        self, kept: "dict[str, tuple[_Stamp, _T]]", path: Path, read: Callable[[], _T], *, must: bool = False
+    ) -> _T | None:
+        """What was read of a file, read again if it is another one now; None where there is none."""
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            if must:
+                raise
+            return None
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        have = kept.get(str(path))
+        if have is None or have[0] != stamp:
+            self.reads += 1
+            if have is not None:
+                self._known.clear()
+            have = kept[str(path)] = (stamp, read())
+        return have[1]
+
+
+_NOTHING = KnownFile()
+_NONE_REVOKED = revoked.Revoked()
+
+
+def files_of(hop: Hop) -> list[Path]:
+    """The known_hosts files of a hop, its own ones first."""
+    if hop.known_hosts:
+        return [Path(hop.known_hosts)]
+    names = hop.ssh.known_hosts
+    if names is None:
+        names = (*USER_KNOWN_HOSTS, *SYSTEM_KNOWN_HOSTS)
+    return [Path(name).expanduser() for name in names]
+
+
+def knows(known: Known, hop: Hop, address: str = "") -> bool:
     """Whether any key of this very host, or of its numeric address, is known: then another one is a changed key, not
     an unknown host."""
-    port = hop.port if hop.port != 22 else None
-    return bool(known.match(hop.host, address, port)[0])
+    host, port = _name(hop)
+    return any(known.of(name, port)[0] for name in (host, address) if name)
+
+
+def vouches(known: Known, hop: Hop, address: str = "") -> bool:
+    """Whether some authority is trusted to sign for this host."""
+    host, port = _name(hop)
+    return any(known.of(name, port)[1] for name in (host, address) if name)
 
 
 def file_of(hop: Hop) -> str:
     """The file a new key of this hop belongs into."""
-    return hop.known_hosts or DEFAULT_FILES[0]
+    if hop.known_hosts or hop.ssh.known_hosts is None:
+        return hop.known_hosts or USER_KNOWN_HOSTS[0]
+    return next((name for name in hop.ssh.known_hosts if name != os.devnull), USER_KNOWN_HOSTS[0])
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)
+def _name(hop: Hop) -> tuple[str, int | None]:
+    return hop.ssh.host_key_alias or hop.host, hop.port if hop.port != 22 else None
+
+
+def _refused(hop: Hop, says: str, hint: str) -> LinkError:
+    name = hop.name or hop.host
+    return LinkError(LinkState.DENIED, f"{name}: {says}", hint, name, "key")

@@ -31,6 +31,7 @@ class Interview(asyncssh.SSHClient):
         self._questions = questions
         self._first = first
         self._hosts = hosts
+        self.tried: list[asyncssh.SSHKeyPair] = []  # every key that was offered
         self._limit: asyncio.Timeout | None = None
         self._keyless = False  # no key of ours is accepted
         self._rounds = 0
@@ -85,12 +86,14 @@ class Interview(asyncssh.SSHClient):
 
         async def watched() -> object:
             key = await requested()
+            if key is not None:
+                self.tried.append(key)
             touched = key is not None and key.algorithm.startswith(b"sk-")
             return _Touched(key, self) if key is not None and touched else key
 
         conn.public_key_auth_requested = watched  # type: ignore[method-assign, assignment]
 
-    def public_key_auth_requested(self) -> None:
+    def keys_tried(self) -> None:
         """All keys were tried."""
         self._keyless = True
 

@@ -5,18 +5,22 @@ from collections.abc import Callable
 
 import asyncssh
 
+from cockpit.errors import LinkError
 from cockpit.inventory import Hop
-from cockpit.link import diagnosis
+from cockpit.link import certificates, diagnosis, host_identity
+from cockpit.link.certificates import Certificate
 from cockpit.link.cork import CorkedWay
 from cockpit.link.credentials import Credentials
 from cockpit.link.gate import PER_SSHD
-from cockpit.link.host_keys import Offered, knows
-from cockpit.link.interview import Interview
+from cockpit.link.host_identity import Shown
+from cockpit.link.host_keys import knows, vouches
 from cockpit.link.prompts import Questions
+from cockpit.link.proxy_command import ProxyCommand
 from cockpit.link.shared import Shared
-from cockpit.link.trail import Walk
+from cockpit.link.watcher import Watcher
 
 Connection = asyncssh.SSHClientConnection
+LONGEST_S = 120.0  # whatever ConnectTimeout says: sshd's LoginGraceTime is over then
 FEW_HOSTS = 4  # hosts without a bastion of which each may ask for a password of its own
 
 
@@ -40,32 +44,37 @@ class Logins:
         deadline_s: float,
         lost: Callable[[Exception | None], None],
     ) -> Connection:
-        """A connection to `hop` with one session channel behind it; `lost` is called when it ends.
+        """A connection to `hop` with one session channel behind it; `lost` is called when it ends. Its extra info
+        `login_s` says how long that took without the queues.
 
         Raises:
             LinkError: see `diagnosis`.
         """
         options = self.credentials.options(hop)
         watcher = self._watcher(hop, via, lost)
+        command = ProxyCommand(hop.ssh.proxy_command) if hop.ssh.proxy_command and tunnel is None else None
+        if hop.ssh.connect_timeout_s and deadline_s >= self.timing.connect_s:
+            deadline_s = min(hop.ssh.connect_timeout_s, LONGEST_S)
         async with self._sshd(hop, via), self._gate.place():
+            began = self.clock.real()
             try:
                 async with asyncio.timeout(deadline_s) as limit, watcher.within(limit):
                     connection = await asyncssh.connect(
                         hop.host,
                         hop.port,
                         options=options,
-                        tunnel=CorkedWay(options, tunnel),
+                        tunnel=command or CorkedWay(options, tunnel),
                         config=None,
                         client_factory=lambda: watcher,
                     )
             except TimeoutError:
                 timed_out = diagnosis.timed_out(hop, via, deadline_s, "logging in")
-                raise watcher.verdict(None) or timed_out from None
+                raise watcher.verdict(None) or (command and command.failed(hop)) or timed_out from None
             except asyncssh.HostKeyNotVerifiable as error:
-                known = knows(self.credentials.host_keys.of(hop), hop, watcher.address)
-                raise diagnosis.key_refused(hop, via, watcher.offered, known=known, why=error.reason) from None
+                raise self._stranger(hop, via, watcher, error.reason) from None
             except (OSError, ValueError, asyncssh.Error) as error:
-                raise watcher.verdict(error) or diagnosis.login_failed(error, hop, via) from None
+                failed = watcher.verdict(error) or (command and command.failed(hop))
+                raise failed or self._failed(error, hop, via, watcher) from None
         if "OpenSSH" in str(connection.get_extra_info("server_version")):
             # It sets TCP_NODELAY with the first session channel only; without it small frames wait up to 40 ms.
             try:
@@ -73,6 +82,7 @@ class Logins:
             except asyncio.CancelledError:
                 connection.abort()
                 raise
+        connection.set_extra_info(login_s=self.clock.real() - began)
         return connection
 
     async def answers(self, connection: Connection) -> bool:
@@ -102,50 +112,30 @@ class Logins:
         except TimeoutError:
             pass
 
-    def _watcher(self, hop: Hop, via: tuple[Hop, ...], lost: Callable[[Exception | None], None]) -> "_Watcher":
+    def _watcher(self, hop: Hop, via: tuple[Hop, ...], lost: Callable[[Exception | None], None]) -> "Watcher":
         chain = (*via, hop)
         behind = self._shared.behind[chain]
         first = bool(behind) or self._shared.hosts <= FEW_HOSTS
-        watcher = _Watcher(self._shared.questions, hop, first=first, hosts=max(1, behind))
+        questions = Questions() if hop.ssh.batch else self._shared.questions
+        watcher = Watcher(questions, hop, self.credentials, first=first, hosts=max(1, behind))
         watcher.lost = lost
         watcher.walk = self._trails.begins(chain) if self._trails else None
         return watcher
 
+    def _stranger(self, hop: Hop, via: tuple[Hop, ...], watcher: "Watcher", why: str) -> LinkError:
+        known = self.credentials.host_keys.of(hop)
+        at = watcher.address
+        certificate = Certificate.read(watcher.shown)
+        shown = Shown(watcher.offered, certificate, knows(known, hop, at), vouches(known, hop, at))
+        return host_identity.refused(hop, via, shown, why, self.clock.wall())
+
+    def _failed(self, error: Exception, hop: Hop, via: tuple[Hop, ...], watcher: "Watcher") -> LinkError:
+        ours = certificates.why_denied(certificates.offered(watcher.tried), hop.user, self.clock.wall())
+        if watcher.offer is not None and not watcher.offer.pairs:
+            why = f"no key could be offered: {'; '.join(watcher.offer.why) or 'there is none'}"
+            ours = ours or (why, "name one with IdentityFile in ssh_config, or add it to your agent: ssh-add")
+        return diagnosis.login_failed(error, hop, via, ours)
+
     def _sshd(self, hop: Hop, via: tuple[Hop, ...]) -> asyncio.Semaphore:
         key = (*(str(jump) for jump in via), f"{hop.host}:{hop.port}")
         return self._sshds.setdefault(key, asyncio.Semaphore(PER_SSHD))
-
-
-class _Watcher(Interview):
-    """Sees the key that was not believed, and the end of the connection, and asks in between."""
-
-    def __init__(self, questions: Questions, hop: Hop, *, first: bool, hosts: int) -> None:
-        super().__init__(questions, hop, first=first, hosts=hosts)
-        self.offered: Offered | None = None
-        self.address = ""
-        self.lost: Callable[[Exception | None], None] = _nobody
-        self.walk: Walk | None = None
-
-    def connection_made(self, conn: Connection) -> None:
-        super().connection_made(conn)
-        if self.walk is not None:
-            self.walk.connected(conn)
-
-    def auth_completed(self) -> None:
-        if self.walk is not None:
-            self.walk.admitted()
-
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        self.offered, self.address = Offered.of(key, authority=False), addr
-        return False
-
-    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        self.offered = Offered.of(key, authority=True)
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost(exc)
-
-
-def _nobody(_error: Exception | None) -> None:
-    """Nobody wants to know yet."""

@@ -1,0 +1,133 @@
+"""RevokedHostKeys: a list of public keys, or OpenSSH's key revocation list. A list that cannot be honoured in full is
+an error: a login that passes over a revocation is worse than none."""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from cockpit.link.known_hosts import MAX_BYTES
+
+_MAGIC = b"SSHKRL\n\0"
+_CERTIFICATES, _KEYS, _SHA1, _SIGNATURE, _SHA256, _EXTENSION = 1, 2, 3, 4, 5, 255
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Revoked keys, as they are or by fingerprint. `certificates`: some are revoked by number, name or fingerprint of
+    their key, which cannot be compared before asyncssh has believed them."""
+
+    keys: tuple[asyncssh.SSHKey, ...] = ()
+    sha1: frozenset[bytes] = frozenset()
+    sha256: frozenset[bytes] = frozenset()
+    certificates: bool = False
+
+    def has(self, key: asyncssh.SSHKey) -> bool:
+        """Whether this key is revoked."""
+        blob = key.public_data
+        if self.sha1 and hashlib.sha1(blob, usedforsecurity=False).digest() in self.sha1:
+            return True
+        return key in self.keys or bool(self.sha256 and hashlib.sha256(blob).digest() in self.sha256)
+
+
+def read(path: Path) -> Revoked:
+    """The revocations of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is neither a list of keys nor a revocation list that we know in full.
+    """
+    with path.open("rb") as opened:
+        raw = opened.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
+    return _krl(raw) if raw.startswith(_MAGIC) else _list(raw.decode("utf-8", "surrogateescape"))
+
+
+def _list(text: str) -> Revoked:
+    keys: list[asyncssh.SSHKey] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            keys.append(asyncssh.import_public_key(line.strip()))
+        except (ValueError, UnicodeError):
+            raise ValueError(f"line {number} is no public key") from None
+    return Revoked(tuple(keys))
+
+
+def _krl(raw: bytes) -> Revoked:
+    """PROTOCOL.krl of OpenSSH."""
+    try:
+        (version,) = struct.unpack_from(">I", raw, 8)
+        if version != 1:
+            raise ValueError(f"its format {version} is not known here")
+        rest = _Bytes(raw[8 + 4 + 8 * 3 :])
+        rest.string(), rest.string()
+        keys: list[bytes] = []
+        prints: dict[int, list[bytes]] = {_SHA1: [], _SHA256: []}
+        certificates = False
+        while rest.left:
+            kind, section = rest.byte(), _Bytes(rest.string())
+            if kind == _CERTIFICATES:
+                section.string(), section.string()
+                certificates |= section.left > 0
+            elif kind == _KEYS:
+                keys += section.strings()
+            elif kind in prints:
+                prints[kind] += section.strings()
+            elif kind == _EXTENSION:
+                name, critical = section.string(), section.byte()
+                if critical:
+                    raise ValueError(f"its extension {name!r} is not known here")
+            elif kind == _SIGNATURE:
+                break  # nothing but signatures may follow; the file is the operator's own
+            else:
+                raise ValueError(f"its section {kind} is not known here")
+    except (struct.error, IndexError):
+        raise ValueError("it is cut short") from None
+    blind = certificates or any(prints.values())
+    return Revoked(tuple(map(_key, keys)), frozenset(prints[_SHA1]), frozenset(prints[_SHA256]), blind)
+
+
+def _key(blob: bytes) -> asyncssh.SSHKey:
+    import base64
+
+    size = int.from_bytes(blob[:4], "big")
+    kind = blob[4 : 4 + size].decode("ascii", "replace")
+    try:
+        return asyncssh.import_public_key(f"{kind} {base64.b64encode(blob).decode()}")
+    except ValueError as error:
+        raise ValueError(f"a revoked key of type {kind!r} is not known here: {error}") from None
+
+
+class _Bytes:
+    """Reads one thing after the other; IndexError at the end."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        return len(self._raw) - self._at
+
+    def byte(self) -> int:
+        self._at += 1
+        return self._raw[self._at - 1]
+
+    def string(self) -> bytes:
+        (size,) = struct.unpack_from(">I", self._raw, self._at)
+        start = self._at + 4
+        if size > len(self._raw) - start:
+            raise IndexError(size)
+        self._at = start + size
+        return self._raw[start : self._at]
+
+    def strings(self) -> list[bytes]:
+        found = []
+        while self.left:
+            found.append(self.string())
+        return found
