@@ -68,7 +68,10 @@ class Logins:
                         client_factory=lambda: watcher,
                     )
             except TimeoutError:
-                timed_out = diagnosis.timed_out(hop, via, deadline_s, "logging in")
+                if watcher.speechless:
+                    timed_out = diagnosis.speechless(hop, via, deadline_s)
+                else:
+                    timed_out = diagnosis.timed_out(hop, via, deadline_s, "logging in")
                 raise watcher.verdict(None) or (command and command.failed(hop)) or timed_out from None
             except asyncssh.HostKeyNotVerifiable as error:
                 raise self._stranger(hop, via, watcher, error.reason) from None

@@ -29,10 +29,12 @@ class Watcher(Interview):
         self.shown = b""  # its host key or certificate, as it came
         self.address = ""
         self.lost: Callable[[Exception | None], None] = _nobody
+        self._connection: Connection | None = None
         self.walk: Walk | None = None
 
     def connection_made(self, conn: Connection) -> None:
         super().connection_made(conn)
+        self._connection = conn
         validate = conn.validate_server_host_key
 
         def seen(key_data: bytes) -> asyncssh.SSHKey:
@@ -42,6 +44,11 @@ class Watcher(Interview):
         conn.validate_server_host_key = seen  # type: ignore[method-assign]
         if self.walk is not None:
             self.walk.connected(conn)
+
+    @property
+    def speechless(self) -> bool:
+        """Whether the other side has taken the connection and not said who it is."""
+        return self._connection is not None and not self._connection.get_extra_info("server_version")
 
     async def public_key_auth_requested(self) -> list[asyncssh.SSHKeyPair] | list[asyncssh.SSHKey] | None:
         """All our keys at once; then, one by one, files that only a passphrase can tell about."""

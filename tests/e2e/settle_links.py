@@ -1,7 +1,7 @@
 """Run where the operator sits: keeps the links of a fleet file until each is live or says why not, and then a while.
 
-`settle_links FLEET HOLD_S` prints one JSON object: host -> {"state", "says", "hint", "hop", "states", "took", "calm"};
-`took` is in seconds until it settled, `calm` whether it stayed as it was.
+`settle_links FLEET HOLD_S CONNECT_S` prints one JSON object: host -> {"state", "says", "hint", "hop", "states", "took",
+"calm"}; `took` is in seconds until it settled, `calm` whether it stayed as it was. CONNECT_S is what a login may take.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from agent.wire.frames import Frame, Sample
 from cockpit import inventory
 from cockpit.clock import SystemClock
 from cockpit.fleet.link_state import LinkState, LinkStatus
-from cockpit.link import links_for
+from cockpit.link import Timing, links_for
 
 _LIMIT_S = 20.0
 
@@ -58,10 +58,10 @@ class _Ledger:
             self.settled.set()
 
 
-async def _main(path: str, hold_s: float) -> None:
+async def _main(path: str, hold_s: float, connect_s: float) -> None:
     fleet = inventory.load(path)
     ledger = _Ledger(len(fleet.hosts))
-    links = links_for(fleet, ledger, SystemClock())
+    links = links_for(fleet, ledger, SystemClock(), Timing(connect_s=connect_s))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(link.run()) for link in links]
         try:
@@ -79,4 +79,4 @@ async def _main(path: str, hold_s: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], float(sys.argv[2])))
+    asyncio.run(_main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))

@@ -11,12 +11,12 @@ from tests.e2e.network import Network
 REPOSITORY = Path(__file__).parents[2]
 
 
-def settle(network: Network, fleet: str, hold_s: float) -> dict[str, Any]:
+def settle(network: Network, fleet: str, hold_s: float, connect_s: float = 10.0) -> dict[str, Any]:
     """Keep the links of this fleet file until each has settled, and `hold_s` longer; see `settle_links`."""
     file = network.folder / "settle.toml"
     file.write_text(fleet)
     done = subprocess.run(
-        network.inside("ops", sys.executable, "-m", "tests.e2e.settle_links", str(file), str(hold_s)),
+        network.inside("ops", sys.executable, "-m", "tests.e2e.settle_links", str(file), str(hold_s), str(connect_s)),
         check=False,
         capture_output=True,
         text=True,
