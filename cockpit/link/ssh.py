@@ -195,7 +195,7 @@ class SshWay:
             return error
         if not await self._bastion.answers():
             return self._bastion.lost()
-        self._missed_by.count += 1
+        self._missed_by.count = 0 if isinstance(error, diagnosis.Answered) else self._missed_by.count + 1
         if self._missed_by.count < _MISSES:
             return error
         says = f"{error}; {diagnosis.title(self._bastion.hop)} is fine"
