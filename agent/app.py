@@ -25,6 +25,7 @@ from agent.sampler.cadence import Plan
 from agent.sampler.facts import fit
 from agent.server import Door, Feed, Server
 from agent.sources.base import Batch, RawEvent, Reading, Reason, Source, Value
+from agent.sources.processes.redact import redact_value
 from agent.wire.shape import pack
 from agent.wire.specs import Cadence, Finding, Schema, Scope, Severity
 from agent.witness import EventDraft, Witness
@@ -249,7 +250,7 @@ class HostAgent:
 
     def _introduce(self, config: AgentConfig, *, signals: bool) -> None:
         self._configured = config.gpus_expected or 0
-        self.facts.set("labels", dict(config.labels))
+        self.facts.set("labels", {name: redact_value(name, value) for name, value in config.labels.items()})
         self.facts.set(
             AGENT,
             {

@@ -214,6 +214,8 @@ def _checked(file: str, key: str, value: object) -> Any:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, (dict, list)):
+        return "this table" if isinstance(value, dict) else "this list"  # what is in it may be a secret
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 

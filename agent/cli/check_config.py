@@ -3,6 +3,7 @@
 import argparse
 
 from agent.config import DEFAULT_FILE, KEYS, load
+from agent.sources.processes.redact import redact_value
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -16,7 +17,7 @@ def main(arguments: argparse.Namespace) -> int:
         if key == "socket_mode":
             shown = f"{value:04o}"
         elif key == "labels":
-            shown = ", ".join(f"{name}={text}" for name, text in value.items()) or "none"
+            shown = ", ".join(f"{name}={redact_value(name, text)}" for name, text in value.items()) or "none"
         else:
             shown = "from the host" if value in ("", None) else str(value)
         print(f"  {key:14} {shown}")

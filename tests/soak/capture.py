@@ -24,13 +24,14 @@ def capture(folder: Path, seconds: float) -> bytes:
             assert time.monotonic() < end
             time.sleep(0.02)
         (path,) = (folder / "sim").glob("gpu-*.sock")
-        return _hear(path, seconds)
+        return hear(path, seconds)
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _hear(path: Path, seconds: float) -> bytes:
+def hear(path: Path, seconds: float) -> bytes:
+    """All bytes of a session that asks for everything and stays so long."""
     heard = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
         link.connect(str(path))

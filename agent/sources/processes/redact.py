@@ -99,6 +99,11 @@ def redact_text(text: str) -> str:
     return _values(_values(text, _ASSIGNED), _SPACED)
 
 
+def redact_value(name: str, value: str) -> str:
+    """A named value for viewers."""
+    return MARK if is_secret(name) else redact_text(value)
+
+
 @cache
 def _flagged(program: str) -> re.Pattern[str]:
     """The flags of this program with the word that follows; one-letter flags may have it glued on."""
