@@ -118,6 +118,8 @@ def parse(words: Sequence[str], command: str) -> Arguments:
         raise UsageError(f"--timeout {found.timeout:g}: must be a number of seconds above 0")
     if found.temporary and not found.host:
         raise UsageError("--temporary is for hosts that are named: add --host TARGET")
+    if found.temporary and found.ssh_binary:
+        raise UsageError("--temporary brings its agent over our own SSH; leave --ssh-binary away")
     values = vars(found)
     return Arguments(
         command=command,

@@ -1,6 +1,7 @@
 """Which hosts a command is about, on which clock, with which settings."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from cockpit.cli.arguments import Arguments
 from cockpit.clock import Clock, ScaledClock, SystemClock
 from cockpit.config import Config, home
 from cockpit.config import load as load_config
-from cockpit.errors import NothingToLookAt
+from cockpit.errors import NothingToLookAt, UsageError
 from cockpit.inventory import AGENT_SOCKET, Inventory, from_hosts, load
 
 if TYPE_CHECKING:
@@ -58,8 +59,14 @@ def links_of(arguments: Arguments, prompter: "Prompter | None" = None) -> "LinkF
 
     Raises:
         ConfigError: the operator's settings are wrong.
+        UsageError: the program of --ssh-binary cannot be run.
     """
     operator = config_of(arguments).operator
+    if arguments.ssh_binary and shutil.which(arguments.ssh_binary) is None:
+        raise UsageError(
+            f"--ssh-binary {arguments.ssh_binary}: there is no such program that you may run; "
+            "give the path of an OpenSSH client, or leave it away"
+        )
 
     def links(inventory: Inventory, sink: "LinkSink", clock: Clock) -> "Sequence[RunningLink]":
         from cockpit.link import LinkOptions, links_for  # the transports are loaded when links run

@@ -59,8 +59,7 @@ class _Ways:
     async def _ssh(self, entry: HostEntry, target: SshTarget, link: Link) -> Way:
         async with self._loading:
             if self._network is None:
-                name = "cockpit.link.temporary.way" if self._shared.options.temporary else "cockpit.link.ssh"
-                module = await asyncio.to_thread(importlib.import_module, name)
+                module = await asyncio.to_thread(importlib.import_module, _module(self._shared.options))
                 await self._resolve()
                 self._network = module.Network(self._shared)
         target = await self._resolver.resolved(target)
@@ -79,3 +78,10 @@ class _Ways:
                 self._shared.behind.update(jumps[: end + 1] for end in range(len(jumps)))
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
+
+
+def _module(options: LinkOptions) -> str:
+    """Where the network is that goes the way the operator wants."""
+    if options.ssh_binary:
+        return "cockpit.link.binary.network"
+    return "cockpit.link.temporary.way" if options.temporary else "cockpit.link.ssh"
