@@ -15,12 +15,14 @@ from cockpit.inventory import did_you_mean
 @dataclass(frozen=True, slots=True)
 class Config:
     """`theme`: a theme's name, empty for the default. `keymap`: binding id -> keys, as `?` shows them. `operator`: the
-    name that agents are told, shown there as claimed. `mouse`: whether the screens take the mouse."""
+    name that agents are told, shown there as claimed. `mouse`: whether the screens take the mouse. `interfaces`: where
+    `discover` listens (names or addresses), empty for wherever the outside is."""
 
     theme: str = ""
     keymap: Mapping[str, str] = field(default_factory=dict)
     operator: str = ""
     mouse: bool = True
+    interfaces: tuple[str, ...] = ()
     path: str = ""
 
 
@@ -55,7 +57,7 @@ def load(path: Path | None = None) -> Config:
 
 
 def _checked(file: Path, data: dict[str, Any]) -> Config:
-    types: dict[str, type] = {"theme": str, "operator": str, "mouse": bool, "keymap": dict}
+    types: dict[str, type] = {"theme": str, "operator": str, "mouse": bool, "keymap": dict, "interfaces": list}
     for key, value in data.items():
         if key not in types:
             raise ConfigError(f"{file}: unknown key {key!r}{did_you_mean(key, list(types))}")
@@ -66,8 +68,10 @@ def _checked(file: Path, data: dict[str, Any]) -> Config:
     for action, keys in data.get("keymap", {}).items():
         if not isinstance(keys, str):
             raise ConfigError(f'{file}: keymap.{action} must be text such as "ctrl+n,n", it is {keys!r}')
-    return Config(**data, path=str(file))
+    if not all(isinstance(name, str) for name in data.get("interfaces", ())):
+        raise ConfigError(f'{file}: interfaces must be a list of texts such as ["eth0"], it is {data["interfaces"]!r}')
+    return Config(**{**data, "interfaces": tuple(data.get("interfaces", ()))}, path=str(file))
 
 
 _OPERATOR = 64  # what the wire carries
-_NAMES = {str: "text", bool: "true or false", dict: "a table"}
+_NAMES = {str: "text", bool: "true or false", dict: "a table", list: "a list"}

@@ -13,12 +13,14 @@ from cockpit.inventory.hosts import did_you_mean
 
 TIMEOUT_S = 10.0
 LISTS = ("hosts", "gpus", "processes", "findings", "events", "rules")
-COMMANDS = ("status", *LISTS, "doctor", "open", "demo", "sim")
+COMMANDS = ("status", *LISTS, "doctor", "discover", "open", "demo", "sim")
 LATER = (
     "replicas", "pools", "incidents", "actions", "slos", "run", "audit", "ack", "silence", "note", "retire", "history",
-    "incident", "discover", "record", "replay", "handoff",
+    "incident", "record", "replay", "handoff",
 )  # fmt: skip
-_WITH_VALUE = frozenset({"--fleet", "--host", "--timeout", "--theme", "--config", "--filter", "--sort", "--ssh-config"})
+_WITH_VALUE = frozenset(
+    {"--fleet", "--host", "--timeout", "--theme", "--config", "--filter", "--sort", "--ssh-config", "--interface"}
+)
 _BINARY = "--ssh-binary"
 _HELP = {
     "status": "the fleet in one screen: what is wrong, worst first",
@@ -29,6 +31,7 @@ _HELP = {
     "events": "what happened: XIDs, kernel messages, findings",
     "rules": "the rules that raise findings, with their thresholds and sources",
     "doctor": "every step to a host's agent, and the command that mends what is broken",
+    "discover": "agents that announce themselves on the local network, as hints",
     "open": "the screens, right at a host, a GPU (HOST:INDEX) or a place",
     "demo": "a simulated fleet on this machine, and the screens on it",
     "sim": "simulated hosts without the screens: up, inject, scenarios, faults",
@@ -38,6 +41,8 @@ _MORE = {
     "status": "In --json, `replicas` and `incidents` are null: this version knows of neither, and null is not none.",
     "doctor": "Exit status: 0 all well, 1 something is broken, 3 cannot know. Of more than 3 hosts only what\n"
     "is not well is shown; --json has every step of every host.",
+    "discover": "Nothing that is found is contacted or trusted. Agents announce themselves only where their\n"
+    "configuration says so; exit status 0 also when nobody does.",
     "gpus": "A GPU that is expected and was never identified has the id HOST/missing-N and no signals.",
 }
 
@@ -62,6 +67,7 @@ class Arguments:
     filter: str = ""
     sort: str = ""
     open_at: str = ""
+    interfaces: tuple[str, ...] = ()
     simulated: tuple[str, ...] = ()
 
 
@@ -138,6 +144,7 @@ def parse(words: Sequence[str], command: str) -> Arguments:
         filter=values.get("filter", ""),
         sort=values.get("sort", ""),
         open_at=values.get("where", ""),
+        interfaces=tuple(values.get("interface", ())),
         simulated=_simulated(values) if command == "demo" else (),
     )
 
@@ -180,6 +187,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
     add("--version", action="version", version=f"gpu-cockpit {__version__}")
     if command == "open":
         add("where", metavar="WHERE", help="a host, HOST:INDEX for one of its GPUs, or a place such as events")
+    if command == "discover":
+        add(
+            "--interface", action="append", default=[], metavar="NAME",
+            help="listen there (name or address; may be repeated) instead of wherever the outside is",
+        )  # fmt: skip
     if command == "doctor":
         add("targets", nargs="*", metavar="TARGET", help="as --host; without any, all hosts of the fleet file")
     if command in ("", "open", "demo"):
@@ -190,7 +202,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         add("--scenario", default="", metavar="NAME", help="what happens; `gpu-cockpit sim scenarios` lists them")
         add("--seed", type=int, default=None, metavar="N", help="same seed, same story")
         add("--speed", type=float, default=None, metavar="X", help="how fast the story's time runs (default 1)")
-    if command in ("status", "doctor", *LISTS):
+    if command in ("status", "doctor", "discover", *LISTS):
         add("--json", action="store_true", help="for scripts; schema 1")
     if command == "status":
         add("--check", action="store_true", help="exit 0 healthy, 1 warning, 2 critical, 3 unknown")

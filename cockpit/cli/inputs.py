@@ -11,7 +11,7 @@ from cockpit.clock import Clock, ScaledClock, SystemClock
 from cockpit.config import Config, home
 from cockpit.config import load as load_config
 from cockpit.errors import NothingToLookAt, UsageError
-from cockpit.inventory import AGENT_SOCKET, Inventory, from_hosts, load
+from cockpit.inventory import AGENT_SOCKET, HostEntry, Inventory, from_hosts, load
 
 if TYPE_CHECKING:
     from cockpit.link import Prompter
@@ -28,16 +28,26 @@ def inventory_of(arguments: Arguments) -> Inventory:
     """
     file = _fleet_file(arguments)
     if file is not None:
-        inventory = load(file)
-        return inventory.pick(arguments.hosts) if arguments.hosts else inventory
+        inventory = load(file, arguments.ssh_config)
+        return inventory.pick(arguments.hosts, arguments.ssh_config) if arguments.hosts else inventory
     if arguments.hosts:
-        return from_hosts(arguments.hosts)
+        return from_hosts(arguments.hosts, arguments.ssh_config)
     if os.path.exists(AGENT_SOCKET):
         return from_hosts([f"unix://{AGENT_SOCKET}"])
     raise NothingToLookAt(
         "no host was named, there is no fleet file and no agent runs here; "
         "try `gpu-cockpit --host NAME`, `--fleet FILE`, or `gpu-cockpit demo`"
     )
+
+
+def fleet_hosts(arguments: Arguments) -> tuple[HostEntry, ...]:
+    """The hosts of the fleet file, none where there is no file.
+
+    Raises:
+        InventoryError: the file is wrong.
+    """
+    file = _fleet_file(arguments)
+    return load(file, arguments.ssh_config).hosts if file is not None else ()
 
 
 def clock_of(inventory: Inventory) -> Clock:

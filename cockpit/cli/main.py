@@ -97,6 +97,10 @@ def _handler(name: str) -> Callable[[Arguments], int]:
         from cockpit.cli.doctor import doctor
 
         return doctor
+    if name == "discover":
+        from cockpit.cli.discover import discover
+
+        return discover
     if name == "rules":
         from cockpit.cli.rules import rules
 
