@@ -7,6 +7,7 @@ AgentError
 │   └── SourceUnavailable   it cannot be read here at all (no driver, no permission)
 ├── StateError      state.json cannot be read or written
 └── ServeError      the socket cannot be opened or answered
+    └── NobodyThere     no agent listens on it: what was asked cannot be known (exit 3)
 """
 
 
@@ -47,3 +48,9 @@ class StateError(AgentError):
 
 class ServeError(AgentError):
     """The agent's socket cannot be opened, reached or answered."""
+
+
+class NobodyThere(ServeError):
+    """No agent listens on the socket."""
+
+    exit_code = 3

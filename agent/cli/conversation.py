@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.clock import Clock
-from agent.errors import ServeError
+from agent.errors import NobodyThere, ServeError
 from agent.wire import limits, version
 from agent.wire.codec import Decoder, encode
 from agent.wire.errors import WireError
@@ -15,6 +15,7 @@ from agent.wire.frames import Error, Frame, Hello, Subscribe
 from agent.wire.specs import Level
 
 _CREDENTIALS = struct.Struct("3i")
+_NOBODY = (errno.ENOENT, errno.ECONNREFUSED)
 _HINTS = {
     errno.ENOENT: "no agent is running here; start gpu-cockpit-agent.service",
     errno.ECONNREFUSED: "no agent is running here; start gpu-cockpit-agent.service",
@@ -42,8 +43,10 @@ class Conversation:
             raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         except OSError as error:
             self._socket.close()
-            hint = _HINTS.get(error.errno or 0, "check the path and try again")
-            raise ServeError(f"{path}: {hint} ({error.strerror or error})") from None
+            number = errno.ENOTSOCK if path.is_file() else error.errno or 0
+            kind = NobodyThere if number in _NOBODY else ServeError
+            hint = _HINTS.get(number, "check the path and try again")
+            raise kind(f"{path}: {hint} ({error.strerror or error})") from None
         self.pid = int(_CREDENTIALS.unpack(raw)[0])
 
     def frames(self) -> Iterator[Frame]:

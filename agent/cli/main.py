@@ -1,6 +1,6 @@
 """The full command line: parses, calls one command, turns whatever goes wrong into one sentence.
 
-Exit status: 0 done, 1 it could not be done, 2 the command line or the configuration is wrong.
+Exit status: 0 done, 1 it could not be done, 2 the command line or the configuration is wrong, 3 no agent answers.
 """
 
 import argparse

@@ -188,8 +188,12 @@ def test_rules_are_listed_for_people(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_letting_go_without_an_agent_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["let-go", "--socket", str(tmp_path / "none.sock")]) == 1
+    assert main(["let-go", "--socket", str(tmp_path / "none.sock")]) == 3
     assert "no agent is running here" in complaint(capsys)
+    assert main(["let-go", "--socket", str(left_over(tmp_path))]) == 3
+    assert "no agent is running here" in complaint(capsys)
+    assert main(["let-go", "--socket", str(a_file(tmp_path))]) == 1
+    assert "this is no socket" in complaint(capsys)
 
 
 def test_letting_go_of_something_else_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
