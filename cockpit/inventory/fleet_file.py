@@ -4,11 +4,13 @@ import math
 import re
 import tomllib
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from cockpit.errors import InventoryError
 from cockpit.inventory.hosts import HostEntry, Inventory, did_you_mean
+from cockpit.inventory.patterns import SshNames, expand, is_pattern
 from cockpit.inventory.target import (
     AGENT_SOCKET,
     SSH_PORT,
@@ -25,17 +27,19 @@ from cockpit.inventory.target import (
 
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f/]{1,128}")
 
-_TOP = ("clock", "defaults", "jump", "host")
+_TOP = ("clock", "defaults", "jump", "host", "ssh")
 _CLOCK = ("epoch", "speed")
-_DEFAULTS = ("user", "port", "jump", "identity", "known_hosts", "socket", "labels")
+_DEFAULTS = ("user", "port", "jump", "identity", "known_hosts", "socket", "labels", "ssh_config")
 _JUMP = ("name", "host", "port", "user", "identity", "known_hosts")
 _HOST_KEYS = (
     "name", "address", "pool", "rack", "role", "labels", "gpus", "jump", "identity", "known_hosts", "socket",
 )  # fmt: skip
+_SSH_KEYS = ("hosts", "user", "port", *(key for key in _HOST_KEYS if key not in ("name", "address")))
 
 
-def load(path: str | Path) -> Inventory:
-    """The inventory of a fleet file. Relative paths in it start at its folder, `~` is the user's home.
+def load(path: str | Path, ssh_config: str = "") -> Inventory:
+    """The inventory of a fleet file. Relative paths in it start at its folder, `~` is the user's home. `ssh_config`:
+    the file for its patterns, which wins over what it says itself.
 
     Raises:
         InventoryError: the file cannot be read, is no TOML, or says something we do not know.
@@ -53,17 +57,19 @@ def load(path: str | Path) -> Inventory:
         raise InventoryError(f"{path}: not valid TOML: nested too deep") from None
     except tomllib.TOMLDecodeError as error:
         raise InventoryError(f"{path}: not valid TOML: {error}") from None
-    return _Reader(str(path), file.absolute().parent).inventory(document)
+    return _Reader(str(path), file.absolute().parent, ssh_config).inventory(document)
 
 
 class _Reader:
     """One fleet file; every complaint starts with its name and the place in it."""
 
-    def __init__(self, path: str, folder: Path) -> None:
+    def __init__(self, path: str, folder: Path, ssh_config: str = "") -> None:
         self.path = path
         self.folder = folder
+        self.ssh_config = ssh_config
         self.jumps: dict[str, Hop] = {}
         self.defaults: dict[str, Any] = {}
+        self.ssh = SshNames(ssh_config)
 
     def inventory(self, document: dict[str, Any]) -> Inventory:
         self._keys(document, _TOP, "")
@@ -77,9 +83,14 @@ class _Reader:
             if entry.name in hosts:
                 self._fail(f"[[host]] {number}", f"name {entry.name!r} is already taken")
             hosts[entry.name] = entry
+        chosen = self._file({}, "ssh_config", "[defaults]", words=("none",))
+        self.ssh = SshNames(self.ssh_config or chosen)
+        for number, raw in enumerate(self._list(document, "ssh"), 1):
+            for entry in self._from_ssh(raw, f"[[ssh]] {number}"):
+                hosts.setdefault(entry.name, entry)  # what is written out wins, then what comes first
         if not hosts:
-            self._fail("", 'it names no host; add [[host]] with name = "..." and address = "..."')
-        return Inventory(tuple(hosts.values()), clock, self.path)
+            self._fail("", 'it names no host; add [[host]] with name = "...", or [[ssh]] with hosts = ["gpu-*"]')
+        return Inventory(tuple(hosts.values()), clock, self.path, chosen)
 
     def _clock(self, table: dict[str, Any]) -> tuple[float, float] | None:
         if not table:
@@ -117,12 +128,48 @@ class _Reader:
         if not (_NAME.fullmatch(name) and name.isprintable()):
             self._fail(where, f"name {name!r}: a name has 1 to 128 printable characters, no blanks and no slash")
         where = f"{where} {name}"
+        return HostEntry(
+            name, self._target(table, name, where), self._all_labels(table, where), self._gpus(table, where)
+        )
+
+    def _from_ssh(self, raw: Any, where: str) -> list[HostEntry]:
+        """The hosts of a [[ssh]]: names and patterns over ssh_config, all with the same labels."""
+        table = self._keys(raw, _SSH_KEYS, where)
+        words = table.get("hosts", [])
+        words = [words] if isinstance(words, str) else words
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            self._fail(where, 'needs hosts = ["gpu-*", "!gpu-old*"], names and patterns of ssh_config')
+        try:
+            names = expand(words, self.ssh.names() if any(map(is_pattern, words)) else (), self.ssh.where)
+        except InventoryError as error:
+            self._fail(where, str(error))
+        user, port = self._user(table, where), self._port(table, where)
+        labels, gpus = self._all_labels(table, where), self._gpus(table, where)
+        return [HostEntry(name, self._ssh_target(table, name, where, user, port), labels, gpus) for name in names]
+
+    def _ssh_target(self, table: dict[str, Any], name: str, where: str, user: str, port: int | None) -> SshTarget:
+        """A name of ssh_config, with what the table says about the way there."""
+        if not (_NAME.fullmatch(name) and name.isprintable()) or "@" in name or ":" in name:
+            self._fail(where, f"{name!r} is no name of ssh_config; user and port have keys of their own")
+        target = self._target({**table, "address": name}, name, where)
+        assert isinstance(target, SshTarget)
+        hop = replace(
+            target.hop,
+            user=user or target.hop.user,
+            port=port or target.hop.port,
+            implied=target.hop.implied - {word for word, value in (("user", user), ("port", port)) if value},
+        )
+        return replace(target, hop=hop)
+
+    def _all_labels(self, table: dict[str, Any], where: str) -> dict[str, str]:
         labels = {**self._labels(self.defaults, "[defaults]"), **self._labels(table, where)}
-        labels |= {key: self._text(table, key, where) for key in ("pool", "rack", "role") if key in table}
+        return labels | {key: self._text(table, key, where) for key in ("pool", "rack", "role") if key in table}
+
+    def _gpus(self, table: dict[str, Any], where: str) -> int | None:
         gpus = table.get("gpus")
         if gpus is not None and (type(gpus) is not int or not 0 <= gpus <= 1024):
             self._fail(where, f"gpus must be a whole number from 0 to 1024, not {gpus!r}")
-        return HostEntry(name, self._target(table, name, where), labels, gpus)
+        return gpus
 
     def _target(self, table: dict[str, Any], name: str, where: str) -> Target:
         address = self._text(table, "address", where) or name
@@ -177,9 +224,10 @@ class _Reader:
             self._fail(where, f"{user!r} is no user name")
         return user
 
-    def _file(self, table: dict[str, Any], key: str, where: str) -> str:
+    def _file(self, table: dict[str, Any], key: str, where: str, words: tuple[str, ...] = ()) -> str:
+        """A path, or one of the words that mean something else."""
         text = self._text(table, key, where) or self._text(self.defaults, key, "[defaults]")
-        return str(self.folder / Path(text).expanduser()) if text else ""
+        return text if text in ("", *words) else str(self.folder / Path(text).expanduser())
 
     def _port(self, table: dict[str, Any], where: str) -> int | None:
         port = table.get("port")

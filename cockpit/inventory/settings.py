@@ -22,8 +22,8 @@ class SshSettings:
     """Paths are absolute, tokens and variables are filled in. `refused`: why no login may be tried at all.
 
     `agent`: None for SSH_AUTH_SOCK, empty for no agent, else the socket's path. `identities`: None for the usual files
-    in ~/.ssh. `known_hosts`: None for the usual files. Algorithm lists are as written (`+`, `-`, `^` in front change the
-    default). `family` is "", "inet" or "inet6". `alias`: the name that was looked up; `config`: the file chosen for it.
+    in ~/.ssh. `known_hosts`: None for the usual files. Algorithm lists are as written (`+`, `-`, `^` in front change
+    the default). `family` is "", "inet" or "inet6". `alias`: the name that was looked up; `config`: the file chosen.
     """
 
     alias: str = ""

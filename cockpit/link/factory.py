@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from cockpit.clock import Clock
@@ -30,6 +31,8 @@ def links_for(
 ) -> list[Link]:
     """One link per host, in inventory order, none of them running yet. Opens and imports nothing. `trails` are told how
     far logins come."""
+    options = options or LinkOptions()
+    options = replace(options, ssh_config=options.ssh_config or inventory.ssh_config)
     shared = Shared(clock, timing, operator, options)
     shared.trails = trails
     shared.hosts = len(inventory.hosts)
