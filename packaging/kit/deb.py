@@ -3,6 +3,7 @@
 Everything in it bears one owner, one time and one of three modes, so that equal input makes equal bytes.
 """
 
+import email.utils
 import gzip
 import hashlib
 import os
@@ -45,7 +46,9 @@ def files(version: str, arch: str, epoch: int) -> Tree:
     docs = ROOT / "packaging" / "docs"
     tree |= {f"usr/share/doc/{NAME}/{path.name}": path.read_bytes() for path in sorted(docs.glob("*.md"))}
     tree[f"usr/share/doc/{NAME}/copyright"] = (_DEBIAN / "copyright").read_bytes()
-    tree[f"usr/share/doc/{NAME}/changelog.gz"] = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0)
+    tree[f"usr/share/doc/{NAME}/changelog.gz"] = gzip.compress(_changelog(version, epoch), 9, mtime=0)
+    tree[f"usr/share/doc/{NAME}/CHANGELOG.md.gz"] = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0)
+    tree[f"usr/share/lintian/overrides/{NAME}"] = (_DEBIAN / "lintian-overrides").read_bytes()
     tree[f"usr/bin/{NAME}"] = (_DEBIAN / NAME).read_bytes()
     tree[f"usr/lib/systemd/system/{NAME}.service"] = (_SYSTEMD / f"{NAME}.service").read_bytes()
     tree[f"usr/lib/sysusers.d/{NAME}.conf"] = (_SYSTEMD / f"{NAME}.sysusers").read_bytes()
@@ -87,6 +90,13 @@ def build(version: str, arch: str, epoch: int) -> bytes:
         if done.returncode:
             raise BuildError(f"dpkg-deb refused: {done.stderr.strip() or done.stdout.strip()}")
         return out.read_bytes()
+
+
+def _changelog(version: str, epoch: int) -> bytes:
+    """What Debian's tools want to read; people read CHANGELOG.md beside it."""
+    day = email.utils.formatdate(epoch)
+    who = "gpu-cockpit <maintainers@gpu-cockpit.invalid>"
+    return f"{NAME} ({version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n -- {who}  {day}\n".encode()
 
 
 def _stage(folder: Path, tree: Mapping[str, bytes]) -> None:

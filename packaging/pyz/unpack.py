@@ -7,6 +7,7 @@ Code is only ever loaded from a directory that nobody but us and root can write 
 import fcntl
 import io
 import os
+import re
 import shutil
 import stat
 import sys
@@ -170,19 +171,20 @@ def _payload() -> "list[zipfile.ZipFile]":
 
 def _sweep(base: str, root: str) -> None:
     """Remove what is not whole here, what a killed start left, and other versions that nobody runs now."""
-    shutil.rmtree(root, ignore_errors=True)
+    if os.path.isdir(root) and not _is_whole(root):  # whole: another start of us was quicker, and runs it
+        _remove_unused(root)
     for name in os.listdir(base):
         path = os.path.join(base, name)
         owner = name[1:].partition("-")[0]
         if name.startswith(".") and owner.isdecimal() and not os.path.exists(f"/proc/{owner}"):
             shutil.rmtree(path, ignore_errors=True)
-        elif name.startswith(f"{PROGRAM}-") and name[len(PROGRAM) + 1 :][:1].isdecimal() and name.endswith(_TAG):
+        elif re.fullmatch(rf"{PROGRAM}-\d.*-[0-9a-f]{{12}}-{_TAG}", name) and path != root:
             _remove_unused(path)
 
 
 def _remove_unused(path: str) -> None:
     try:
-        mark = os.open(os.path.join(path, MARK), os.O_RDONLY | os.O_CLOEXEC)
+        mark = os.open(os.path.join(path, MARK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         return
     try:

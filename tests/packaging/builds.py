@@ -1,15 +1,20 @@
 """The packages under test, built by the commands that everybody uses. Slow enough to be built once for a module."""
 
+import fcntl
 import os
+import re
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from tests.lab import has_command, require
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "packaging"
+THIS = "9.9.9"  # what the build under test calls itself
 
 
 def build(command: str, out: Path, *words: str, env: dict[str, str] | None = None) -> list[Path]:
@@ -24,6 +29,20 @@ def build(command: str, out: Path, *words: str, env: dict[str, str] | None = Non
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return sorted(set(out.glob("*")) - before)
+
+
+def shared(factory: pytest.TempPathFactory, command: str, *words: str) -> Path:
+    """The folder of such a build, made once for all tests of a run, whichever process needs it first."""
+    top = factory.getbasetemp()
+    top = top.parent if "PYTEST_XDIST_WORKER" in os.environ else top
+    folder = top / "-".join(("built", command, *(re.sub(r"\W", "", word) for word in words)))
+    with (top / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            fresh = folder.with_suffix(".fresh")
+            build(command, fresh, *words)
+            fresh.rename(folder)
+    return folder
 
 
 @cache

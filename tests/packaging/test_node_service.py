@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes.client import Picture
 from tests.lab import has_command, require
-from tests.packaging.builds import build
+from tests.packaging.builds import THIS, shared
 from tests.packaging.node import Node, eventually, require_node
 from tests.packaging.station import SOCKET, UNIT, Station
 
@@ -30,7 +30,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     require_node()
     require("gcc, which builds the fake NVML", has_command("gcc"))
     lab = tmp_path_factory.mktemp("lab")
-    (package,) = build("build-deb", tmp_path_factory.mktemp("dist"))
+    (package,) = shared(tmp_path_factory, "build-deb", "--version", THIS).iterdir()
     with Node(lab) as node:
         station = Station(node)
         station.fake_driver()

@@ -11,11 +11,11 @@ import pytest
 
 from tests.fakes.client import Picture
 from tests.lab import has_command, require
-from tests.packaging.builds import build
+from tests.packaging.builds import THIS, shared
 from tests.packaging.node import Node, eventually, require_node
 from tests.packaging.station import SOCKET, UNIT, Station
 
-PREVIOUS, THIS = "0.0.9~previous", "9.9.9"
+PREVIOUS = "0.0.9~previous"
 CONFIG = "etc/gpu-cockpit/agent.toml"
 COCKPIT = Path(sys.executable).with_name("gpu-cockpit")
 # What dpkg, systemd and the journal write for themselves, whatever is installed.
@@ -31,8 +31,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The previous build and this one."""
     require_node()
     require("gcc, which builds the fake NVML", has_command("gcc"))
-    (previous,) = build("build-deb", tmp_path_factory.mktemp("previous"), "--version", PREVIOUS)
-    (this,) = build("build-deb", tmp_path_factory.mktemp("this"), "--version", THIS)
+    (previous,) = shared(tmp_path_factory, "build-deb", "--version", PREVIOUS).iterdir()
+    (this,) = shared(tmp_path_factory, "build-deb", "--version", THIS).iterdir()
     return previous, this
 
 
