@@ -366,7 +366,7 @@ class Table:
     def _count(self, where: Any, old: Floats, fresh: Floats, at: float, ok: npt.NDArray[np.bool_] | None) -> None:
         since = self._since[where]
         lapse = at - since
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             rate = np.where(fresh >= old, (fresh - old) / lapse, np.nan)
         # Before the first sample `since` is NaN, so the rate is too; a capture delivered twice changes nothing.
         moved = ~(lapse < _SAME_CAPTURE_S)

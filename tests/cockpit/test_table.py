@@ -181,6 +181,13 @@ def test_a_counters_rate_is_its_growth_and_nan_across_a_reset() -> None:
     assert np.isnan(bench.table.rate("gpu.power")).all()
 
 
+def test_a_counter_that_grows_beyond_all_numbers_says_nothing_on_the_terminal() -> None:
+    bench = Bench()
+    for at, energy in ((100.0, [-1e308, 0.0, 0.0]), (100.2, [1.7e308, 1.7e308, 1.0])):  # warnings are errors here
+        bench.write(HOST.block(EPOCH, {"gpu.energy": energy}, cadence=Cadence.MEDIUM, level=Level.DETAIL), at)
+    assert bench.table.rate("gpu.energy")[2] == pytest.approx(5.0)
+
+
 def test_one_capture_delivered_twice_keeps_the_rate() -> None:
     bench = Bench()
     medium = {"cadence": Cadence.MEDIUM, "level": Level.DETAIL}

@@ -109,7 +109,7 @@ async def test_ten_minutes_among_hostile_clients_and_hostile_agents(agent: Agent
     seconds = report.seconds()
     heard = agent.folder / "capture"
     heard.write_bytes(await asyncio.to_thread(capture, agent.folder, 8.0))
-    words = ["-m", "tests.soak.console", str(heard), str(seconds), str(SEED)]
+    words = ["-W", "error", "-m", "tests.soak.console", str(heard), str(seconds), str(SEED)]
     console = await asyncio.create_subprocess_exec(*("nice", sys.executable, *words), stdout=asyncio.subprocess.PIPE)
     seen = await stand(agent, seconds, 48)
     said, _ = await console.communicate()
