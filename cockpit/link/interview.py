@@ -93,6 +93,11 @@ class Interview(asyncssh.SSHClient):
 
         conn.public_key_auth_requested = watched  # type: ignore[method-assign, assignment]
 
+    @property
+    def keyless(self) -> bool:
+        """Whether the other side accepted none of our keys."""
+        return self._keyless
+
     def keys_tried(self) -> None:
         """All keys were tried."""
         self._keyless = True
@@ -161,10 +166,8 @@ class Interview(asyncssh.SSHClient):
     async def _ask(self, kind: PromptKind, said: tuple[str, ...], *, echo: bool = False) -> str | None:
         hop = diagnosis.place(self.hop)
         request = PromptRequest(hop, kind, said=said, echo=echo, attempt=max(1, self._rounds), hosts=self._hosts)
-        self._asked, self._asking_since = kind, asyncio.get_running_loop().time()
-        with self._standing_still():
+        with self._asking(kind):
             answer = await self._questions.ask(request)
-        self._asking_since = 0.0
         if answer is None:
             self._declined = kind
         return answer
@@ -174,6 +177,20 @@ class Interview(asyncssh.SSHClient):
         if await self._ask(PromptKind.TOUCH, ()) is None:
             task.cancel()
             signing.done.set()
+
+    @contextmanager
+    def _asking(self, kind: PromptKind) -> Iterator[None]:
+        """A question is open; if it is cut short, `verdict` says how long it was."""
+        self._asked, self._asking_since = kind, asyncio.get_running_loop().time()
+        try:
+            with self._standing_still():
+                yield
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._asking_since = 0.0
+            raise
+        self._asking_since = 0.0
 
     @contextmanager
     def _standing_still(self) -> Iterator[None]:

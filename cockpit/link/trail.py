@@ -6,7 +6,6 @@ without.
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,14 +20,13 @@ Chain = tuple[Hop, ...]
 
 @dataclass(slots=True)
 class Trail:
-    """One login. Times are real seconds, 0 for what was never reached; texts come from the other side. `offered` are
-    the keys of files that it could try; those of an SSH agent come before them."""
+    """One login. Times are real seconds, 0 for what was never reached; texts come from the other side. `key` is the one
+    of ours that was accepted, empty where a password or a code was."""
 
     began: float = 0.0
     connected: float = 0.0
     admitted: float = 0.0
     connection: "asyncssh.SSHClientConnection | None" = None
-    offered: tuple[str, ...] = ()
     key: str = ""
 
     @property
@@ -86,24 +84,11 @@ class Walk:
     def connected(self, connection: "asyncssh.SSHClientConnection") -> None:
         """Something there has taken the connection."""
         self._trail.connected, self._trail.connection = self._clock.real(), connection
-        self.offering(_untried(connection))
 
-    def offering(self, pairs: "Sequence[asyncssh.SSHKeyPair]") -> None:
-        """These keys are going to be tried, in this order."""
-        self._trail.offered = tuple(map(_described, pairs))
-
-    def admitted(self) -> None:
-        """We are logged in. asyncssh takes keys off its list one by one: the last one taken is the one that counts."""
-        trail = self._trail
-        trail.admitted = self._clock.real()
-        if trail.connection is not None and trail.offered:
-            left = len(_untried(trail.connection))
-            used = len(trail.offered) - left - 1
-            trail.key = trail.offered[used] if 0 <= used < len(trail.offered) else ""
-
-
-def _untried(connection: "asyncssh.SSHClientConnection") -> "Sequence[asyncssh.SSHKeyPair]":
-    return list(getattr(connection, "_client_keys", ()))
+    def admitted(self, key: "asyncssh.SSHKeyPair | None") -> None:
+        """We are logged in; with this key, if it was a key."""
+        self._trail.admitted = self._clock.real()
+        self._trail.key = _described(key) if key is not None else ""
 
 
 def _described(pair: "asyncssh.SSHKeyPair") -> str:

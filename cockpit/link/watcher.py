@@ -11,7 +11,7 @@ from cockpit.link.credentials import Credentials
 from cockpit.link.host_keys import Offered
 from cockpit.link.interview import Interview
 from cockpit.link.keyring import Offer
-from cockpit.link.prompts import Questions, unlocked
+from cockpit.link.prompts import PromptKind, Questions, unlocked
 from cockpit.link.trail import Walk
 
 Connection = asyncssh.SSHClientConnection
@@ -54,8 +54,6 @@ class Watcher(Interview):
         """All our keys at once; then, one by one, files that only a passphrase can tell about."""
         if self.offer is None:
             self.offer = await self._credentials.offer(self.hop, self.unlock)
-            if self.walk is not None:
-                self.walk.offering(self.offer.pairs)
             if self.offer.pairs:
                 return self.offer.pairs
         while self.offer.late:
@@ -69,7 +67,7 @@ class Watcher(Interview):
     async def unlock(self, path: str) -> asyncssh.SSHKey:
         """The key of a file with a passphrase; no deadline of ours runs while a human is asked."""
         title = diagnosis.title(self.hop)
-        with self._standing_still():
+        with self._asking(PromptKind.PASSPHRASE):
             try:
                 return await self._credentials.keys.opened(
                     path, lambda path: unlocked(path, title, self._questions, hosts=self._hosts)
@@ -85,7 +83,7 @@ class Watcher(Interview):
 
     def auth_completed(self) -> None:
         if self.walk is not None:
-            self.walk.admitted()
+            self.walk.admitted(self.tried[-1] if self.tried and not self.keyless else None)
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         self.offered, self.address = Offered.of(key, authority=False), addr

@@ -116,7 +116,8 @@ def _passed(sshd: Sshd) -> dict[str, Step]:
         "tcp": f"port {hop.port} takes connections{through}",
         "ssh": f"{diagnosis.plain(trail.version)}{secure}",
         "key": f"{trail.host_key} is known",
-        "authentication": f"{hop.user} is let in with {trail.key or 'a key of your SSH agent'}",
+        "authentication": f"{hop.user} is let in"
+        + (f" with {trail.key}" if trail.key else ", by your answer and no key"),
     }
     took = {"name": sshd.known.took_ms if sshd.known else None, "tcp": connect_ms, "authentication": login_ms}
     return {step: Step(step, sshd.title, State.OK, says[step], took_ms=took.get(step)) for step in HOP_STEPS}
