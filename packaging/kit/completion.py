@@ -35,6 +35,7 @@ def bash(program: Program) -> str:
     if [[ -z $words || -z ${{COMPREPLY[*]-}} && $current != -* ]]; then
         COMPREPLY=($(compgen -f -- "$current"))
     fi
+    return 0
 }}
 complete -o filenames -F {function} {program.name} {program.name}.pyz
 """
@@ -54,7 +55,7 @@ def _bash_values(program: Program) -> str:
             does = 'COMPREPLY=($(compgen -f -- "$current"))'
         else:
             does = ":"
-        lines.append(f"    {names}) {does}; return ;;\n")
+        lines.append(f"    {names}) {does}; return 0 ;;\n")
     return "".join(lines)
 
 
@@ -129,12 +130,18 @@ def fish(program: Program) -> str:
         lines += [f"{start} {none} -a {c.name} -d {_fish_text(_short(c))}\n" for c in program.commands]
         lines += [f"{start} {none} {_fish_option(option)}\n" for option in program.own.options]
         for command in program.commands:
-            seen = f"-n '__fish_seen_subcommand_from {command.name}'"
-            lines += [f"{start} {seen} {_fish_option(option)}\n" for option in command.options]
-            lines += [f"{start} {seen} -a {part.name} -d {_fish_text(_short(part))}\n" for part in command.parts]
-            if any(argument.kind for argument in command.arguments):
-                lines.append(f"{start} {seen} -F\n")
+            seen = f"__fish_seen_subcommand_from {command.name}"
+            lines += _fish_command(f"{start} -n '{seen}'", command)
+            for part in command.parts:
+                lines.append(f"{start} -n '{seen}' -a {part.name} -d {_fish_text(_short(part))}\n")
+                lines += _fish_command(f"{start} -n '{seen}; and __fish_seen_subcommand_from {part.name}'", part)
     return "".join(lines)
+
+
+def _fish_command(start: str, command: Command) -> list[str]:
+    """What may follow a command; `start` says where."""
+    files = [f"{start} -F\n"] if any(argument.kind for argument in command.arguments) else []
+    return [*(f"{start} {_fish_option(option)}\n" for option in command.options), *files]
 
 
 def _fish_option(option: Option) -> str:
