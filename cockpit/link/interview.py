@@ -14,12 +14,10 @@ from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.link import diagnosis
-from cockpit.link.prompts import SAID_LINES, TRIES, WORDS, PromptKind, PromptRequest, Questions, cleaned
+from cockpit.link.prompts import SAID_LINES, WORDS, PromptKind, PromptRequest, Questions, cleaned
 
 AFTER_S = 60.0  # a second factor may go on where we cannot see it: a push to a phone waits that long
 TOUCH_S = 0.4  # a signature that takes longer waits for a finger
-
-_RUN_ALONE = "run it in a terminal and without --batch to be asked"
 
 
 class Interview(asyncssh.SSHClient):
@@ -29,6 +27,7 @@ class Interview(asyncssh.SSHClient):
     def __init__(self, questions: Questions, hop: Hop, *, first: bool, hosts: int) -> None:
         self.hop = hop
         self._questions = questions
+        self._possible = questions.possible and not hop.ssh.batch
         self._first = first
         self._hosts = hosts
         self.tried: list[asyncssh.SSHKeyPair] = []  # every key that was offered
@@ -60,7 +59,7 @@ class Interview(asyncssh.SSHClient):
             says = f"hung up after waiting {waited:.0f} s for {WORDS[self._asked]}"
             hint = "its LoginGraceTime was over; a new attempt asks again: r in the screens"
         elif self._unasked is PromptKind.TOUCH:
-            says, hint = "needs a touch of your security key, and nobody could be told", _RUN_ALONE
+            says, hint = "needs a touch of your security key, and nobody could be told", self._why_not()
         elif not isinstance(error, asyncssh.PermissionDenied):
             return None
         elif self._rounds:
@@ -69,13 +68,13 @@ class Interview(asyncssh.SSHClient):
             hint = "check the code, the clock of the device that makes it, and the user"
         elif self._unasked is None:
             return None
-        elif self._questions.possible:
+        elif self._possible:
             says = f"no key of yours is accepted for {self.hop.user!r}, and passwords are not asked for host by host"
             hint = "ssh-add -l lists what you offer; or name this host alone with --host"
         elif self._keyless:
-            says, hint = "no key of yours is accepted; it would take a one-time code or a password", _RUN_ALONE
+            says, hint = "no key of yours is accepted; it would take a one-time code or a password", self._why_not()
         else:
-            says, hint = "needs a one-time code", _RUN_ALONE
+            says, hint = "needs a one-time code", self._why_not()
         return LinkError(LinkState.DENIED, f"{where}: {says}", hint, hop, "authentication")
 
     # What asyncssh calls.
@@ -135,7 +134,7 @@ class Interview(asyncssh.SSHClient):
         Raises:
             ValueError: there is none, or the touch was declined.
         """
-        if not self._questions.possible:
+        if not self._possible:
             self._unasked = PromptKind.TOUCH
             signature = await _signed(key, data)
             self._unasked = None
@@ -151,12 +150,18 @@ class Interview(asyncssh.SSHClient):
 
     # How it is asked.
 
+    def _why_not(self) -> str:
+        """What keeps us from asking, as a hint."""
+        if self._questions.possible:
+            return f"ssh_config says BatchMode yes for {diagnosis.title(self.hop)}: nobody is asked"
+        return "run it in a terminal and without --batch to be asked"
+
     def _next_round(self, kind: PromptKind) -> bool:
         """Whether a human may be asked (again)."""
-        if not self._questions.possible or (self._keyless and not self._first):
+        if not self._possible or (self._keyless and not self._first):
             self._unasked = kind
             return False
-        if self._declined is not None or self._rounds >= TRIES:
+        if self._declined is not None or self._rounds >= self.hop.ssh.prompts:
             return False
         self._rounds += 1
         if self._limit is not None:

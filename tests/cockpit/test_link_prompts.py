@@ -44,10 +44,10 @@ def sink() -> FakeSink:
 
 @asynccontextmanager
 async def linked(
-    sink: FakeSink, prompter: FakePrompter | None, *targets: SshTarget, batch: bool = False
+    sink: FakeSink, prompter: FakePrompter | None, *targets: SshTarget, batch: bool = False, config: str = "none"
 ) -> AsyncIterator[list[Link]]:
     entries = tuple(HostEntry(target.hop.name, target) for target in targets)
-    options = LinkOptions(batch=batch, prompter=prompter)
+    options = LinkOptions(batch=batch, ssh_config=config, prompter=prompter)
     links = links_for(Inventory(entries), sink, SystemClock(), FAST, options=options)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(link.run()) for link in links]
@@ -151,6 +151,24 @@ async def test_nobody_is_asked_with_batch_or_without_a_terminal(here: Place, sin
         assert "without --batch" in status.hint
         assert bastion.answers == []
     assert prompter.asked == []
+
+
+async def test_what_ssh_config_says_about_questions_is_done(here: Place, sink: FakeSink) -> None:
+    prompter = FakePrompter(["1", CODE])
+    async with behind(here, 1) as (bastion, (target,)):
+        for line, says in (
+            ("NumberOfPasswordPrompts 1", "1 answer was refused"),
+            ("BatchMode yes", "needs a one-time code"),
+            ("KbdInteractiveAuthentication no", "is not let in"),
+        ):
+            config = here.folder / "config"
+            config.write_text(f"Host *\n{line}\n")
+            async with linked(sink, prompter, target, config=str(config)):
+                status = await sink.state(LinkState.DENIED)
+                assert says in status.says
+                sink.statuses.clear()
+        assert bastion.answers == ["1"]
+    assert len(prompter.asked) == 1
 
 
 async def test_a_target_that_wants_a_code_too_is_asked_after_its_bastion(here: Place, sink: FakeSink) -> None:
