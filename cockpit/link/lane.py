@@ -44,6 +44,7 @@ class Lane:
         self._channel: Channel | None = None
         self._failure: BaseException | None = None
         self._stirred = asyncio.Event()
+        self._login_s = self._opened_at = 0.0
         self._sample: Sample | None = None  # the newest
         self._proof_at = 0.0  # when something came that cannot have lain anywhere for long
         self._task: asyncio.Task[object] | None = None
@@ -139,6 +140,8 @@ class Lane:
         try:
             frames = session.feed(data, self._clock.now(), real)
             if frames:
+                if not self.greeted_at:
+                    self.greeted_at, self.took_s = real, self._login_s + real - self._opened_at
                 self._owner.arrived(self, frames, real)
                 if type(frames[0]) is Hello or type(frames[-1]) is Synced:
                     self._stirred.set()
@@ -160,7 +163,7 @@ class Lane:
     async def _begin(self, wanted: Subscribe, login_s: float, deadline_s: float, hello_s: float) -> None:
         """Open a stream and greet, by as many paths as the way knows."""
         while True:
-            started = self._clock.real()
+            self._login_s, self._opened_at = login_s, self._clock.real()
             self._failure = None
             self._stirred.clear()
             session = self.session = Session(
@@ -174,8 +177,6 @@ class Lane:
                 await self._greeting(session, hello_s)
             except OtherPath:
                 continue
-            self.greeted_at = self._clock.real()
-            self.took_s = login_s + self.greeted_at - started
             return
 
     async def _greeting(self, session: Session, hello_s: float) -> None:

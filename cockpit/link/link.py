@@ -21,8 +21,10 @@ from cockpit.link.shared import Shared
 from cockpit.link.timing import Schedule
 from cockpit.link.way import Way
 
+_HURRY_S = 0.5  # between two pieces of good news that each start an attempt
 _HEALTHY_S = 10.0  # a session shorter than this was no recovery: whoever flaps is tried less and less often
 _LONG_S = 2.0  # an interval above which silence alone notices a broken way too late
+_SILENT = (LinkState.STALE, LinkState.UNREACHABLE, LinkState.HOST_DOWN)
 HELD = (LinkState.DENIED, LinkState.KEY_CHANGED)  # only the operator starts another attempt
 
 
@@ -72,6 +74,7 @@ class Link:
         self._alone = False  # the way allows one lane at a time
         self._held = False  # nothing more is tried until the operator asks
         self._next = 0.0  # when another attempt may begin
+        self._hurried = 0.0
         self._wake = asyncio.Event()
 
     @property
@@ -115,10 +118,18 @@ class Link:
         self._hurry()
 
     def hop_back(self, hop: str) -> None:
-        """A shared hop works again: if it was what kept this link down, do not wait any longer."""
-        if self.status.hop == hop and self.status.state is not LinkState.LIVE:
-            self._held = False
-            self._hurry()
+        """A hop answers again: if it was what kept this link down, do not wait any longer."""
+        real = self._clock.real()
+        if self.status.hop != hop or self.status.state is LinkState.LIVE or real - self._hurried < _HURRY_S:
+            return
+        self._hurried = real
+        if hop != self.entry.name:
+            self._held = False  # it had refused us and lets us in now
+        elif self.status.state in _SILENT:
+            for lane in self._fresh:
+                if lane.session is None:
+                    lane.stop()  # it knocks since nobody could hear it, and waits before it knocks again
+        self._hurry()
 
     # Attempts.
 
@@ -156,7 +167,9 @@ class Link:
         self._next = real + self._schedule.pause_s(real)
         lane = Lane(self, self.entry.name, way, self._shared)
         self._fresh[lane] = Held()
-        wanted = Subscribe(self._level, self._interval_s, since=self._position)
+        front = self._front.session if self._front is not None else None
+        since = front.position if front is not None else self._position
+        wanted = Subscribe(self._level, self._interval_s, since=since)
         group.create_task(self._ride(lane, wanted, deadline_s))
 
     async def _ride(self, lane: Lane, wanted: Subscribe, deadline_s: float) -> None:
@@ -165,6 +178,7 @@ class Link:
             error = await lane.run(wanted, deadline_s, min(self._timing.hello_s, deadline_s))
         finally:
             self._fresh.pop(lane, None)
+            self._wake.set()
             if error is None:
                 await lane.way.close()
         self._spare.append(lane.way)
@@ -173,7 +187,6 @@ class Link:
     def _ended(self, lane: Lane, error: LinkError) -> None:
         """Publish why a lane ended, unless another one delivers."""
         real, state = self._clock.real(), LinkState(error.state)
-        self._wake.set()
         if lane is self._front:
             self._front = None
             self._metronome.leave(self)

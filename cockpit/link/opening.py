@@ -2,16 +2,19 @@
 
 asyncssh forgets a channel whose open was cancelled; confirmed later, it would hold a login slot of the host's sshd
 until that loses patience (120 s), and a few of those refuse everybody. SSH cannot take an open back, so every one that
-was given up occupies a socket of the bastion until its kernel gives up; their number is bounded.
+was given up occupies a socket of the bastion until its kernel gives up; their number is bounded. That kernel goes on
+knocking for each of them: the first that gets through tells that the host is back.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import asyncssh
 
 GIVEN_UP = 200  # at a time and bastion: its sshd has 1,024 descriptors for all hosts behind it
+answered: ContextVar[Callable[[], None] | None] = ContextVar("answered", default=None)  # told when one gets through
 _COUNT = "gpu_cockpit_given_up"
 
 
@@ -43,6 +46,7 @@ class _Opening:
         self.made: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._bastion = bastion
         self._factory = factory
+        self._answered = answered.get()
 
     async def run(self, host: str, port: int) -> None:
         try:
@@ -53,6 +57,8 @@ class _Opening:
         else:
             if self.made.done():
                 channel.abort()
+                if self._answered is not None:
+                    self._answered()
             else:
                 self.made.set_result((channel, session))
         finally:

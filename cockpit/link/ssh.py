@@ -13,7 +13,7 @@ import asyncssh
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop, SshTarget
-from cockpit.link import diagnosis
+from cockpit.link import diagnosis, opening
 from cockpit.link.bastion import Bastion
 from cockpit.link.login import Connection, Logins
 from cockpit.link.paths import Paths
@@ -48,7 +48,9 @@ class Network:
         bastion = self._bastion(target.jumps)
         if bastion is not None:
             bastion.used_by(back)
-        return self.beside(host, target, bastion)
+        way = self.beside(host, target, bastion)
+        way.back = back
+        return way
 
     def beside(self, host: str, target: SshTarget, bastion: Bastion | None) -> "SshWay":
         """Another way to a host for which there is one already."""
@@ -89,6 +91,7 @@ class SshWay:
         self.hop = target.hop
         self.via = target.jumps
         self.socket = target.socket
+        self.back: Callable[[str], None] | None = None  # told when this host, that was silent, answers again
         self._target = target
         self._network = network
         self._logins = network.logins
@@ -133,6 +136,7 @@ class SshWay:
     def beside(self) -> "SshWay | None":
         """See `Way.beside`. What was learnt about the host is shared."""
         twin = self._network.beside(self.host, self._target, self._bastion)
+        twin.back = self.back
         twin.resemble(self._paths, self._missed_by)
         return twin
 
@@ -182,6 +186,7 @@ class SshWay:
 
     async def _connect(self, deadline_s: float) -> Connection:
         tunnel = await self._bastion.connection() if self._bastion is not None else None
+        opening.answered.set(self._answered)
         try:
             connection = await self._logins.login(self.hop, self.via, tunnel, deadline_s, self._ended)
         except LinkError as error:
@@ -200,6 +205,10 @@ class SshWay:
             return error
         says = f"{error}; {diagnosis.title(self._bastion.hop)} is fine"
         return LinkError(LinkState.HOST_DOWN, says, error.hint, error.hop)
+
+    def _answered(self) -> None:
+        if self.back is not None:
+            self.back(diagnosis.title(self.hop))
 
     def _ended(self, _error: Exception | None) -> None:
         self._connection = None

@@ -1,65 +1,27 @@
-"""A link that falls silent and comes back, in real time: what the states say, how soon, and who notices."""
+"""Links that fall silent and come back, in real time, one host of sixty or the bastion of all: what the states say, how
+soon, and who else notices."""
 
-import json
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.network import Network, Sshd, eventually
-from tests.e2e.test_bastion import fleet_file, know
+from tests.e2e import sixty
+from tests.e2e.network import Network, Sshd
+from tests.e2e.sixty import HOSTS, Watch
 
-pytestmark = [pytest.mark.lab, pytest.mark.more]
+pytestmark = [pytest.mark.lab]
 
-REPOSITORY = Path(__file__).parents[2]
+STALE_S, DOWN_S, LIVE_S, BASTION_S = 2.5, 6.0, 1.0, 15.0
+LINK_WATCH_S = 1.0  # the kernel at the far end of a cable that is plugged in takes so long at most until it sends
 
 
-class Watch:
-    """The links of a fleet file, watched from where the operator sits."""
-
-    def __init__(self, network: Network, file: Path) -> None:
-        self.lines: list[dict[str, Any]] = []
-        self.process = subprocess.Popen(
-            network.inside("ops", sys.executable, "-m", "tests.e2e.watch_links", str(file)),
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPOSITORY,
-            env=network.environment(),
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(json.loads(line))
-
-    def now(self, host: int) -> str:
-        """The state of one host."""
-        return next((str(line["state"]) for line in reversed(self.lines) if line["host"] == host), "")
-
-    def reaches(self, host: int, *states: str, after: float, within: float) -> float:
-        """Seconds after `after` at which a host got into one of these states; fails if that took too long."""
-        for _ in eventually(f"host {host} is {states}: {self.lines[-3:]}", within + 20):
-            for line in self.lines:
-                if line["host"] == host and line["state"] in states and line["at"] >= after:
-                    took = float(line["at"]) - after
-                    assert took <= within, f"{states} after {took:.1f} s"
-                    return took
-        raise AssertionError
-
-    def close(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(5)
-        self._reader.join(5)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+@pytest.fixture(scope="module")
+def home(network: Network, folder: Path) -> Iterator[Path]:
+    """The simulated fleet; a network comes first, so that nothing starts where none can be made."""
+    with sixty.simulated(folder) as home:
+        yield home
 
 
 @pytest.fixture(scope="module")
@@ -69,60 +31,90 @@ def bastion(network: Network) -> Iterator[Sshd]:
     sshd.stop()
 
 
-@pytest.fixture
-def watch(network: Network, fleet: Path, bastion: Sshd) -> Iterator[Watch]:
-    targets = [network.sshd(place).start() for place in network.targets]
-    know(network)
+@pytest.fixture(scope="module")
+def targets(network: Network) -> Iterator[tuple[Sshd, Sshd]]:
+    daemons = sixty.sshds(network)
+    yield daemons
+    for sshd in daemons:
+        sshd.stop()
+
+
+@pytest.fixture(scope="module")
+def watch(network: Network, home: Path, bastion: Sshd, targets: tuple[Sshd, Sshd]) -> Iterator[Watch]:
     begun = time.monotonic()
-    watch = Watch(network, fleet_file(network, fleet))
+    watch = Watch(network, sixty.fleet_file(network, home))
     try:
-        for host in range(2):
-            watch.reaches(host, "live", after=begun, within=10)
+        watch.all_live(begun, within=30)
+        assert bastion.logins == 1
+        assert sixty.refused(bastion, *targets) == []
         yield watch
     finally:
         watch.close()
-        for sshd in targets:
-            sshd.stop()
 
 
-@pytest.mark.parametrize("outage_s", [8, 20])
-def test_a_host_behind_a_cut_cable_is_stale_then_down_and_live_when_it_is_mended(
-    network: Network, watch: Watch, outage_s: float
-) -> None:
+def outage(network: Network, watch: Watch, seconds: float) -> str:
+    """Cut one host's cable for so long; what happened when."""
+    others = {host: len(watch.states(host)) for host in range(1, HOSTS)}
     cut = time.monotonic()
     network.cut("n1")
-    stale = watch.reaches(0, "stale", after=cut, within=3.6)
-    down = watch.reaches(0, "unreachable", "host_down", after=cut, within=7)
-    time.sleep(max(0.0, outage_s - (time.monotonic() - cut)))
-    mended = time.monotonic()
-    network.mend("n1")
-    live = watch.reaches(0, "live", after=mended, within=5)
-    print(f"outage {outage_s} s: stale {stale:.1f} s, down {down:.1f} s, live {live:.2f} s after the mend")
-    assert [line["state"] for line in watch.lines if line["host"] == 1] == ["connecting", "live"]
+    told = ""
+    if seconds > STALE_S:
+        told += f"stale {watch.reaches(0, 'stale', after=cut, within=STALE_S):.2f} s, "
+    if seconds >= DOWN_S:
+        told += f"down {watch.reaches(0, 'unreachable', 'host_down', after=cut, within=DOWN_S):.2f} s, "
+    with sixty.cable(network, "n1") as sent:
+        sixty.until(cut + seconds)
+        plugged = time.monotonic()
+        network.mend("n1")
+        live = plugged + watch.hears(plugged, within=LIVE_S + LINK_WATCH_S)
+    mended = min(at for at in sent if at > plugged)
+    took = live - mended
+    assert took <= LIVE_S, f"fresh data {took:.2f} s after the mend"
+    assert watch.states(0)[-1] == "live"
+    assert {host: len(watch.states(host)) for host in range(1, HOSTS)} == others, "another host noticed"
+    return f"outage {seconds:g} s: {told}fresh {took:.2f} s after the mend, {live - plugged:.2f} s after the plug"
 
 
+def test_a_short_cut_of_one_host_is_over_within_a_second(network: Network, watch: Watch) -> None:
+    print(outage(network, watch, 2))
+
+
+def test_a_bastion_that_dies_and_returns_is_one_alarm_and_one_login(
+    watch: Watch, bastion: Sshd, targets: tuple[Sshd, Sshd]
+) -> None:
+    died = time.monotonic()
+    bastion.stop()
+    for host in range(HOSTS):
+        watch.reaches(host, "bastion_lost", after=died, within=5)
+        assert watch.states(host, after=died)[0] in ("stale", "bastion_lost")
+    time.sleep(2)
+    logins, back = bastion.logins, time.monotonic()
+    bastion.start()
+    took = watch.all_live(back, within=BASTION_S)
+    print(f"bastion back: all {HOSTS} live after {took:.2f} s")
+    assert bastion.logins - logins == 1
+    assert sixty.refused(bastion, *targets) == []
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("seconds", [2, 5, 15, 30, 60])
+def test_a_host_behind_a_cut_cable_is_stale_then_down_and_live_when_it_is_mended(
+    network: Network, watch: Watch, bastion: Sshd, targets: tuple[Sshd, Sshd], seconds: float
+) -> None:
+    time.sleep(1.5)  # whatever the outage before has shaken is at rest
+    print(outage(network, watch, seconds))
+    assert sixty.refused(bastion, *targets) == []
+
+
+@pytest.mark.more
 def test_a_bastion_behind_a_cut_cable_is_not_taken_for_its_hosts(network: Network, watch: Watch) -> None:
     cut = time.monotonic()
     network.cut("bast")
-    for host in range(2):
-        lost = watch.reaches(host, "bastion_lost", after=cut, within=8)
-        states = [line["state"] for line in watch.lines if line["host"] == host and line["at"] > cut]
-        assert states[:2] == ["stale", "bastion_lost"]
+    lost = max(watch.reaches(host, "bastion_lost", after=cut, within=8) for host in range(HOSTS))
+    for host in range(HOSTS):
+        assert watch.states(host, after=cut)[:2] == ["stale", "bastion_lost"]
+    time.sleep(5)
     mended = time.monotonic()
     network.mend("bast")
-    live = max(watch.reaches(host, "live", after=mended, within=15) for host in range(2))
+    live = watch.all_live(mended, within=BASTION_S)
     print(f"silent bastion: lost {lost:.1f} s, all live {live:.2f} s after the mend")
-
-
-@pytest.mark.usefixtures("fleet")
-def test_a_bastion_that_dies_and_returns_is_one_alarm_and_one_login(watch: Watch, bastion: Sshd) -> None:
-    died = time.monotonic()
-    bastion.stop()
-    for host in range(2):
-        watch.reaches(host, "bastion_lost", after=died, within=5)
-    time.sleep(3)
-    logins, back = bastion.logins, time.monotonic()
-    bastion.start()
-    took = [watch.reaches(host, "live", after=back, within=5) for host in range(2)]
-    print(f"bastion back: all live after {max(took):.2f} s")
-    assert bastion.logins - logins == 1
