@@ -165,7 +165,10 @@ class Paths:
         return shlex.join(words)
 
     async def _look(self, connection: Connection) -> str:
-        """Whether the socket is there, as far as sftp can tell: it needs neither a shell nor a command."""
+        """Whether the socket is there, as far as sftp can tell: it needs neither a shell nor a command. What answers
+        no command in time answers no sftp either."""
+        if self._found.bridge == "other" and self._found.status is None:
+            return "unknown"
         try:
             async with asyncio.timeout(self._timing.fast_deadline_s), connection.start_sftp_client() as sftp:
                 try:
