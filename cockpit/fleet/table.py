@@ -381,7 +381,8 @@ class Table:
         column = 0
         for run in plan.runs:
             flat = np.frombuffer(data, run.dtype, run.count, run.offset)
-            fresh[column : column + run.shape[0]] = flat.reshape(run.shape)
+            with np.errstate(invalid="ignore"):  # a signalling NaN is one of the things an agent may send
+                fresh[column : column + run.shape[0]] = flat.reshape(run.shape)
             column += run.shape[0]
         quality = _qualities(plan.shape, exceptions).copy()
         finite = np.isfinite(fresh)

@@ -1,5 +1,8 @@
 """Columns: what a block writes, what stays, what ages, what a counter's growth is."""
 
+import struct
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -186,6 +189,14 @@ def test_a_counter_that_grows_beyond_all_numbers_says_nothing_on_the_terminal() 
     for at, energy in ((100.0, [-1e308, 0.0, 0.0]), (100.2, [1.7e308, 1.7e308, 1.0])):  # warnings are errors here
         bench.write(HOST.block(EPOCH, {"gpu.energy": energy}, cadence=Cadence.MEDIUM, level=Level.DETAIL), at)
     assert bench.table.rate("gpu.energy")[2] == pytest.approx(5.0)
+
+
+def test_a_signalling_nan_is_an_error_of_its_cell_and_says_nothing_on_the_terminal() -> None:
+    bench = Bench()
+    honest = HOST.block(EPOCH, {"gpu.power": [7.0, 8.0, 9.0]})
+    signalling = honest.data.replace(struct.pack("<f", 8.0), b"\x01\x00\xa0\x7f")  # warnings are errors here
+    bench.write(replace(honest, data=signalling), 100.0)
+    assert bench.table.quality("gpu.power").tolist() == [Quality.OK, Quality.ERROR, Quality.OK]
 
 
 def test_one_capture_delivered_twice_keeps_the_rate() -> None:
