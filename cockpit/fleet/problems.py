@@ -243,7 +243,8 @@ def _of_links(fleet: Fleet) -> Iterable[Problem]:
 def _link_problem(record: HostRecord) -> Problem:
     status = record.link
     blind = f"; its {record.gpus_expected} GPUs are unknown" if record.gpus_expected else ""
-    says = f": {status.says.removeprefix(f'{record.name}: ')}" if status.says else ""
+    told = status.says.removeprefix(f"{record.name}: ").rpartition(_ALARM.get(status.state, "\n"))[2]
+    says = f": {told}" if told else ""
     return Problem(
         LINK_SEVERITY[status.state],
         f"{_fallen(record.name, status.state)} since {clock_text(record.link_since)}{says}{blind}",
