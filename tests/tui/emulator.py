@@ -79,8 +79,8 @@ class FakeOutlet:
                 self._replied(query)
         self.emulator.feed(text)
 
-    def finish(self, last: bytes, deadline_s: float) -> bool:
-        del last, deadline_s
+    def finish(self, last: bytes, deadline_s: float, *, afresh: bool) -> bool:
+        del last, deadline_s, afresh
         return True
 
 

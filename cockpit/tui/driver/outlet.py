@@ -27,8 +27,9 @@ class Outlet(Protocol):
     def send(self, data: bytes) -> None:
         """Send, now or when there is room."""
 
-    def finish(self, last: bytes, deadline_s: float) -> bool:
-        """Forget what was not taken, send `last` within the deadline; False if the terminal did not take it."""
+    def finish(self, last: bytes, deadline_s: float, *, afresh: bool) -> bool:
+        """Forget what was not taken, send `last` within the deadline; False if the terminal did not take it. `afresh`:
+        also forget what was taken and not read."""
 
 
 def opened(fileno: int, loop: asyncio.AbstractEventLoop, drained: Callable[[], None]) -> Outlet:
@@ -91,10 +92,12 @@ class DirectOutlet:
         except OSError:  # the terminal is gone; the SIGHUP or the end of its input ends us
             self._gone, self._left = True, b""
 
-    def finish(self, last: bytes, deadline_s: float) -> bool:
-        """Forget what was not taken, send `last` within the deadline; False if the terminal did not take it."""
+    def finish(self, last: bytes, deadline_s: float, *, afresh: bool) -> bool:
+        """Forget what was not taken, send `last` within the deadline; False if the terminal did not take it. `afresh`:
+        also forget what was taken and not read."""
         if self._left:
             self._loop.remove_writer(self._fileno)
+        if self._left or afresh:
             taken = self._force(last, deadline_s)
         else:
             self._left = last
@@ -162,10 +165,11 @@ class ThreadOutlet:
                 if not self._ended:
                     self._loop.call_soon_threadsafe(self._drained)
 
-    def finish(self, last: bytes, deadline_s: float) -> bool:
-        """Forget what was not taken, send `last` within the deadline; False if the terminal did not take it."""
+    def finish(self, last: bytes, deadline_s: float, *, afresh: bool) -> bool:
+        """Forget what was not taken, send `last` within the deadline; False if the terminal did not take it. `afresh`:
+        also forget what was taken and not read."""
         with self._turn:
-            if self._left:
+            if self._left or afresh:
                 _discard(self._fileno)
                 last = _CANCEL + last
             self._left, self._ended = b"" if self._gone else last, True

@@ -15,7 +15,7 @@ from textual.message import Message
 
 from cockpit.tui.driver.outlet import opened
 from cockpit.tui.driver.output import Output
-from cockpit.tui.driver.pacing import Query
+from cockpit.tui.driver.pacing import Query, State
 from cockpit.tui.driver.pump import Pump
 
 LEAVE_S = 0.5  # real seconds that a terminal has to take the way out, or to send the replies that it owes
@@ -36,6 +36,7 @@ class PacedDriver(LinuxDriver):
         self._pump = Pump(*super()._get_terminal_size(), self._loop, output if isinstance(output, Output) else Output())
         self._reshaped = False
         self._leaving = False
+        self._deaf = False  # whether replies were owed when we left
         self._thread = threading.get_ident()
         self._heard = dict.fromkeys(Query, 0)  # replies that the input thread took
         self._counted = dict.fromkeys(Query, 0)  # and those of them that the loop knows of
@@ -86,19 +87,21 @@ class PacedDriver(LinuxDriver):
             self._pump.replied(at, query)
 
     def _hear_out(self) -> None:
-        """Wait a moment for the replies that are owed: after us they would be typed into the shell."""
+        """Wait a moment for the replies that are owed: after us they would be typed into the shell. Where none comes,
+        the queries are taken back."""
         query = self._pump.pacer.query or Query.CURSOR
         owed = self._pump.pacer.owed(query)
+        self._deaf = self._pump.pacer.state is State.BLIND
         if owed and self._pump.outlet is not None and not self._pump.stuck:
             with self._hear:
                 enough = self._counted[query] + owed
-                self._hear.wait_for(lambda: self._heard[query] >= enough, LEAVE_S)
+                self._deaf = not self._hear.wait_for(lambda: self._heard[query] >= enough, LEAVE_S)
 
     # Coming and going.
 
     def start_application_mode(self) -> None:
         """Take the terminal."""
-        self._leaving = False
+        self._leaving = self._deaf = False
         self._pump.controls.clear()
         self._pump.pacer.reset()
         super().start_application_mode()  # type: ignore[no-untyped-call]
@@ -130,7 +133,7 @@ class PacedDriver(LinuxDriver):
         super().stop_application_mode()
         outlet, self._pump.outlet = self._pump.outlet, None
         if outlet is not None:
-            outlet.finish("".join(self._pump.controls).encode(), LEAVE_S)
+            outlet.finish("".join(self._pump.controls).encode(), LEAVE_S, afresh=self._deaf)
             signal.signal(signal.SIGTERM, self._sigterm)
         self._pump.controls.clear()
         self._pump.tell()

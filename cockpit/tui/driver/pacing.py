@@ -132,8 +132,10 @@ class Pacer:
             took = now - gone[-1].at
             if self.round_trip is None:
                 self.round_trip = took
-            self.round_trip = min(took, self.round_trip + 0.02 * (took - self.round_trip))
-            self._learn(sum(packet.size for packet in gone), now - max(gone[0].at + self.round_trip, self._heard))
+            size = sum(packet.size for packet in gone)
+            empty = max(0.0, took - size * (self._byte_s or 0.0))
+            self.round_trip = min(took, self.round_trip + 0.02 * (empty - self.round_trip))
+            self._learn(size, now - max(gone[0].at + self.round_trip, self._heard))
         self._heard = now
 
     def _answers(self, query: Query) -> None:

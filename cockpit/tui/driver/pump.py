@@ -14,7 +14,7 @@ from cockpit.tui.driver.pacing import REST_S, Pacer, Query, State
 from cockpit.tui.driver.picture import Picture
 from cockpit.tui.driver.reader import SYNC, Reader
 
-URGENT_S = 0.15  # a frame so soon after a key is the answer to it
+URGENT_S = 0.5  # a frame so soon after a key is the answer to it: a new place takes a few
 _MOST_CONTROL_BYTES = 256 * 1024  # clipboard texts and modes that wait for a busy terminal
 
 
