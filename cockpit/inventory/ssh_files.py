@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cockpit.errors import InventoryError
+from cockpit.inventory.regular import read_regular
 
 USER_FILE = "~/.ssh/config"
 SYSTEM_FILE = "/etc/ssh/ssh_config"
@@ -225,17 +226,12 @@ class _Reader:
         return tuple(files)
 
     def _text(self, path: Path) -> str:
-        with path.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            if self.checked and (status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022):
-                raise InventoryError(
-                    f"{path}: others may write it, so ssh would not use it either; try: chmod go-w {path}, "
-                    f"and look who owns it: ls -l {path}"
-                )
-            raw = opened.read(MAX_BYTES + 1)
-        if len(raw) > MAX_BYTES:
+        raw = read_regular(path, MAX_BYTES)
+        status = os.stat(path)
+        if self.checked and (status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022):
             raise InventoryError(
-                f"{path}: larger than {MAX_BYTES >> 20} MiB: no ssh_config; see --ssh-config FILE|none"
+                f"{path}: others may write it, so ssh would not use it either; try: chmod go-w {path}, "
+                f"and look who owns it: ls -l {path}"
             )
         return raw.decode("utf-8", "surrogateescape")
 

@@ -11,10 +11,13 @@ import asyncssh
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
+from cockpit.inventory.regular import read_regular
 from cockpit.link import revoked
-from cockpit.link.known_hosts import Known, KnownFile, Wanted, parse, read_text
+from cockpit.link.known_hosts import Known, KnownFile, Wanted, parse
 from cockpit.link.ssh_values import SYSTEM_KNOWN_HOSTS, USER_KNOWN_HOSTS
 from cockpit.link.ssh_words import BINARY
+
+MAX_BYTES = 64 * 1024 * 1024  # of a known_hosts file
 
 _T = TypeVar("_T")
 _Stamp = tuple[int, int, int]
@@ -75,7 +78,7 @@ class HostKeys:
     def _file(self, hop: Hop, path: Path) -> KnownFile:
         try:
             must = bool(hop.known_hosts)
-            return self._kept(self._files, path, lambda: parse(read_text(path)), must=must) or _NOTHING
+            return self._kept(self._files, path, lambda: _parsed(path), must=must) or _NOTHING
         except OSError as error:
             if isinstance(error, FileNotFoundError):
                 said = "correct known_hosts in the fleet file"
@@ -114,6 +117,10 @@ class HostKeys:
                 self._known.clear()
             have = kept[str(path)] = (stamp, read())
         return have[1]
+
+
+def _parsed(path: Path) -> KnownFile:
+    return parse(read_regular(path, MAX_BYTES).decode("utf-8", "surrogateescape"))
 
 
 _NOTHING = KnownFile()

@@ -15,9 +15,11 @@ import asyncssh
 
 from cockpit.errors import LinkError
 from cockpit.inventory import Hop
+from cockpit.inventory.regular import read_regular
 from cockpit.link.agent_keys import AgentKeys
 
 USUAL = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
+MAX_BYTES = 1024 * 1024  # of a key file
 Unlock = Callable[[str], Awaitable[asyncssh.SSHKey]]
 
 
@@ -139,7 +141,7 @@ class Keyring:
     def _certificate(self, path: str) -> asyncssh.SSHCertificate | None:
         if path not in self._certificates:
             try:
-                self._certificates[path] = asyncssh.read_certificate(path)
+                self._certificates[path] = asyncssh.import_certificate(read_regular(Path(path), MAX_BYTES))
             except (OSError, ValueError):
                 self._certificates[path] = None
         return self._certificates[path]
@@ -229,7 +231,7 @@ def _text(pair: asyncssh.SSHKeyPair) -> bytes:
 def _read(path: str) -> KeyFile:
     file = KeyFile(path)
     try:
-        file.key = asyncssh.read_private_key(path)
+        file.key = asyncssh.import_private_key(read_regular(Path(path), MAX_BYTES))
         file.public = file.key.convert_to_public()
     except FileNotFoundError:
         file.missing = True
@@ -251,6 +253,6 @@ def _read(path: str) -> KeyFile:
 
 def _public(path: str) -> asyncssh.SSHKey | None:
     try:
-        return asyncssh.read_public_key(path)
+        return asyncssh.import_public_key(read_regular(Path(path), MAX_BYTES))
     except (OSError, ValueError):
         return None

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import asyncssh
 
-from cockpit.link.known_hosts import MAX_BYTES
+from cockpit.inventory.regular import read_regular
 
+MAX_BYTES = 64 * 1024 * 1024
 _MAGIC = b"SSHKRL\n\0"
 _CERTIFICATES, _KEYS, _SHA1, _SIGNATURE, _SHA256, _EXTENSION = 1, 2, 3, 4, 5, 255
 
@@ -39,10 +40,7 @@ def read(path: Path) -> Revoked:
         OSError: it cannot be read.
         ValueError: it is neither a list of keys nor a revocation list that we know in full.
     """
-    with path.open("rb") as opened:
-        raw = opened.read(MAX_BYTES + 1)
-    if len(raw) > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
+    raw = read_regular(path, MAX_BYTES)
     return _krl(raw) if raw.startswith(_MAGIC) else _list(raw.decode("utf-8", "surrogateescape"))
 
 
