@@ -16,6 +16,7 @@ DEFAULT_FILE = Path("/etc/gpu-cockpit/agent.toml")
 SOCKET = Path("/run/gpu-cockpit/agent.sock")
 STATE_DIR = Path("/var/lib/gpu-cockpit")
 MAX_BYTES = 1024 * 1024
+SOCKET_PATH_BYTES = 107  # sun_path without its final zero
 
 Check = Callable[[object], Any]
 
@@ -30,6 +31,13 @@ def _path(value: object) -> Path:
     path = Path(value)
     if not path.is_absolute():
         raise _Wrong("an absolute path")
+    return path
+
+
+def _socket(value: object) -> Path:
+    path = _path(value)
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        raise _Wrong(f"a path of at most {SOCKET_PATH_BYTES} bytes, as sockets have them")
     return path
 
 
@@ -140,7 +148,7 @@ class AgentConfig:
 
 
 _CHECKS: dict[str, Check] = {
-    "socket": _path,
+    "socket": _socket,
     "state_dir": _path,
     "interval_s": _seconds(0.5, 60),
     "host_id": _text(64),

@@ -5,12 +5,14 @@ Exit status: 0 done, 1 it could not be done, 2 the command line or the configura
 
 import argparse
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import agent
 from agent.cli.guard import PROG, guarded
+from agent.config import SOCKET_PATH_BYTES
 from agent.errors import UsageError
 
 COMMANDS = {
@@ -89,12 +91,19 @@ def _path(text: str) -> Path:
     return Path(text).absolute()
 
 
+def _socket(text: str) -> Path:
+    path = _path(text)
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        raise argparse.ArgumentTypeError(f"a socket's path has at most {SOCKET_PATH_BYTES} bytes; choose a shorter one")
+    return path
+
+
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=_path, metavar="FILE", help="configuration (default /etc/gpu-cockpit/agent.toml)"
     )
     parser.add_argument(
-        "--socket", type=_path, metavar="PATH", help="where cockpits connect; wins over the configuration"
+        "--socket", type=_socket, metavar="PATH", help="where cockpits connect; wins over the configuration"
     )
     parser.add_argument(
         "--state", type=_path, metavar="DIR", help="what outlives a restart; wins over the configuration"
@@ -125,7 +134,7 @@ def _add_check_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_let_go(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--socket", type=_path, metavar="PATH", help="the agent's socket")
+    parser.add_argument("--socket", type=_socket, metavar="PATH", help="the agent's socket")
     parser.add_argument("--resume", action="store_true", help="take the driver up again")
 
 

@@ -14,12 +14,12 @@ from collections import Counter
 from pathlib import Path
 
 from agent.clock import Clock
+from agent.config import SOCKET_PATH_BYTES
 from agent.errors import ServeError
 from agent.server.connection import Connection
 from agent.server.feed import Feed
 from agent.wire import limits
 
-PATH_BYTES = 107  # sun_path without its final zero
 SWEEP_S = 1.0
 BYE_DEADLINE_S = 0.8
 _BACKLOG = 128
@@ -70,8 +70,7 @@ class Server:
         try:
             self._socket = _bind(self.path, self._mode, self._group)
         except BaseException:
-            os.close(self._lock)
-            self._lock = -1
+            self._give_lock_back()
             raise
         found = self.path.stat()
         self._inode = (found.st_dev, found.st_ino)
@@ -165,32 +164,61 @@ class Server:
                 self.path.unlink()
         except OSError:
             pass
+        self._give_lock_back()
+
+    def _give_lock_back(self) -> None:
+        """Who waits for the removed file sees that it is not the one of that name any more."""
         if self._lock >= 0:
+            try:
+                _lock_of(self.path).unlink()
+            except OSError:
+                pass
             os.close(self._lock)
             self._lock = -1
 
 
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
 def _lock(path: Path) -> int:
     """The lock that only one agent per socket can hold; the kernel gives it back when that agent ends, however."""
-    if len(os.fsencode(path)) > PATH_BYTES:
-        raise ServeError(f"{path}: a socket's path has at most {PATH_BYTES} bytes; choose a shorter one with --socket")
-    lock = path.with_name(f"{path.name}.lock")
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        raise ServeError(
+            f"{path}: a socket's path has at most {SOCKET_PATH_BYTES} bytes; choose a shorter one with --socket"
+        )
     try:
         path.parent.mkdir(mode=0o755, exist_ok=True)  # /run is empty after a boot; never more than the last folder
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        while True:
+            descriptor = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            if _taken(descriptor, path) and _is_still(descriptor, _lock_of(path)):
+                return descriptor
+            os.close(descriptor)  # its owner removed it while we opened it: the next one is a new file
     except OSError as error:
         if error.errno == errno.ENOENT:
             hint = "create the directory or choose another one with --socket"
         else:
             hint = "check who owns the directory or choose another one with --socket"
-        what = lock if lock.exists() else path  # the lock of an agent that once ran as another user stays behind
+        what = _lock_of(path) if _lock_of(path).exists() else path  # that of an agent that once ran as another user
         raise ServeError(f"{what}: cannot be created: {error.strerror}; {hint}") from None
+
+
+def _taken(descriptor: int, path: Path) -> bool:
+    """True; raises ServeError where somebody else has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise ServeError(f"{path}: another agent is running here; stop it or choose another --socket") from None
-    return descriptor
+    return True
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _bind(path: Path, mode: int, group: str) -> socket.socket:

@@ -37,6 +37,8 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
         (["once", "--js"], "--js"),
         (["run", "--socket"], "--socket"),
         (["run", "--socket", ""], "--socket"),
+        (["run", "--socket", "/tmp/" + "x" * 103], "a socket's path has at most 107 bytes; choose a shorter one"),
+        (["let-go", "--socket", "/tmp/" + "x" * 103], "at most 107 bytes"),
         (["--frobnicate"], "--frobnicate"),
         (["check-config", "a", "b"], "b"),
         (["attach", "--sock", "x"], "--sock"),

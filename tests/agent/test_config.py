@@ -68,6 +68,7 @@ def test_an_unknown_key_like_no_other_lists_those_that_exist() -> None:
         ("interval_s = nan", "interval_s"),
         ("socket = 'relative.sock'", "socket"),
         ("socket = 5", "socket"),
+        (f"socket = '/tmp/{'x' * 103}'", "socket"),
         ("gpus_expected = -1", "gpus_expected"),
         ("gpus_expected = 1.5", "gpus_expected"),
         ("socket_mode = 660", "socket_mode"),

@@ -5,6 +5,7 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -263,6 +264,36 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ServeError, match="no socket lies there"):
         Server(Station(SystemClock()).feed, path, SystemClock()).bind()
     assert path.read_text() == "precious"
+    assert os.listdir(tmp_path) == ["a.sock"]
+
+
+async def test_an_orderly_end_leaves_neither_socket_nor_lock(tmp_path: Path) -> None:
+    async with serving(tmp_path / "a.sock"):
+        assert sorted(os.listdir(tmp_path)) == ["a.sock", "a.sock.lock"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_that_its_owner_removes_meanwhile_is_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real, opened = tmp_path / "a.sock", os.open, []
+
+    def removed_at_first(*words: Any, **more: Any) -> int:
+        descriptor = real(*words, **more)
+        opened.append(words[0])
+        if len(opened) == 1:
+            os.unlink(words[0])  # between our open and our lock another agent ends
+        return descriptor
+
+    monkeypatch.setattr("agent.server.listener.os.open", removed_at_first)
+    first = Server(Station(SystemClock()).feed, path, SystemClock())
+    first.bind()
+    assert len(opened) == 2
+    with pytest.raises(ServeError, match="another agent is running"):
+        Server(Station(SystemClock()).feed, path, SystemClock()).bind()
+    assert (tmp_path / "a.sock.lock").exists()
+    first._unlink()
+    first._socket.close()
 
 
 def test_a_path_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
