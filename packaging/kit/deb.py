@@ -43,8 +43,7 @@ def files(version: str, arch: str, epoch: int) -> Tree:
     tree = {f"{LIBRARY}/{path}": content for path, content in library.items()}
     tree |= {f"usr/share/{path}": content for path, content in share(NAME, version, epoch).items()}
     tree |= {f"usr/share/doc/{NAME}/examples/{path.name}": path.read_bytes() for path in sorted(EXAMPLES.iterdir())}
-    docs = ROOT / "packaging" / "docs"
-    tree |= {f"usr/share/doc/{NAME}/{path.name}": path.read_bytes() for path in sorted(docs.glob("*.md"))}
+    tree |= {f"usr/share/doc/{NAME}/{name}": content for name, content in _docs().items()}
     tree[f"usr/share/doc/{NAME}/copyright"] = (_DEBIAN / "copyright").read_bytes()
     tree[f"usr/share/doc/{NAME}/changelog.gz"] = gzip.compress(_changelog(version, epoch), 9, mtime=0)
     tree[f"usr/share/doc/{NAME}/CHANGELOG.md.gz"] = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0)
@@ -90,6 +89,18 @@ def build(version: str, arch: str, epoch: int) -> bytes:
         if done.returncode:
             raise BuildError(f"dpkg-deb refused: {done.stderr.strip() or done.stdout.strip()}")
         return out.read_bytes()
+
+
+def _docs() -> Tree:
+    """The operators' pages, their links as they are where they are installed."""
+    moved = {b"](../examples/": b"](examples/", b"](../systemd/": b"](/usr/lib/systemd/system/"}
+    pages = {}
+    for path in sorted((ROOT / "packaging" / "docs").glob("*.md")):
+        content = path.read_bytes()
+        for here, there in moved.items():
+            content = content.replace(here, there)
+        pages[path.name] = content
+    return pages
 
 
 def _changelog(version: str, epoch: int) -> bytes:
