@@ -61,4 +61,4 @@ def alarming(hosts: Sequence[HostRecord], status: LinkStatus, at: float) -> Even
     if any(other.link.state is LinkState.KEY_CHANGED and other.link.hop == status.hop for other in hosts):
         return None
     data: dict[str, object] = {"state": status.state.value, "hop": status.hop, "try": status.hint}
-    return told("link", at, status.says, Severity.CRITICAL, data)
+    return told("link", at, f"SECURITY: {status.says.replace('SECURITY: ', '', 1)}", Severity.CRITICAL, data)

@@ -1,6 +1,7 @@
 """PURE. Cells that several tables share. Rule: a cell shows a value with what it is worth, never a bare number."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -78,8 +79,9 @@ def age(seconds: float, is_fresh: bool) -> Span:
 
 
 def link_says(host: HostRecord) -> str:
-    """Why a host is not heard, without its name: that stands beside it."""
-    return plain(host.link.says).removeprefix(f"{plain(host.name)}: ") or host.link.state.value.replace("_", " ")
+    """Why a host is not heard, without its name and address: those stand beside it."""
+    says, name = plain(host.link.says), re.escape(plain(host.name))
+    return re.sub(rf"^{name}( \([^()]*\))?: ", "", says) or host.link.state.value.replace("_", " ")
 
 
 def gpu_name(fleet: Fleet, row: int) -> str:

@@ -55,6 +55,7 @@ def title_of(fleet: Fleet, problem: Problem) -> tuple[str, str]:
         return f"{plain(host.name)} {label}  ", word + text
     if not problem.findings and not host.live and host.link.state is not LinkState.LIVE:
         word = host.link.state.value.replace("_", " ")
+        word = f"SECURITY: host {word}" if host.link.state is LinkState.KEY_CHANGED else word
         blind = f", its {plural(host.gpus_expected, 'GPU')} are unknown" if host.gpus_expected else ""
         return f"{plain(host.name)}  ", word + blind
     return f"{plain(host.name)}  ", plain(problem.title).removeprefix(f"{plain(host.name)}: ")

@@ -222,4 +222,5 @@ def test_a_changed_host_key_is_a_security_problem_and_one_event_for_each_hop() -
     assert second.title == f"SECURITY: n5 host key changed since {clock_text(NOW.wall)}: the host key has CHANGED"
     assert {first.severity, second.severity} == {Severity.CRITICAL}
     events = [(entry.event.kind, entry.event.severity, entry.event.data["hop"]) for entry in fleet.events]
+    assert fleet.events[0].event.text == "SECURITY: bast (root@10.0.0.1): the host key has CHANGED"
     assert events == [("link", Severity.CRITICAL, "bast"), ("link", Severity.CRITICAL, "n5")]

@@ -8,6 +8,7 @@ from rich.color import Color
 
 from agent.wire.specs import Severity
 from cockpit.errors import TerminalError, UsageError
+from cockpit.fleet.link_state import LinkState
 from cockpit.tui import check_terminal, run_tui
 from cockpit.tui.app import CockpitApp
 from cockpit.tui.format import plain
@@ -224,3 +225,20 @@ def test_without_a_terminal_there_is_one_sentence_and_exit_2(
     monkeypatch.setenv("TERM", "dumb")
     with pytest.raises(TerminalError, match="TERM=dumb says that this terminal cannot move its cursor"):
         check_terminal()
+
+
+async def test_a_changed_host_key_is_shown_as_a_security_event_in_80_columns() -> None:
+    stage = Stage(hosts=3, gpus=2)
+    feed = stage.live(seconds=3)
+    name = stage.hosts[1].name
+    says = f"{name} (root@10.77.2.11:2222): SECURITY: the host key has CHANGED; it shows ssh-ed25519 SHA256:RHOBrLe3"
+    stage.link(stage.hosts[1], LinkState.KEY_CHANGED, says)
+    async with running(feed, (80, 24)) as (app, pilot):
+        await settle(pilot)
+        situation = screen_text(app)
+        assert "SECURITY: host key changed" in situation
+        assert "link        SECURITY: the host key has CHANGED" in situation
+        await press(pilot, "2")
+        assert "SECURITY: the host" in screen_text(app)
+        await press(pilot, "8")
+        assert "SECURITY: " in screen_text(app)
