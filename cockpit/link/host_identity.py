@@ -12,7 +12,7 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.link.certificates import Certificate
 from cockpit.link.diagnosis import command, place, plain, title
-from cockpit.link.host_keys import Offered, file_of
+from cockpit.link.host_keys import Offered, file_of, revoked_in
 
 ALARM = "SECURITY"  # in every sentence about a host that may be somebody else
 
@@ -31,7 +31,7 @@ def refused(hop: Hop, via: tuple[Hop, ...], shown: Shown, why: str, now: float) 
     """Why what it showed does not count; `why` is asyncssh's word for it."""
     if "revoked" in why:
         what = "the authority of its host certificate" if "CA" in why else "its host key"
-        return _alarm(hop, f"{what} is revoked in {file_of(hop)}", "do not connect; ask its owner")
+        return _alarm(hop, f"{what} is revoked in {revoked_in(hop)}", "do not connect; ask its owner")
     if shown.known and shown.offered is not None:
         return _changed(hop, shown.offered)
     if shown.offered is None:

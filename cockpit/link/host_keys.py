@@ -157,6 +157,11 @@ def file_of(hop: Hop) -> str:
     return next((name for name in hop.ssh.known_hosts if name != os.devnull), USER_KNOWN_HOSTS[0])
 
 
+def revoked_in(hop: Hop) -> str:
+    """Where a revoked key of this hop may be listed."""
+    return f"{hop.ssh.revoked} or {file_of(hop)}" if hop.ssh.revoked else file_of(hop)
+
+
 def _name(hop: Hop) -> tuple[str, int | None]:
     return hop.ssh.host_key_alias or hop.host, hop.port if hop.port != 22 else None
 

@@ -13,6 +13,7 @@ from cockpit.link import diagnosis
 from cockpit.link.prompts import cleaned
 
 _SAID_BYTES = 4096
+_LAST_WORDS_S = 0.3  # a command that has closed its output may still say why, and end
 
 
 class ProxyCommand:
@@ -57,6 +58,7 @@ class _Pipe(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: Any = None
         self._closing = False
+        self._told = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.SubprocessTransport)
@@ -71,12 +73,16 @@ class _Pipe(asyncio.SubprocessProtocol):
             self.said = (self.said + data)[-_SAID_BYTES:]
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        if fd == 1:
-            self._lost(exc)
+        if fd == 1 and not self._closing:
+            self._closing = True
+            asyncio.get_running_loop().call_later(_LAST_WORDS_S, self._lost, exc)
 
     def process_exited(self) -> None:
         self.ended = True
         self.status = self._transport.get_returncode() if self._transport is not None else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost(exc)
 
     def write(self, data: bytes) -> None:
         """Towards the server."""
@@ -102,5 +108,9 @@ class _Pipe(asyncio.SubprocessProtocol):
         self.close()
 
     def _lost(self, exc: Exception | None) -> None:
+        """The end, once: when the command has ended, or a little after it has closed its output."""
         self._closing = True
-        self.connection.connection_lost(exc)
+        if not self._told:
+            self._told = True
+            self.connection.connection_lost(exc)
+            self.close()
