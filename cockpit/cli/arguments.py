@@ -22,6 +22,8 @@ _WITH_VALUE = frozenset(
     {"--fleet", "--host", "--timeout", "--theme", "--config", "--filter", "--sort", "--ssh-config", "--interface"}
 )
 _BINARY = "--ssh-binary"
+_REACHING = ("--host", "--batch", _BINARY, "--ssh-config", "--temporary")
+_NOT_FOR = {"demo": ("--fleet", "--timeout", *_REACHING), "discover": _REACHING}  # taken anywhere, of use elsewhere
 _HELP = {
     "status": "the fleet in one screen: what is wrong, worst first",
     "hosts": "all hosts with their link and roll call",
@@ -39,10 +41,10 @@ _HELP = {
 
 _MORE = {
     "status": "In --json, `replicas` and `incidents` are null: this version knows of neither, and null is not none.",
-    "doctor": "Exit status: 0 all well, 1 something is broken, 3 cannot know. Of more than 3 hosts only what\n"
-    "is not well is shown; --json has every step of every host.",
-    "discover": "Nothing that is found is contacted or trusted. Agents announce themselves only where their\n"
-    "configuration says so; exit status 0 also when nobody does.",
+    "doctor": "Exit status: 0 all well, 1 something is broken, 3 cannot know. Of more than 3 hosts\n"
+    "only what is not well is shown; --json has every step of every host.",
+    "discover": "Nothing that is found is contacted or trusted. Agents announce themselves only where\n"
+    "their configuration says so; exit status 0 also when nobody does.",
     "gpus": "A GPU that is expected and was never identified has the id HOST/missing-N and no signals.",
 }
 
@@ -168,6 +170,16 @@ def _parser(command: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_common(parser)
+    _add_own(parser, command)
+    for action in parser._actions:  # noqa: SLF001
+        if set(action.option_strings) & set(_NOT_FOR.get(command, ())):
+            action.help = argparse.SUPPRESS
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    """Which hosts, how they are reached, how long they are waited for."""
     add = parser.add_argument
     add("--fleet", default="", metavar="FILE", help="fleet file (default ~/.config or /etc/gpu-cockpit/fleet.toml)")
     add(
@@ -185,6 +197,11 @@ def _parser(command: str) -> argparse.ArgumentParser:
     add("--temporary", action="store_true", help="with --host: bring an agent along, leave nothing behind")
     add("--debug", action="store_true", help="show where an error comes from")
     add("--version", action="version", version=f"gpu-cockpit {__version__}")
+
+
+def _add_own(parser: argparse.ArgumentParser, command: str) -> None:
+    """What this command alone understands."""
+    add = parser.add_argument
     if command == "open":
         add("where", metavar="WHERE", help="a host, HOST:INDEX for one of its GPUs, or a place such as events")
     if command == "discover":
@@ -210,7 +227,6 @@ def _parser(command: str) -> argparse.ArgumentParser:
         add("--watch", action="store_true", help="go on until interrupted; with --json one document per line")
         add("--filter", default="", metavar="TERMS", help="as / in the screens: 'pool:prod temp>80 fault'")
         add("--sort", default="", metavar="COLUMN", help="`--sort temp`, `--sort=-temp` for largest first")
-    return parser
 
 
 def _commands() -> str:

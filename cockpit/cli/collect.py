@@ -2,30 +2,37 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.inputs import clock_of, links_of
-from cockpit.cli.printing import reader_gone
+from cockpit.cli.printing import plain, reader_gone
 from cockpit.cli.terminal import Terminal, at_terminal
 from cockpit.clock import Instant
 from cockpit.fleet.state import Fleet
-from cockpit.inventory import Inventory
+from cockpit.inventory import Inventory, SshTarget
+from cockpit.link.remarks import remarks
+from cockpit.link.trail import Trails
 from cockpit.runtime import Runtime
 
 NAMED = 8
+_REMARKS = 3
 WATCH_S = 1.0
 CANNOT_KNOW = 3
 
 
 class Look:
-    """What one look brought: the fleet, the moment it was judged at, the hosts that did not tell."""
+    """What one look brought: the fleet, the moment it was judged at, the hosts that did not tell, and by host what
+    ssh_config asks for and does not get."""
 
-    def __init__(self, fleet: Fleet, now: Instant, silent: list[int]) -> None:
+    def __init__(
+        self, fleet: Fleet, now: Instant, silent: list[int], remarks: Mapping[int, Sequence[str]] | None = None
+    ) -> None:
         self.fleet = fleet
         self.now = now
         self.silent = silent
+        self.remarks = remarks or {}
 
     @property
     def answered(self) -> bool:
@@ -51,6 +58,15 @@ class Look:
             )
         if len(self.silent) > NAMED:
             print(f"gpu-cockpit: and {len(self.silent) - NAMED} more hosts did not answer", file=sys.stderr)
+
+    def report_remarks(self) -> None:
+        """Say on standard error what ssh_config asks for and does not get, each thing once."""
+        said = dict.fromkeys(remark for remarks in self.remarks.values() for remark in remarks)
+        for remark in list(said)[:_REMARKS]:
+            print(f"gpu-cockpit: {plain(remark)}", file=sys.stderr)
+        if len(said) > _REMARKS:
+            more = len(said) - _REMARKS
+            print(f"gpu-cockpit: and {more} more remarks on ssh_config; `gpu-cockpit doctor` has them", file=sys.stderr)
 
     def status(self, usual: int = 0) -> int:
         """The exit status: `usual`, or 3 when nobody told."""
@@ -84,38 +100,48 @@ async def told(runtime: Runtime, timeout_s: float, terminal: Terminal) -> list[i
             return silent
 
 
-def _runtime(arguments: Arguments, inventory: Inventory) -> tuple[Runtime, Terminal]:
+def _runtime(arguments: Arguments, inventory: Inventory) -> tuple[Runtime, Terminal, Trails]:
     clock = clock_of(inventory)
-    terminal = Terminal(clock)
+    terminal, trails = Terminal(clock), Trails(clock)
     asks = not arguments.batch and at_terminal()
-    return Runtime(inventory, clock, links_of(arguments, terminal if asks else None)), terminal
+    links = links_of(arguments, terminal if asks else None, trails=trails)
+    return Runtime(inventory, clock, links), terminal, trails
+
+
+def _remarks(inventory: Inventory, trails: Trails) -> dict[int, Sequence[str]]:
+    """By host, what ssh_config asks for and does not get on the way there."""
+    targets = [(number, entry.target) for number, entry in enumerate(inventory.hosts)]
+    found = {host: remarks(trails.went(host, target)) for host, target in targets if isinstance(target, SshTarget)}
+    return {host: said for host, said in found.items() if said}
 
 
 async def _look(arguments: Arguments, inventory: Inventory, detail: bool) -> Look:
-    runtime, terminal = _runtime(arguments, inventory)
+    runtime, terminal, trails = _runtime(arguments, inventory)
     clock = runtime.clock
     async with asyncio.TaskGroup() as group:
         running = group.create_task(_run(runtime, detail))
         silent = await told(runtime, arguments.timeout_s, terminal)
         runtime.fleet.age(clock.now())
         running.cancel()
-    return Look(runtime.fleet, clock.now(), silent)
+    return Look(runtime.fleet, clock.now(), silent, _remarks(inventory, trails))
 
 
 async def _watch(arguments: Arguments, inventory: Inventory, show: Callable[[Look], None], detail: bool) -> None:
-    runtime, terminal = _runtime(arguments, inventory)
+    runtime, terminal, trails = _runtime(arguments, inventory)
     clock = runtime.clock
     async with asyncio.TaskGroup() as group:
         group.create_task(_run(runtime, detail))
         silent = await told(runtime, arguments.timeout_s, terminal)
-        Look(runtime.fleet, clock.now(), silent).report_silent()
+        first = Look(runtime.fleet, clock.now(), silent, said := _remarks(inventory, trails))
+        first.report_silent()
+        first.report_remarks()
         shown = -1
         while True:
             runtime.fleet.age(clock.now())
             if runtime.version != shown:
                 shown = runtime.version
                 silent = [record.number for record in runtime.fleet.hosts if not record.live]
-                show(Look(runtime.fleet, clock.now(), silent))
+                show(Look(runtime.fleet, clock.now(), silent, said))
             await clock.sleep(WATCH_S)
             if reader_gone():
                 raise BrokenPipeError

@@ -11,18 +11,17 @@ from typing import Any
 from cockpit.cli import doctor_text
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import told
-from cockpit.cli.inputs import clock_of, config_of, inventory_of
+from cockpit.cli.inputs import clock_of, inventory_of, links_of
 from cockpit.cli.items import age
 from cockpit.cli.printing import emit_json
 from cockpit.cli.progress import Progress
 from cockpit.cli.terminal import Terminal, at_terminal
-from cockpit.clock import Clock, Instant, SystemClock
+from cockpit.clock import Instant, SystemClock
 from cockpit.errors import CockpitError
 from cockpit.fleet.rollup import SCHEMA, iso
 from cockpit.inventory import Inventory
-from cockpit.link import Link, LinkOptions, LinkSink, Timing, links_for
+from cockpit.link import Timing
 from cockpit.link.doctor import Examination, Report, exit_status
-from cockpit.link.trail import Trails
 from cockpit.runtime import Runtime
 
 _LOGIN_SHARE = 0.6  # of the time that there is: a hop that does not answer is named before the time is over
@@ -51,8 +50,9 @@ async def _examine(arguments: Arguments, inventory: Inventory) -> tuple[Instant,
     terminal = Terminal(clock)
     asks = not arguments.batch and not arguments.json and at_terminal()
     examination = Examination(inventory, clock)
-    make = _Maker(arguments, terminal if asks else None)
-    runtime = Runtime(inventory, clock, examination.watching(make))
+    timing = _timing(arguments.timeout_s)
+    links = links_of(arguments, terminal if asks else None, trails=examination.trails, timing=timing)
+    runtime = Runtime(inventory, clock, examination.watching(links))
     progress = Progress(clock, sys.stderr, lambda: _how_far(runtime), lambda: terminal.asked_s)
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -72,23 +72,11 @@ async def _examine(arguments: Arguments, inventory: Inventory) -> tuple[Instant,
     return now, reports
 
 
-class _Maker:
-    """Links as for any other command, with deadlines that leave time to say what happened."""
-
-    def __init__(self, arguments: Arguments, prompter: Terminal | None) -> None:
-        self._arguments = arguments
-        self._prompter = prompter
-        self._operator = config_of(arguments).operator
-
-    def __call__(self, inventory: Inventory, sink: LinkSink, clock: Clock, *, trails: Trails) -> list[Link]:
-        words = self._arguments
-        usual = Timing()
-        timing = Timing(
-            connect_s=min(usual.connect_s, words.timeout_s * _LOGIN_SHARE),
-            hello_s=min(usual.hello_s, words.timeout_s * _LOGIN_SHARE),
-        )
-        options = LinkOptions(words.batch, words.ssh_binary, words.ssh_config, words.temporary, self._prompter)
-        return links_for(inventory, sink, clock, timing, operator=self._operator, options=options, trails=trails)
+def _timing(timeout_s: float) -> Timing:
+    """The usual deadlines, but for those that would leave no time to say what happened."""
+    usual = Timing()
+    most_s = timeout_s * _LOGIN_SHARE
+    return Timing(connect_s=min(usual.connect_s, most_s), hello_s=min(usual.hello_s, most_s))
 
 
 def _how_far(runtime: Runtime) -> str:

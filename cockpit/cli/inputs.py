@@ -14,7 +14,8 @@ from cockpit.errors import NothingToLookAt, UsageError
 from cockpit.inventory import AGENT_SOCKET, HostEntry, Inventory, from_hosts, load
 
 if TYPE_CHECKING:
-    from cockpit.link import Prompter
+    from cockpit.link import Prompter, Timing
+    from cockpit.link.trail import Trails
     from cockpit.runtime import LinkFactory, LinkSink, RunningLink
 
 SYSTEM_FLEET = Path("/etc/gpu-cockpit/fleet.toml")
@@ -64,8 +65,15 @@ def config_of(arguments: Arguments) -> Config:
     return load_config(Path(arguments.config) if arguments.config else None)
 
 
-def links_of(arguments: Arguments, prompter: "Prompter | None" = None) -> "LinkFactory":
-    """What makes the links that this command line asks for, in the operator's name; `prompter` asks the operator.
+def links_of(
+    arguments: Arguments,
+    prompter: "Prompter | None" = None,
+    *,
+    trails: "Trails | None" = None,
+    timing: "Timing | None" = None,
+) -> "LinkFactory":
+    """What makes the links that this command line asks for, in the operator's name; `prompter` asks the operator,
+    `trails` hear how far logins come, `timing` in place of the usual one.
 
     Raises:
         ConfigError: the operator's settings are wrong.
@@ -84,7 +92,7 @@ def links_of(arguments: Arguments, prompter: "Prompter | None" = None) -> "LinkF
         options = LinkOptions(
             arguments.batch, arguments.ssh_binary, arguments.ssh_config, arguments.temporary, prompter
         )
-        return links_for(inventory, sink, clock, operator=operator, options=options)
+        return links_for(inventory, sink, clock, timing, operator=operator, options=options, trails=trails)
 
     return links
 

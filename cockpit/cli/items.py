@@ -72,6 +72,11 @@ def host(fleet: Fleet, record: HostRecord, now: Instant) -> Item:
     }
 
 
+def remark_item(says: str) -> Item:
+    """What ssh_config asks for and does not get, as one of the reasons of `hosts`; `says` has the next step."""
+    return {"what": "ssh_config", "code": "not_followed", "says": says, "hint": ""}
+
+
 def gpu(fleet: Fleet, entry: int | Unseen, now: Instant) -> Item:
     """One item of `gpus`: a row of the table, whose last values stay when it is gone, or a GPU that has none."""
     return _unseen(fleet, entry) if isinstance(entry, Unseen) else _seen(fleet, entry)

@@ -9,7 +9,7 @@ import numpy as np
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import Look, look, watch
 from cockpit.cli.inputs import inventory_of
-from cockpit.cli.items import ITEM, Item
+from cockpit.cli.items import ITEM, Item, remark_item
 from cockpit.cli.printing import emit, emit_json, emit_table, plain
 from cockpit.cli.reasons import no_gpus
 from cockpit.cli.tables import HEADINGS, ROW
@@ -40,6 +40,7 @@ def listing(arguments: Arguments) -> int:
         return 0
     seen = look(arguments, inventory, detail=detail)
     seen.report_silent()
+    seen.report_remarks()
     shown.show(seen, shown.entries(seen.fleet))
     return seen.status()
 
@@ -73,6 +74,9 @@ class _List:
         """Print these entries."""
         make, now = ITEM[self._command], seen.now
         found = [make(seen.fleet, entry, now) for entry in entries]
+        if self._command == "hosts":
+            for item, record in zip(found, entries, strict=True):
+                item["reasons"] += map(remark_item, seen.remarks.get(record.number, ()))
         if self._arguments.json:
             document = {"schema": SCHEMA, "as_of": iso(now.wall), "items": found, "silent": seen.silent_items()}
             emit_json(document, compact=compact)

@@ -18,6 +18,7 @@ def status(arguments: Arguments) -> int:
     """Look once and say what a human should know."""
     seen = look(arguments, inventory_of(arguments))
     seen.report_silent()
+    seen.report_remarks()
     if arguments.json:
         emit_json({**rollup.status(seen.fleet, seen.now), "silent": seen.silent_items()})
     else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cockpit.clock import Clock
-from cockpit.inventory import Hop
+from cockpit.inventory import Hop, SshTarget
 
 if TYPE_CHECKING:
     import asyncssh
@@ -67,6 +67,13 @@ class Trails:
     def of(self, chain: Chain) -> Trail:
         """The trail of the last hop of this chain; an empty one if nobody went there."""
         return self._kept.get(chain) or Trail()
+
+    def went(self, host: int, written: SshTarget) -> SshTarget:
+        """The target of a host as its link took it: with all that ssh_config adds to what was written."""
+        way = self.ways.get(host)
+        hop: Hop = getattr(way, "hop", written.hop)
+        jumps: Chain = getattr(way, "via", written.jumps)
+        return SshTarget(hop, jumps, written.socket)
 
     def begins(self, chain: Chain) -> "Walk":
         """A login at the last hop of this chain begins."""

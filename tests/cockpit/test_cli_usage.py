@@ -11,7 +11,7 @@ import pytest
 
 import cockpit
 from cockpit.cli import collect
-from cockpit.cli.arguments import COMMANDS, LATER, command_of, parse
+from cockpit.cli.arguments import COMMANDS, LATER, command_of, parse, vocabulary
 from cockpit.cli.main import run
 
 
@@ -144,6 +144,13 @@ def test_options_may_stand_before_or_after_the_command() -> None:
 def test_the_ssh_binary_is_a_path_or_the_one_of_path(words: list[str], command: str, binary: str) -> None:
     assert command_of(words) == command
     assert parse(words, command).ssh_binary == binary
+
+
+def test_help_lists_nothing_that_a_command_refuses_or_has_no_use_for() -> None:
+    for command, hidden in (("demo", ("--fleet", "--host", "--temporary")), ("discover", ("--host", "--ssh-binary"))):
+        assert not set(hidden) & set(vocabulary()[command].format_help().split())
+    assert "--fleet" in vocabulary()["discover"].format_help()
+    assert "--host" in vocabulary()["status"].format_help()
 
 
 def test_a_value_that_is_called_like_a_command_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -359,6 +359,25 @@ def test_a_file_that_is_wrong_is_json_too(network: Network) -> None:
     assert done.stderr.startswith("gpu-cockpit: ")
 
 
+def test_what_ssh_config_asks_for_and_does_not_get_is_said(network: Network, sshds: None, file: Path) -> None:
+    config = network.folder / "ssh_config"
+    config.write_text("Host *\n  StrictHostKeyChecking no\n")
+    asked = ("--fleet", str(file), "--ssh-config", str(config), "--host", "well")
+    said = f"{config}:2: StrictHostKeyChecking no: host keys are always checked here"
+    doctor = network.operator("gpu-cockpit", "doctor", *asked, "--json")
+    (item,) = json.loads(doctor.stdout)["items"]
+    assert [remark.startswith(said) for remark in item["remarks"]] == [True]
+    assert doctor.returncode == 0
+    hosts = network.operator("gpu-cockpit", "hosts", *asked, "--json")
+    (item,) = json.loads(hosts.stdout)["items"]
+    (reason,) = [reason for reason in item["reasons"] if reason["what"] == "ssh_config"]
+    assert reason["says"].startswith(said)
+    assert hosts.stderr.startswith(f"gpu-cockpit: {said}")
+    assert hosts.stderr.count("\n") == 1
+    shown = network.operator("gpu-cockpit", "doctor", *asked).stdout
+    assert "▲ warning  ssh_config" in shown
+
+
 def test_the_same_sshds_are_left_as_they_were(network: Network, sshds: None, found: dict[str, Any]) -> None:
     """Doctor logs in once at the bastion for all hosts behind it."""
     del found

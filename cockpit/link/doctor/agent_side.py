@@ -165,6 +165,13 @@ def _because(machine: Machine, step: str, state: State, reason: Reason, fix: str
 def duration(seconds: float) -> str:
     """A time difference in the unit that tells."""
     for size, unit in ((365 * 86400.0, "years"), (86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
-        if seconds >= 2 * size or (unit == "years" and seconds >= 0.9 * size):
+        if seconds >= (size if unit == "years" else 2 * size):
             return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.2g} ms"
+    milliseconds = seconds * 1000
+    return (
+        f"{seconds:.1f} s"
+        if seconds >= 1
+        else f"{milliseconds:.0f} ms"
+        if milliseconds >= 10
+        else f"{milliseconds:.2g} ms"
+    )

@@ -7,14 +7,14 @@ counts, unless the host has become live.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Protocol
+from typing import Any
 
 from agent.wire.frames import Frame
 from cockpit.clock import Clock
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkStatus
 from cockpit.fleet.records import HostRecord
-from cockpit.inventory import Hop, Inventory, SshTarget, UnixTarget
+from cockpit.inventory import Inventory, SshTarget, UnixTarget
 from cockpit.link.clocks import Offset
 from cockpit.link.doctor import agent_side
 from cockpit.link.doctor.agent_side import CLOCK_WARNS_S, Machine
@@ -22,6 +22,7 @@ from cockpit.link.doctor.hops import Sshd, onward, steps
 from cockpit.link.doctor.names import Name, is_address, look_up
 from cockpit.link.doctor.report import AGENT_STEPS, HOP_STEPS, Report, State, Step, skipped
 from cockpit.link.link import Link, LinkSink
+from cockpit.link.remarks import remarks
 from cockpit.link.trail import Trail, Trails
 
 _MANY = 3  # hosts whose clocks agree with each other and not with ours: then ours is wrong
@@ -29,10 +30,7 @@ _LOOK_S = 0.02
 _NAME_SHARE = 0.5  # of the time that there is, for looking up names
 
 
-class Maker(Protocol):
-    """How links are made: as for any other command, but told to leave trails."""
-
-    def __call__(self, inventory: Inventory, sink: LinkSink, clock: Clock, *, trails: Trails) -> list[Link]: ...
+Factory = Callable[[Inventory, Any, Clock], Sequence[Any]]  # of links, as the runtime wants them
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +44,22 @@ class _Met:
 
 
 class Examination:
-    """Listens to links while they work; `reports` says what they met."""
+    """Listens to links while they work; `reports` says what they met. `trails` are for whoever makes the links."""
 
     def __init__(self, inventory: Inventory, clock: Clock) -> None:
         self._inventory = inventory
         self._clock = clock
-        self._trails = Trails(clock)
-        self._links: list[Link] = []
+        self.trails = Trails(clock)
+        self._links: Sequence[Link] = ()
         self._failed: dict[int, tuple[LinkError, _Met | None]] = {}
         self._offsets: dict[int, Offset] = {}
         self._names: dict[str, Name] = {}
 
-    def watching(self, make: Maker) -> Callable[[Inventory, LinkSink, Clock], Sequence[Link]]:
-        """A factory of links that this examination listens to."""
+    def watching(self, factory: Factory) -> Factory:
+        """The links that this factory makes, listened to."""
 
-        def links(inventory: Inventory, sink: LinkSink, clock: Clock) -> Sequence[Link]:
-            self._links = make(inventory, _Listening(self, sink), clock, trails=self._trails)
+        def links(inventory: Inventory, sink: LinkSink, clock: Clock) -> Sequence[Any]:
+            self._links = factory(inventory, _Listening(self, sink), clock)
             return self._links
 
         return links
@@ -118,6 +116,7 @@ class Examination:
             str(entry.target),
             (*before, *behind),
             tuple(jump.name or jump.host for jump in met.target.jumps) if met else (),
+            remarks=remarks(met.target) if met else (),
             id=record.host_id,
             undecided=not record.live and error is None,
         )
@@ -178,12 +177,10 @@ class Examination:
         target = link.entry.target
         if not isinstance(target, SshTarget):
             return None
-        way = self._trails.ways.get(link.host)
-        hop: Hop = getattr(way, "hop", target.hop)
-        jumps: tuple[Hop, ...] = getattr(way, "via", target.jumps)
-        chain = (*jumps, hop)
-        trails = tuple(self._trails.of(chain[: end + 1]) for end in range(len(chain)))
-        return _Met(SshTarget(hop, jumps, target.socket), trails, error, link.path)
+        target = self.trails.went(link.host, target)
+        chain = (*target.jumps, target.hop)
+        trails = tuple(self.trails.of(chain[: end + 1]) for end in range(len(chain)))
+        return _Met(target, trails, error, link.path)
 
 
 class _Listening:
