@@ -15,6 +15,8 @@ NAMES = (
     "key_latency",
     "fleet_cost",
     "terminal_bytes",
+    "slow_terminal",
+    "stalled_terminal",
 )
 
 

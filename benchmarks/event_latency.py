@@ -17,7 +17,7 @@ from agent.wire.specs import Level
 from benchmarks.fleet import command
 from benchmarks.gpus import agent, eight_gpus
 from benchmarks.harness import Report, quantile
-from benchmarks.terminal import Terminal
+from benchmarks.terminal import SlowTerminal
 from tests.fakes.client import OPENING
 
 LINES = 24
@@ -120,16 +120,15 @@ async def runtime(folder: Path, sock: Path) -> list[float]:
 
 
 def screen(sock: Path) -> list[float]:
-    """Milliseconds from line to the first bytes on the screen that name its process."""
-    with Terminal([command("gpu-cockpit"), "--host", f"unix://{sock}"], 120, 40) as terminal:
+    """Milliseconds from line to the screen that shows it, as a terminal emulator sees it."""
+    with SlowTerminal([command("gpu-cockpit"), "--host", f"unix://{sock}"], 1e9, 0.0, 120, 40) as terminal:
         terminal.until(b"Situation", 15)
         terminal.drain(3)
         results = []
         for number in range(LINES):
             terminal.drain(PAUSE_S)
-            before = terminal.bytes
             written = write_line(2000 + number)
-            while b"XID" not in terminal.text[-(terminal.bytes - before) or len(terminal.text) :]:
+            while not terminal.shows(f"Exception {2000 + number}x"):
                 terminal.read(0.05)
                 if time.perf_counter() - written > 5:
                     raise SystemExit("event_latency: the screen never showed the event")

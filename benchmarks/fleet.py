@@ -11,11 +11,12 @@ from pathlib import Path
 
 
 @contextmanager
-def pretended(hosts: int, *, ssh: bool = False, gpus: int = 8) -> Iterator[tuple[Path, int]]:
+def pretended(hosts: int, *, ssh: bool = False, gpus: int = 8, events: bool = False) -> Iterator[tuple[Path, int]]:
     """A running fleet: its fleet.toml and the pid that plays it."""
     with tempfile.TemporaryDirectory(prefix="gcb", dir="/tmp") as folder:
         command = [sys.executable, "-m", "benchmarks.load", folder, "--hosts", str(hosts), "--gpus", str(gpus)]
-        process = subprocess.Popen(command + (["--ssh"] if ssh else []), stdout=subprocess.PIPE, text=True)
+        command += ["--ssh"] * ssh + ["--events"] * events
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "READY":

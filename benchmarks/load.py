@@ -217,6 +217,8 @@ async def serve(args: argparse.Namespace) -> None:
             for agent in agents[index : index + 25]:
                 agent.tick(second)
             await asyncio.sleep(0.9 * 25 / max(1, len(agents)))
+        if args.events and agents and agents[second % len(agents)].level is not None:
+            agents[second % len(agents)].event(f"event {second}")
         await asyncio.sleep(max(0.0, 1.0 - (loop.time() - started)))
 
 
@@ -297,6 +299,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=1000)
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--ssh", action="store_true")
+    parser.add_argument("--events", action="store_true", help="one event a second from one host after the other")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     asyncio.run(serve(parser.parse_args()))

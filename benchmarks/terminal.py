@@ -162,6 +162,11 @@ class SlowTerminal(Terminal):
             due = [end, *(line[0][0] for line in (self._down, self._up) if line)]
             self._send(self._taken(max(0.0, min(due) - now)))
 
+    def shows(self, text: str) -> bool:
+        """Whether a line of the screen holds this text."""
+        cells = self.screen.buffer
+        return any(text in "".join(cells[y][x].data for x in range(self.screen.columns)) for y in cells)
+
     def _send(self, data: bytes) -> None:
         now = time.perf_counter()
         for at in range(0, len(data), self.PIECE):

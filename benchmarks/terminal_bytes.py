@@ -1,11 +1,11 @@
-"""Bytes a second that the TUI writes to a 200x60 terminal on a busy fleet: table and heat map; and what happens when
-the terminal is slow or stops reading. Printed, not judged, until the paced driver exists."""
+"""Bytes a second that the TUI writes to a 200x60 terminal on a busy fleet of 1,000 hosts / 8,000 GPUs, every value new
+each second: the heat map and both tables; and the CPU it takes."""
 
 import sys
 import time
 
 from benchmarks.fleet import command, pretended
-from benchmarks.harness import Report, cpu_seconds, cpu_share
+from benchmarks.harness import Report, cpu_seconds
 from benchmarks.terminal import Terminal
 
 SECONDS = 10.0
@@ -19,27 +19,18 @@ def _rate(terminal: Terminal) -> float:
 def main() -> int:
     """Runs the benchmark."""
     report = Report("terminal_bytes")
-    with pretended(1000) as (fleet, _):
-        with Terminal([command("gpu-cockpit"), "--fleet", str(fleet)]) as terminal:
-            terminal.until(b"Situation", 20)
-            terminal.drain(6)
-            report.note("situation_kB_s", _rate(terminal))
-            terminal.key(b"2")
-            report.note("hosts_kB_s", _rate(terminal))
-            terminal.key(b"3")
-            report.note("gpus_kB_s", _rate(terminal))
-            before, started = cpu_seconds(terminal.process.pid), time.perf_counter()
-            terminal.drain(SECONDS)
-            share = (cpu_seconds(terminal.process.pid) - before) / (time.perf_counter() - started)
-            report.note("core_with_links_and_screen", share)
-        with Terminal([command("gpu-cockpit"), "--fleet", str(fleet)]) as terminal:
-            terminal.until(b"Situation", 20)
-            terminal.drain(4)
-            terminal.key(b"2")
-            report.note("core_while_nobody_reads", cpu_share(terminal.process.pid, 10))
-            started = time.perf_counter()
-            terminal.drain(3)
-            report.note("recovers_after_stall_s", terminal.key(b"j") + time.perf_counter() - started - 3)
+    with pretended(1000) as (fleet, _), Terminal([command("gpu-cockpit"), "--fleet", str(fleet)]) as terminal:
+        terminal.until(b"Situation", 20)
+        terminal.drain(6)
+        report.at_most("heat_map_kB_s", _rate(terminal), 15)
+        terminal.key(b"2")
+        report.at_most("hosts_kB_s", _rate(terminal), 12)
+        terminal.key(b"3")
+        report.at_most("gpus_kB_s", _rate(terminal), 12)
+        before, started = cpu_seconds(terminal.process.pid), time.perf_counter()
+        terminal.drain(SECONDS)
+        share = (cpu_seconds(terminal.process.pid) - before) / (time.perf_counter() - started)
+        report.note("core_with_links_and_screen", share)
     return report.finish()
 
 
