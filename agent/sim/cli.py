@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -66,6 +67,7 @@ def _add_up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="another number, other hosts (default: 1)")
     parser.add_argument("--speed", type=float, metavar="X", help="data seconds per second (default: 1)")
     parser.add_argument("--while-stdin", action="store_true", help="end when standard input, a pipe, ends")
+    parser.add_argument("--forget", type=Path, metavar="DIR", help="remove this directory at the end, whatever ends it")
     parser.set_defaults(handler=_up)
 
 
@@ -86,7 +88,11 @@ def _add_list(handler: Callable[[argparse.Namespace], int]) -> Callable[[argpars
 
 
 def _up(args: argparse.Namespace) -> int:
-    asyncio.run(_serve(args))
+    try:
+        asyncio.run(_serve(args))
+    finally:
+        if args.forget is not None:
+            shutil.rmtree(args.forget, ignore_errors=True)
     return 0
 
 

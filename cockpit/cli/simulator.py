@@ -57,7 +57,9 @@ def demo(arguments: Arguments) -> int:
 def _simulated(directory: Path, words: tuple[str, ...]) -> Iterator[None]:
     """The simulator as a child process from its READY until the block ends, however it ends."""
     log = directory / "sim.log"
-    command = [*agent_command(), "sim", "up", "--while-stdin", "--dir", str(directory / "fleet"), *words]
+    # Who is killed cannot tidy up: the simulator does, that ends with us.
+    ending = ["--while-stdin", "--forget", str(directory)]
+    command = [*agent_command(), "sim", "up", *ending, "--dir", str(directory / "fleet"), *words]
     with _orderly_signals(), log.open("wb") as out:
         # A session of its own: ctrl-c at the screens is the screens' business. The pipe ends with us, whatever ends us.
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, start_new_session=True)  # noqa: S603

@@ -3,7 +3,6 @@
 import os
 import pty
 import select
-import shutil
 import signal
 import struct
 import sys
@@ -93,7 +92,7 @@ def test_demo_shows_its_fault_and_leaves_nothing_behind(demo: Demo) -> None:
     (child,) = [pid for pid in children_of(demo.pid) if Path(f"/proc/{pid}/cmdline").read_bytes().find(b"sim\0up") > 0]
     mine = Path(f"/proc/{child}/cmdline").read_bytes().split(b"--dir\0")[1].split(b"\0")[0].decode()
     demo.until(lambda: "LOST" in demo.text)
-    assert "was running" in demo.text
+    demo.until(lambda: "was running" in demo.text)
     demo.type(b"q")
     demo.until(demo.ended)
     assert demo.status == 0
@@ -117,8 +116,8 @@ def test_a_console_that_is_killed_takes_the_simulator_along(demo: Demo) -> None:
     os.kill(demo.pid, signal.SIGKILL)
     demo.until(demo.ended)
     gone, _ = psutil.wait_procs([child], timeout=10)
-    shutil.rmtree(Path(words[words.index("--dir") + 1]).parent)  # who is killed cannot tidy up
     assert gone
+    assert not Path(words[words.index("--dir") + 1]).parent.exists()
 
 
 def test_without_a_terminal_nothing_is_started(capsys: pytest.CaptureFixture[str]) -> None:
