@@ -174,7 +174,9 @@ def test_a_certificate_of_ones_own_is_judged_by_what_it_says(ours: list[Certific
     assert (found is None) if says is None else (found is not None and says in found[0])
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 40, KEY.public_data, b"\xff" * 4000])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 40, KEY.public_data, b"\xff" * 4000], ids=["none", "zeros", "key", "ones"]
+)
 def test_what_is_no_certificate_is_none(data: bytes) -> None:
     assert Certificate.read(data) is None
 
