@@ -63,14 +63,7 @@ def zsh(program: Program) -> str:
     """A file for /usr/share/zsh/vendor-completions."""
     function = "_" + program.name
     shown = "\n".join(f"    {_quoted((f'{c.name}:{_short(c)}',))}" for c in program.commands)
-    cases = []
-    for command in program.commands:
-        specs = [_zsh_option(option) for option in command.options]
-        specs += [_zsh_argument(option) for option in command.arguments]
-        if command.parts:
-            words = " ".join(part.name for part in command.parts)
-            specs = [f"'1:part:({words})'", "'*:: :_default'"]
-        cases.append(f"    ({command.name}) _arguments -s {' '.join(specs)} ;;\n")
+    cases = [f"    ({command.name}) {_zsh_command(command)} ;;\n" for command in program.commands]
     own = " ".join(_zsh_option(option) for option in program.own.options)
     return f"""#compdef {program.name} {program.name}.pyz
 {_HEAD.format(name=program.name)}
@@ -91,6 +84,17 @@ def zsh(program: Program) -> str:
 }}
 {function} "$@"
 """
+
+
+def _zsh_command(command: Command) -> str:
+    """What may follow a command, its parts included."""
+    if not command.parts:
+        specs = [*map(_zsh_option, command.options), *map(_zsh_argument, command.arguments)]
+        return f"_arguments -s {' '.join(specs)}"
+    parts = " ".join(f"({part.name}) {_zsh_command(part)} ;;" for part in command.parts)
+    words = " ".join(part.name for part in command.parts)
+    return f"""state=; _arguments -C -s '1:part:({words})' '*:: :->part'
+      [[ $state == part ]] && case $line[1] in {parts} esac"""
 
 
 def _zsh_option(option: Option) -> str:

@@ -221,3 +221,34 @@ def test_it_installs_and_purges_where_systemd_is_not_pid_1(packages: tuple[Path,
         (node.root / "srv/a.deb").unlink()
         assert files(node) - before - {"srv/a.deb"} == set()
         assert [(node.root / "etc" / name).read_text() for name in ("passwd", "group")] == accounts
+
+
+def test_when_another_python_takes_over_the_service_is_started_on_it(
+    station: Station, packages: tuple[Path, Path]
+) -> None:
+    node = station.node
+    station.install(packages[1])
+    before = node.show(UNIT, "MainPID")
+    bytecode = node.inside / "usr/lib/gpu-cockpit-agent/agent/__pycache__"
+    assert list(bytecode.glob("*.pyc"))
+    next(bytecode.glob("errors*.pyc")).unlink()
+    node.run("dpkg-trigger", "--by-package=python3-minimal", "--no-await", "/usr/bin/python3")
+    node.run("dpkg", "--configure", "-a", timeout_s=60)
+    assert node.show(UNIT, "MainPID") != before
+    assert node.show(UNIT, "ActiveState") == {"ActiveState": "active"}
+    assert list(bytecode.glob("errors*.pyc"))
+
+
+@pytest.mark.more
+def test_an_agent_that_hangs_is_replaced_by_the_watchdog(station: Station, packages: tuple[Path, Path]) -> None:
+    node = station.node
+    folder = node.inside / f"etc/systemd/system/{UNIT}.d"
+    folder.mkdir()
+    (folder / "quick.conf").write_text("[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n")
+    station.install(packages[1])
+    before = node.show(UNIT, "MainPID")
+    node.run("systemctl", "kill", "--signal=STOP", "--kill-whom=main", UNIT)
+    for _ in eventually("another one runs", 15):
+        if node.show(UNIT, "NRestarts") == {"NRestarts": "1"} and node.show(UNIT, "MainPID") != before:
+            break
+    station.until("it answers", lambda picture: len(picture.facts["gpus"]) == 8)
