@@ -13,7 +13,7 @@ PYTEST := $(PY) -m pytest -q
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lab bench test-more soak pictures clean
+.PHONY: help demo test check lab bench test-more soak packages pictures clean
 
 help: ## this list
 	@echo "gpu-cockpit: make ..."
@@ -41,8 +41,12 @@ bench: $(BENCH) ## the budgets: one JSON object for each
 test-more: $(DEV) ## proofs that take minutes: outages, stalls, scale
 	$(PYTEST) -n $(WORKERS) --dist loadscope -m more --timeout 600 $(TESTS) || [ $$? -eq 5 ]
 
-soak: $(DEV) ## proofs that take hours
+soak: $(DEV) ## ten minutes of hostile peers; writes packaging/docs/soak.md
 	$(PYTEST) -m soak --timeout 0 $(TESTS) || [ $$? -eq 5 ]
+
+packages: $(DEV) ## the agent's .deb and both single files, into dist/
+	@$(PY) packaging/build-deb dist
+	@$(PY) packaging/build-pyz dist
 
 pictures: $(DEV) ## draw the pictures of the README again from the running console
 	@$(PY) packaging/pictures
