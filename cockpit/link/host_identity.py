@@ -30,7 +30,8 @@ class Shown:
 def refused(hop: Hop, via: tuple[Hop, ...], shown: Shown, why: str, now: float) -> LinkError:
     """Why what it showed does not count; `why` is asyncssh's word for it."""
     if "revoked" in why:
-        what = "the authority of its host certificate" if "CA" in why else "its host key"
+        named = {"CA": "the authority of its host certificate", "certificate": "its host certificate"}
+        what = next((name for word, name in named.items() if word in why), "its host key")
         return _alarm(hop, f"{what} is revoked in {revoked_in(hop)}", "do not connect; ask its owner")
     if shown.known and shown.offered is not None:
         return _changed(hop, shown.offered)

@@ -67,13 +67,15 @@ class HostKeys:
                 wanted=wanted,
                 alias=bool(ssh.host_key_alias),
             )
-        if gone.certificates and known.of(*_name(hop))[1]:
-            raise _refused(
-                hop,
-                f"{ssh.revoked} revokes certificates, which cannot be compared here, and this host may show one",
-                BINARY,
-            )
         return known
+
+    def is_revoked(self, hop: Hop, shown: bytes) -> bool:
+        """Whether the certificate that a host shows, in wire form, is revoked by RevokedHostKeys; also if those cannot
+        be read any more."""
+        try:
+            return bool(hop.ssh.revoked) and self._revoked(hop).has_shown(shown)
+        except LinkError:
+            return True
 
     def _file(self, hop: Hop, path: Path) -> KnownFile:
         try:

@@ -1,29 +1,46 @@
 """RevokedHostKeys: a list of public keys, or OpenSSH's key revocation list. A list that cannot be honoured in full is
 an error: a login that passes over a revocation is worse than none."""
 
+import base64
 import hashlib
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
+from asyncssh.public_key import decode_ssh_certificate
 
 from cockpit.inventory.regular import read_regular
 
 MAX_BYTES = 64 * 1024 * 1024
 _MAGIC = b"SSHKRL\n\0"
+_SERIALS, _RANGE, _BITMAP, _NAMES = 0x20, 0x21, 0x22, 0x23
 _CERTIFICATES, _KEYS, _SHA1, _SIGNATURE, _SHA256, _EXTENSION = 1, 2, 3, 4, 5, 255
 
 
 @dataclass(frozen=True, slots=True)
+class Certificates:
+    """Certificates of one authority, empty for any, that are revoked by number (`ranges` with both ends) or by name."""
+
+    authority: bytes
+    ranges: tuple[tuple[int, int], ...] = ()
+    names: frozenset[bytes] = frozenset()
+
+    def has(self, authority: bytes, serial: int, name: bytes) -> bool:
+        """Whether this certificate is among them; number 0 means none was given, as with OpenSSH."""
+        if self.authority not in (b"", authority):
+            return False
+        return name in self.names or (serial != 0 and any(low <= serial <= high for low, high in self.ranges))
+
+
+@dataclass(frozen=True, slots=True)
 class Revoked:
-    """Revoked keys, as they are or by fingerprint. `certificates`: some are revoked by number, name or fingerprint of
-    their key, which cannot be compared before asyncssh has believed them."""
+    """Revoked keys, as they are or by fingerprint, and revoked certificates."""
 
     keys: tuple[asyncssh.SSHKey, ...] = ()
     sha1: frozenset[bytes] = frozenset()
     sha256: frozenset[bytes] = frozenset()
-    certificates: bool = False
+    certificates: tuple[Certificates, ...] = ()
 
     def has(self, key: asyncssh.SSHKey) -> bool:
         """Whether this key is revoked."""
@@ -31,6 +48,20 @@ class Revoked:
         if self.sha1 and hashlib.sha1(blob, usedforsecurity=False).digest() in self.sha1:
             return True
         return key in self.keys or bool(self.sha256 and hashlib.sha256(blob).digest() in self.sha256)
+
+    def has_shown(self, data: bytes) -> bool:
+        """Whether what a host has shown, a key or a certificate in wire form, is revoked in any way."""
+        try:
+            found = decode_ssh_certificate(data)
+        except ValueError:
+            return False  # a plain key: `has` was asked when it was looked up
+        if not isinstance(found, asyncssh.public_key.SSHOpenSSHCertificate):
+            return False
+        if self.has(found.key) or self.has(found.signing_key):
+            return True
+        serial, name = int(getattr(found, "_serial")), str(getattr(found, "_key_id"))  # noqa: B009 - not published
+        authority = found.signing_key.public_data
+        return any(entry.has(authority, serial, name.encode()) for entry in self.certificates)
 
 
 def read(path: Path) -> Revoked:
@@ -66,12 +97,11 @@ def _krl(raw: bytes) -> Revoked:
         rest.string(), rest.string()
         keys: list[bytes] = []
         prints: dict[int, list[bytes]] = {_SHA1: [], _SHA256: []}
-        certificates = False
+        certificates: list[Certificates] = []
         while rest.left:
             kind, section = rest.byte(), _Bytes(rest.string())
             if kind == _CERTIFICATES:
-                section.string(), section.string()
-                certificates |= section.left > 0
+                certificates.append(_certificates(section))
             elif kind == _KEYS:
                 keys += section.strings()
             elif kind in prints:
@@ -86,13 +116,34 @@ def _krl(raw: bytes) -> Revoked:
                 raise ValueError(f"its section {kind} is not known here")
     except (struct.error, IndexError):
         raise ValueError("it is cut short") from None
-    blind = certificates or any(prints.values())
-    return Revoked(tuple(map(_key, keys)), frozenset(prints[_SHA1]), frozenset(prints[_SHA256]), blind)
+    sha1, sha256 = (frozenset(prints[kind]) for kind in (_SHA1, _SHA256))
+    return Revoked(tuple(map(_key, keys)), sha1, sha256, tuple(certificates))
+
+
+def _certificates(section: "_Bytes") -> Certificates:
+    authority = section.string()
+    section.string()
+    ranges: list[tuple[int, int]] = []
+    names: set[bytes] = set()
+    while section.left:
+        kind, part = section.byte(), _Bytes(section.string())
+        if kind == _SERIALS:
+            while part.left:
+                serial = part.number()
+                ranges.append((serial, serial))
+        elif kind == _RANGE:
+            ranges.append((part.number(), part.number()))
+        elif kind == _BITMAP:
+            offset, bits = part.number(), int.from_bytes(part.string(), "big")
+            ranges += [(offset + bit, offset + bit) for bit in range(bits.bit_length()) if bits >> bit & 1]
+        elif kind == _NAMES:
+            names.update(part.strings())
+        else:
+            raise ValueError(f"its certificate section {kind} is not known here")
+    return Certificates(authority, tuple(ranges), frozenset(names))
 
 
 def _key(blob: bytes) -> asyncssh.SSHKey:
-    import base64
-
     size = int.from_bytes(blob[:4], "big")
     kind = blob[4 : 4 + size].decode("ascii", "replace")
     try:
@@ -123,6 +174,11 @@ class _Bytes:
             raise IndexError(size)
         self._at = start + size
         return self._raw[start : self._at]
+
+    def number(self) -> int:
+        (value,) = struct.unpack_from(">Q", self._raw, self._at)
+        self._at += 8
+        return int(value)
 
     def strings(self) -> list[bytes]:
         found = []

@@ -39,7 +39,10 @@ class Watcher(Interview):
 
         def seen(key_data: bytes) -> asyncssh.SSHKey:
             self.shown = key_data
-            return validate(key_data)
+            believed = validate(key_data)
+            if self._credentials.host_keys.is_revoked(self.hop, key_data):
+                raise asyncssh.HostKeyNotVerifiable("Host certificate is revoked")
+            return believed
 
         conn.validate_server_host_key = seen  # type: ignore[method-assign]
         if self.walk is not None:

@@ -1,5 +1,6 @@
 """known_hosts and revocations: what counts, what is read when, and what it costs. Compared with ssh-keygen -F."""
 
+import base64
 import os
 import re
 import subprocess
@@ -126,7 +127,6 @@ def test_small_rsa_keys_and_other_authorities_do_not_count(tmp_path: Path) -> No
 
 
 def test_five_thousand_hashed_names_are_read_once_for_a_thousand_hosts(tmp_path: Path) -> None:
-    import base64
     import hashlib
     import hmac
 
@@ -240,15 +240,46 @@ def test_a_revoked_authority_is_not_believed(tmp_path: Path) -> None:
     assert KEYS[0] in HostKeys().of(hop("gpu", known_hosts=(known,), revoked=path)).match("gpu", "", None)[2]
 
 
-def test_revoked_certificates_refuse_the_hosts_that_may_show_one(tmp_path: Path) -> None:
-    (tmp_path / "ca.pub").write_text(text(KEYS[5]))
-    path = krl(tmp_path, "-s", str(tmp_path / "ca.pub"), lines="serial: 7\n")
-    known = keyring(tmp_path, f"@cert-authority *.lab {text(KEYS[0])}\nplain {text(KEYS[1])}\n")
-    keys = HostKeys()
-    assert trusted(keys, hop("plain", known_hosts=(known,), revoked=path)) == [KEYS[1]]
-    with pytest.raises(LinkError, match="revokes certificates, which cannot be compared here") as refused:
-        keys.of(hop("gpu.lab", known_hosts=(known,), revoked=path))
-    assert "--ssh-binary" in refused.value.hint
+def certified(name: str, serial: int, authority: asyncssh.SSHKey, key: asyncssh.SSHKey = KEYS[0]) -> bytes:
+    made = authority.generate_host_certificate(key, name, serial=serial, principals=["gpu"])
+    return bytes(made.public_data)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "serial: 7",
+        "serial: 5-9",
+        "serial: 3\nserial: 7\nserial: 9\nserial: 1000",
+        "id: gpu-7",
+        "key: KEY",
+        "sha256: KEY",
+    ],
+)
+def test_revoked_certificates_are_not_believed(tmp_path: Path, lines: str) -> None:
+    authority, other = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    (tmp_path / "ca.pub").write_text(text(authority))
+    path = krl(tmp_path, "-s", str(tmp_path / "ca.pub"), lines=lines.replace("KEY", text(KEYS[0])) + "\n")
+    keys, where = HostKeys(), hop("gpu", known_hosts=(), revoked=path)
+    by_key = "KEY" in lines
+    assert keys.is_revoked(where, certified("gpu-7", 7, authority))
+    assert not keys.is_revoked(where, certified("gpu-8", 11, authority, KEYS[1]))
+    assert keys.is_revoked(where, certified("gpu-7", 7, other)) == by_key, (
+        "numbers and names are those of one authority"
+    )
+    assert not keys.is_revoked(where, KEYS[1].public_data)
+    (tmp_path / "cert.pub").write_text(
+        f"ssh-ed25519-cert-v01@openssh.com {base64.b64encode(certified('gpu-7', 7, authority)).decode()}\n"
+    )
+    asked = subprocess.run(["ssh-keygen", "-Q", "-f", path, str(tmp_path / "cert.pub")], capture_output=True)
+    assert asked.returncode != 0, "ssh-keygen thinks so too"
+
+
+def test_an_authority_that_is_revoked_takes_its_certificates_along(tmp_path: Path) -> None:
+    authority = asyncssh.generate_private_key("ssh-ed25519")
+    path = keyring(tmp_path, text(authority) + "\n", "list")
+    assert HostKeys().is_revoked(hop("gpu", revoked=path), certified("gpu", 1, authority))
+    assert not HostKeys().is_revoked(hop("gpu"), certified("gpu", 1, authority))
 
 
 @pytest.mark.parametrize(

@@ -222,3 +222,23 @@ async def test_a_request_nobody_waits_for_any_more_disturbs_no_other(
                 await pair.sign_async(b"first")
         agent.silent = False
         assert here.user_key.convert_to_public().verify(b"second", await pair.sign_async(b"second"))
+
+
+async def test_a_host_certificate_that_ssh_config_revokes_is_an_alarm(here: Place, sink: FakeSink) -> None:
+    authority = asyncssh.generate_private_key("ssh-ed25519")
+    server = here.sshd()
+    server.certificate = authority.generate_host_certificate(server.host_key, "n01", serial=7, principals=["127.0.0.1"])
+    (here.folder / "ca.pub").write_bytes(authority.export_public_key())
+    (here.folder / "spec").write_text("serial: 7\n")
+    words = ["ssh-keygen", "-q", "-k", "-f", str(here.folder / "krl"), "-s", str(here.folder / "ca.pub")]
+    subprocess.run([*words, str(here.folder / "spec")], check=True, capture_output=True)
+    (here.folder / ".ssh").mkdir()
+    config = here.folder / ".ssh" / "config"
+    config.write_text(f"RevokedHostKeys {here.folder}/krl\n")
+    config.chmod(0o600)
+    async with server:
+        here.known_hosts.write_text(server.known_as("@cert-authority", authority))
+        async with linked(sink, None, here.target(here.hop(server, "n01"))):
+            status = await sink.state(LinkState.KEY_CHANGED)
+    assert f"its host certificate is revoked in {here.folder}/krl" in status.says
+    assert server.logins == 0
