@@ -11,7 +11,7 @@ from cockpit.clock import Clock, ScaledClock, SystemClock
 from cockpit.config import Config, home
 from cockpit.config import load as load_config
 from cockpit.errors import NothingToLookAt, UsageError
-from cockpit.inventory import AGENT_SOCKET, HostEntry, Inventory, from_hosts, load
+from cockpit.inventory import AGENT_SOCKET, HostEntry, Inventory, UnixTarget, from_hosts, load
 
 if TYPE_CHECKING:
     from cockpit.link import Prompter, Timing
@@ -27,18 +27,29 @@ def inventory_of(arguments: Arguments) -> Inventory:
     Raises:
         CockpitError: a name, target or file is wrong, or there is nothing to look at.
     """
-    file = _fleet_file(arguments)
-    if file is not None:
-        inventory = load(file, arguments.ssh_config)
-        return inventory.pick(arguments.hosts, arguments.ssh_config) if arguments.hosts else inventory
-    if arguments.hosts:
-        return from_hosts(arguments.hosts, arguments.ssh_config)
+    inventory = _named(arguments)
+    if inventory is not None:
+        return inventory
     if os.path.exists(AGENT_SOCKET):
         return from_hosts([f"unix://{AGENT_SOCKET}"])
     raise NothingToLookAt(
         "no host was named, there is no fleet file and no agent runs here; "
         "try `gpu-cockpit --host NAME`, `--fleet FILE`, or `gpu-cockpit demo`"
     )
+
+
+def _named(arguments: Arguments) -> Inventory | None:
+    file = _fleet_file(arguments)
+    inventory = None
+    if file is not None:
+        inventory = load(file, arguments.ssh_config)
+        inventory = inventory.pick(arguments.hosts, arguments.ssh_config) if arguments.hosts else inventory
+    elif arguments.hosts:
+        inventory = from_hosts(arguments.hosts, arguments.ssh_config)
+    for entry in inventory.hosts if inventory is not None and arguments.temporary else ():
+        if isinstance(entry.target, UnixTarget):
+            raise UsageError(f"--temporary goes over SSH, and {entry.name} is a socket on this machine; leave it away")
+    return inventory
 
 
 def fleet_hosts(arguments: Arguments) -> tuple[HostEntry, ...]:

@@ -50,6 +50,7 @@ def fleet_file(folder: Path, text: str = ONE_HOST) -> str:
         (["demo", "--hosts", "many"], "argument --hosts: invalid int value: 'many'"),
         (["hosts", "--temporary"], "--temporary is for hosts that are named: add --host TARGET"),
         (["hosts", "--host", "a@b", "--ssh-binary", "--temporary"], "leave --ssh-binary away"),
+        (["hosts", "--host", "unix:///run/x.sock", "--temporary"], "--temporary goes over SSH, and x is a socket"),
         (["hosts", "--host", "a@b", "--ssh-binary", "/no/ssh"], "--ssh-binary /no/ssh: there is no such program that"),
         (["hosts", "--host", "a@b", "--ssh-binary", "/etc/passwd"], "/etc/passwd: there is no such program that you"),
         (["hosts", "--ssh-binary", "ssh-9"], "unknown argument 'ssh-9'"),
