@@ -85,6 +85,12 @@ def offered(pairs: Iterable[asyncssh.SSHKeyPair]) -> list[Certificate]:
     return [certificate for certificate in found if certificate is not None]
 
 
+def lapsed(certificates: Iterable[Certificate], now: float) -> str:
+    """`your certificate ... has expired on ...` of the first that does not hold now; empty if all do."""
+    said = ((certificate, certificate.lapsed(now)) for certificate in certificates)
+    return next((f"your certificate {certificate.title} {words}" for certificate, words in said if words), "")
+
+
 def why_denied(certificates: Iterable[Certificate], user: str, now: float) -> tuple[str, str] | None:
     """(what may be wrong with our own certificate, what to do) after a login was refused; None without one. What is
     proved comes first: of several certificates the one that has lapsed tells least."""

@@ -76,7 +76,7 @@ class Logins:
             except asyncssh.HostKeyNotVerifiable as error:
                 raise self._stranger(hop, via, watcher, error.reason) from None
             except (OSError, ValueError, asyncssh.Error) as error:
-                failed = watcher.verdict(error) or (command and command.failed(hop))
+                failed = self._asked_in_vain(watcher, error) or (command and command.failed(hop))
                 raise failed or self._failed(error, hop, via, watcher) from None
         if "OpenSSH" in str(connection.get_extra_info("server_version")):
             # It sets TCP_NODELAY with the first session channel only; without it small frames wait up to 40 ms.
@@ -131,6 +131,14 @@ class Logins:
         certificate = Certificate.read(watcher.shown)
         shown = Shown(watcher.offered, certificate, knows(known, hop, at), vouches(known, hop, at))
         return host_identity.refused(hop, via, shown, why, self.clock.wall())
+
+    def _asked_in_vain(self, watcher: "Watcher", error: Exception) -> LinkError | None:
+        """The watcher's verdict; a certificate that has lapsed is why it came to questions at all."""
+        verdict = watcher.verdict(error)
+        lapsed = certificates.lapsed(certificates.offered(watcher.tried), self.clock.wall())
+        if verdict is None or not lapsed:
+            return verdict
+        return LinkError(verdict.state, f"{verdict}; {lapsed}", verdict.hint, verdict.hop, verdict.step)
 
     def _failed(self, error: Exception, hop: Hop, via: tuple[Hop, ...], watcher: "Watcher") -> LinkError:
         ours = certificates.why_denied(certificates.offered(watcher.tried), hop.user, self.clock.wall())

@@ -17,7 +17,7 @@ from tests.e2e.settling import settle
 pytestmark = pytest.mark.lab
 
 HOLD_S = 1.5  # longer than any pause between attempts
-USER_PORT, PLAIN_PORT, FIRST_HOST_PORT = 2400, 2401, 2410
+USER_PORT, PLAIN_PORT, ASKING_PORT, FIRST_HOST_PORT = 2400, 2401, 2402, 2410
 VALID = "-5m:+4h"
 
 
@@ -54,6 +54,13 @@ USERS = (
         "denied",
         rf"user 'root' is not let in: your certificate 'expired@oncall', serial 7 has expired on {DAY}",
         "have it signed anew",
+    ),
+    User(
+        "expired-asked",
+        ("user_ca", "-n", "oncall", "-V", "-2h:-1h"),
+        "denied",
+        rf"; your certificate 'expired-asked@oncall', serial 7 has expired on {DAY}",
+        port=ASKING_PORT,
     ),
     User(
         "early",
@@ -201,6 +208,8 @@ def _for_users(network: Network) -> dict[str, Path]:
         "users": network.sshd("bast", *trust, "AuthorizedKeysFile none", port=USER_PORT),
         "plain": network.sshd("bast", *trust, f"AuthorizedKeysFile {folder}/authorized", port=PLAIN_PORT),
     }
+    asking = ("KbdInteractiveAuthentication yes", "PasswordAuthentication yes", "PermitRootLogin yes")
+    sshds["asking"] = network.sshd("bast", *trust, *asking, "AuthorizedKeysFile none", port=ASKING_PORT)
     return {name: sshd.start().log for name, sshd in sshds.items()}
 
 
@@ -215,7 +224,9 @@ def _for_hosts(network: Network) -> dict[str, Path]:
 
 def _fleet(network: Network, agent: str) -> str:
     folder = network.folder
-    (folder / "known_hosts").write_text("".join(network.known("bast", port) for port in (USER_PORT, PLAIN_PORT)))
+    (folder / "known_hosts").write_text(
+        "".join(network.known("bast", port) for port in (USER_PORT, PLAIN_PORT, ASKING_PORT))
+    )
     lines = [f'[defaults]\nuser = "root"\nsocket = "{agent}"']
     lines += [_host(network, person.name, person.port, person.name, "known_hosts") for person in USERS]
     for number, host in enumerate(HOSTS):
