@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from cockpit.cli.printing import emit, paint, plain, severity_text
 from cockpit.link.doctor import Report, State, Step
 from cockpit.link.doctor.agent_side import HERE
+from cockpit.link.doctor.report import label
 
 WIDTH = 80
 _WIDEST = 100
 _WHOLE = 3  # so many hosts are shown with every step; of more, only what is not well
 _NAMED = 8
-_LABEL = {"tcp": "TCP", "ssh": "SSH", "kernel_log": "kernel log"}
 _WORD = {State.OK: "ok", State.WARNING: "warning", State.BROKEN: "critical", State.SKIPPED: "info"}
 _MARK = 11
 _STEP = 16
@@ -75,17 +75,17 @@ def _host(report: Report, width: int, whole: bool) -> None:
     elif whole:
         _steps(own, width)
     else:
-        fine = [_label(step) for step in own if step.state is State.OK]
+        fine = [label(step.step) for step in own if step.state is State.OK]
         if fine:
-            _line(State.OK, f"{len(fine)} steps", ", ".join(fine), width)
-        _steps([step for step in own if step.state is not State.OK], width)
+            _line(State.OK, _count(len(fine), "step"), ", ".join(fine), width)
+        _steps([step for step in own if step.state is not State.OK], width, named=False)
     for remark in report.remarks:
         _line(State.WARNING, "ssh_config", remark, width)
     emit("")
 
 
-def _steps(steps: Sequence[Step], width: int) -> None:
-    """Steps in order; those that were skipped for one reason are one line."""
+def _steps(steps: Sequence[Step], width: int, *, named: bool = True) -> None:
+    """Steps in order; those that were skipped for one reason are one line, which names them or only counts them."""
     at = 0
     while at < len(steps):
         step, end = steps[at], at + 1
@@ -94,12 +94,13 @@ def _steps(steps: Sequence[Step], width: int) -> None:
                 end += 1
         alike = steps[at:end]
         if len(alike) > 1:
-            _line(State.SKIPPED, f"{len(alike)} steps", f"{', '.join(map(_label, alike))}: {step.says}", width)
+            names = f"{', '.join(label(each.step) for each in alike)}: " if named else ""
+            _line(State.SKIPPED, f"{len(alike)} steps", f"{names}{step.says}", width)
         else:
             took = f" ({step.took_ms:.1f} ms)" if step.took_ms is not None and step.state is State.OK else ""
-            _line(step.state, _label(step), step.says + took, width)
+            _line(step.state, label(step.step), step.says + took, width)
         if step.fix and step.state in (State.BROKEN, State.WARNING):
-            _fix(step.fix)
+            _fix(step.fix, width)
         at = end
 
 
@@ -113,24 +114,25 @@ def _line(state: State, label: str, says: str, width: int) -> None:
         emit(indent + line)
 
 
-def _fix(fix: str) -> None:
-    """`on HOST:` where, then the command on a line of its own."""
-    where, found, command = fix.partition(": ")
+def _fix(fix: str, width: int) -> None:
+    """Where, what to know, and the command on a line of its own; see `remedy` for how they are written."""
     indent = " " * _MARK
-    if found and where.startswith("on "):
-        emit(f"{indent}{plain(f'fix, {where}:')}")
-        emit(f"{indent}  {plain(command)}")
-    else:
-        emit(f"{indent}fix:")
-        emit(f"{indent}  {plain(fix)}")
+    where, found, rest = plain(fix).partition(": ")
+    if not (found and where.startswith("on ")):
+        where, rest = "", plain(fix)
+    know, _, command = rest.rpartition(": ")
+    words = f"fix{f', {where}' if where else ''}:{f' {know}:' if know else ''}"
+    for line in textwrap.wrap(words, width - _MARK - 2, break_long_words=False, break_on_hyphens=False):
+        emit(indent + line)
+    emit(f"{indent}  {command}")
 
 
 def _alike(behind: dict[str, str], well: Sequence[Report], width: int) -> None:
     for bastion in dict.fromkeys(behind.values()):
         names = [host for host, hop in behind.items() if hop == bastion]
-        _line(State.SKIPPED, f"{len(names)} hosts", f"see bastion {bastion}: {_names(names)}", width)
+        _line(State.SKIPPED, _count(len(names), "host"), f"see bastion {bastion}: {_names(names)}", width)
     if well:
-        _line(State.OK, f"{len(well)} hosts", _names([report.host for report in well]), width)
+        _line(State.OK, _count(len(well), "host"), _names([report.host for report in well]), width)
 
 
 def _names(names: Sequence[str]) -> str:
@@ -145,9 +147,8 @@ def _sum(reports: Sequence[Report]) -> None:
         "with warnings": sum(report.state is State.WARNING and not report.undecided for report in reports),
         "well": sum(report.state is State.OK and not report.undecided for report in reports),
     }
-    hosts = f"{len(reports)} host{'s' if len(reports) != 1 else ''}"
-    emit(f"{hosts}: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count))
+    emit(f"{_count(len(reports), 'host')}: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count))
 
 
-def _label(step: Step) -> str:
-    return _LABEL.get(step.step, step.step)
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("s" if number != 1 else "")

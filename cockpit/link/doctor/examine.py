@@ -20,7 +20,7 @@ from cockpit.link.doctor import agent_side
 from cockpit.link.doctor.agent_side import CLOCK_WARNS_S, Machine
 from cockpit.link.doctor.hops import Sshd, onward, steps
 from cockpit.link.doctor.names import Name, is_address, look_up
-from cockpit.link.doctor.report import AGENT_STEPS, HOP_STEPS, Report, State, Step, skipped
+from cockpit.link.doctor.report import AGENT_STEPS, HOP_STEPS, Report, State, Step, label, skipped
 from cockpit.link.link import Link, LinkSink
 from cockpit.link.remarks import remarks
 from cockpit.link.trail import Trail, Trails
@@ -135,7 +135,7 @@ class Examination:
                 found.append(onward(sshd, sshds[number + 1], error))
             if found[-1].state is not State.OK or not sshd.inside:
                 wrong = next((step for step in found if step.state is State.BROKEN), None)
-                stopped = f"{wrong.step} at {wrong.hop} is broken" if wrong else waiting
+                stopped = f"{label(wrong.step)} at {wrong.hop} is broken" if wrong else waiting
         return tuple(found)
 
     def _sshds(self, met: _Met, error: LinkError | None, *, live: bool) -> list[Sshd]:
@@ -157,7 +157,7 @@ class Examination:
             return agent_side.live(machine, record, offset, self._ours_is_off())
         wrong = next((step for step in before if step.state is State.BROKEN), None)
         if wrong is not None:
-            at = wrong.step if wrong.hop == machine.name else f"{wrong.step} at {wrong.hop}"
+            at = label(wrong.step) + ("" if wrong.hop == machine.name else f" at {wrong.hop}")
             return skipped(AGENT_STEPS, machine.name, f"{at} is broken")
         if error is None:
             return skipped(AGENT_STEPS, machine.name, waiting)

@@ -9,7 +9,7 @@ from cockpit.inventory import Hop
 from cockpit.link import diagnosis
 from cockpit.link.doctor import remedy
 from cockpit.link.doctor.names import Name, is_address
-from cockpit.link.doctor.report import HOP_STEPS, State, Step, skipped
+from cockpit.link.doctor.report import HOP_STEPS, State, Step, label, skipped
 from cockpit.link.trail import Trail
 
 _BY_STATE = {LinkState.KEY_CHANGED: "key", LinkState.DENIED: "authentication"}
@@ -89,7 +89,7 @@ def _up_to(sshd: Sshd, passed: Mapping[str, Step], last: Step, because: str = ""
         passed[step] if sshd.reached(step) or step in _known_anyway(sshd) else _unknown(sshd, step)
         for step in HOP_STEPS[:index]
     ]
-    return (*met, last, *skipped(HOP_STEPS[index + 1 :], sshd.title, because or f"{last.step} is broken"))
+    return (*met, last, *skipped(HOP_STEPS[index + 1 :], sshd.title, because or f"{label(last.step)} is broken"))
 
 
 def _known_anyway(sshd: Sshd) -> tuple[str, ...]:

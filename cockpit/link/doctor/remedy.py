@@ -1,4 +1,8 @@
-"""PURE. The command that mends a step, and the machine it is for. Where no command can, what to do in one sentence."""
+"""PURE. The command that mends a step, and the machine it is for. Where no command can, what to do in one sentence.
+
+All are written alike, so that a screen can tell them apart: `on MACHINE: what to know: command`, the first two where
+they are needed; the command is what follows the last colon with a blank.
+"""
 
 import shlex
 from collections.abc import Mapping
@@ -10,19 +14,20 @@ _SSHD = "/etc/ssh/sshd_config"
 
 _DRIVER: Mapping[str, str] = {
     "let_go": "gpu-cockpit-agent let-go --resume",
-    "driver_missing": "apt install nvidia-driver && modprobe nvidia  (or your distribution's package of the driver)",
+    "driver_missing": "your distribution's package of the driver, for example: apt install nvidia-driver && "
+    "modprobe nvidia",
     "driver_not_loaded": "modprobe nvidia; dmesg | grep NVRM",
-    "driver_mismatch": "reboot  (drain it first: the library and the loaded module differ)",
-    "library_missing": "apt install libnvidia-ml1  (the version of /proc/driver/nvidia/version)",
-    "driver_silent": "dmesg | grep -e NVRM -e blocked; a driver that stays silent needs a reboot",
+    "driver_mismatch": "the library and the loaded module differ, drain the host first: reboot",
+    "library_missing": "of the same version as /proc/driver/nvidia/version: apt install libnvidia-ml1",
+    "driver_silent": "a driver that stays silent needs a reboot: dmesg | grep -e NVRM -e blocked",
     "workers_stuck": "reboot",
     "no_permission": "ls -l /dev/nvidia*; systemctl cat gpu-cockpit-agent",
     "no_gpus": "dmesg | grep NVRM; lspci -d 10de:",
     "binding_missing": "apt install --reinstall gpu-cockpit-agent",
 }
 _KERNEL_LOG: Mapping[str, str] = {
-    "kernel_log_denied": "systemctl restart gpu-cockpit-agent  (its unit has CAP_SYSLOG; by hand: "
-    "sysctl -w kernel.dmesg_restrict=0)",
+    "kernel_log_denied": "let its unit run the agent, which has CAP_SYSLOG (without it, sysctl -w "
+    "kernel.dmesg_restrict=0): systemctl restart gpu-cockpit-agent",
     "kernel_log_missing": "run the agent on the host itself, or give its container --device /dev/kmsg",
 }
 
@@ -60,7 +65,7 @@ def unreachable(hop: Hop, before: str) -> str:
 
 def name_unknown(hop: Hop) -> str:
     """Its name leads to no address."""
-    return f"getent hosts {shlex.quote(hop.host)}; correct the address in the fleet file or HostName in ~/.ssh/config"
+    return f"correct its address in the fleet file, or HostName in ~/.ssh/config: getent hosts {shlex.quote(hop.host)}"
 
 
 def key_refused(hop: Hop, via: tuple[Hop, ...]) -> str:
@@ -72,7 +77,8 @@ def key_refused(hop: Hop, via: tuple[Hop, ...]) -> str:
         words += ["-o", "ProxyJump=" + ",".join(f"{jump.user}@{_bracket(jump.host)}:{jump.port}" for jump in via)]
     if hop.port != 22:
         words += ["-p", str(hop.port)]
-    return f"{shlex.join([*words, f'{hop.user}@{hop.host}'])}  (`ssh-add -l` lists what your agent offers)"
+    command = shlex.join([*words, f"{hop.user}@{hop.host}"])
+    return f"offer another key (ssh-add -l lists those of your agent), or bring this one there: {command}"
 
 
 def no_onward(machine: str, hop: Hop) -> str:
@@ -83,7 +89,7 @@ def no_onward(machine: str, hop: Hop) -> str:
 
 def no_path(machine: str) -> str:
     """Neither a forwarded socket nor the bridge."""
-    return at(machine, f"set AllowStreamLocalForwarding local in {_SSHD}, then: {RELOAD}; or install gpu-cockpit-agent")
+    return at(machine, f"install gpu-cockpit-agent, or set AllowStreamLocalForwarding local in {_SSHD}, then: {RELOAD}")
 
 
 def agent_down(machine: str) -> str:
@@ -93,7 +99,7 @@ def agent_down(machine: str) -> str:
 
 def no_permission(machine: str, user: str) -> str:
     """The socket is not for this user."""
-    return at(machine, f"usermod -aG gpu-cockpit-view {shlex.quote(user)}  (then log in anew)")
+    return at(machine, f"usermod -aG gpu-cockpit-view {shlex.quote(user)}")
 
 
 def update(machine: str, *, agent_is_old: bool) -> str:

@@ -21,6 +21,14 @@ AGENT_STEPS = ("forward", "socket", "agent", "driver", "kernel_log", "clock", "p
 HOST_STEPS = (*HOP_STEPS, *AGENT_STEPS)
 
 
+_LABELS = {"tcp": "TCP", "ssh": "SSH", "kernel_log": "kernel log"}
+
+
+def label(step: str) -> str:
+    """How people call a step."""
+    return _LABELS.get(step, step)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step at one hop: a sentence, the command that mends it (with the machine it is for), milliseconds."""
