@@ -10,14 +10,17 @@ from cockpit.clock import Clock
 PER_SSHD = 4  # sshd's MaxStartups 10:30:100 lost logins at 8 in flight, none at 4
 LOGINS = 16  # places to begin with: a login costs the loop 1 to 3 ms in several pieces
 SNAPSHOTS = 8  # a first snapshot costs it 1 to 2 ms in one piece
-CEILING = 64
+CEILING = 128
+FAR_S = 0.1  # a place held this long waits for the way, not for the loop: the cap may grow faster
+_MEMORY = 8  # places over which that is averaged
 PROBE_S = 0.02
 LAG_S = 0.005  # delay of the loop above which there are too many: five of these in one turn are felt at the keys
 LEASE_S = 1.0  # an attempt that takes longer waits for the network, not for us: its place goes to the next
 
 
 class Gate:
-    """The fleet's cap, half of `places` to 64 by what the loop bears: more at once helps only where the way is long.
+    """The fleet's cap, half of `places` to 128 by what the loop bears: more at once helps only where the way is long,
+    and there it takes six round trips a login. So the cap grows the faster the longer a place is held.
 
     Equal hosts answer in step, so that one late turn of the loop tells of many places: then the cap is halved.
     """
@@ -26,6 +29,7 @@ class Gate:
         self.cap = places
         self.floor = places // 2
         self.taken = 0
+        self.held_s = 0.0  # how long a place is held, on average
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._probe: asyncio.TimerHandle | None = None
@@ -34,7 +38,7 @@ class Gate:
     async def place(self) -> AsyncIterator[None]:
         """Hold a place, first come first served; after `LEASE_S` it is given on although the attempt continues."""
         await self._enter()
-        place = _Place(self)
+        place = _Place(self, self._clock)
         lease = asyncio.get_running_loop().call_later(LEASE_S, place.leave)
         self._watch()
         try:
@@ -48,10 +52,11 @@ class Gate:
         if lag_s > LAG_S:
             self.cap = max(self.floor, self.cap // 2)
         elif self.taken >= self.cap:
-            self.cap = min(CEILING, self.cap + 1)
+            self.cap = min(CEILING, self.cap + 1 + int(self.held_s / FAR_S))
 
-    def leave(self) -> None:
-        """Give a place back, to whoever waits longest."""
+    def leave(self, held_s: float = 0.0) -> None:
+        """Give a place back that was held so long, to whoever waits longest."""
+        self.held_s += (held_s - self.held_s) / _MEMORY
         self.taken -= 1
         self._admit()
 
@@ -91,11 +96,13 @@ class Gate:
 class _Place:
     """One taken place, given back once."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, clock: Clock) -> None:
         self._gate = gate
+        self._clock = clock
+        self._since = clock.real()
         self._held = True
 
     def leave(self) -> None:
         if self._held:
             self._held = False
-            self._gate.leave()
+            self._gate.leave(self._clock.real() - self._since)

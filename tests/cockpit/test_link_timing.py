@@ -123,6 +123,21 @@ def test_the_cap_grows_while_the_loop_is_quick_and_shrinks_when_it_lags() -> Non
     assert gate.cap == gate.floor, "places are free: no more are needed"
 
 
+def test_the_cap_grows_faster_where_the_way_is_long() -> None:
+    caps = []
+    for held_s in (0.02, 0.35):
+        gate = Gate(SystemClock(), LOGINS)
+        for _ in range(20):
+            gate.taken = gate.cap
+            gate.leave(held_s)
+            gate.taken = gate.cap
+            gate.adapt(0.001)
+        caps.append(gate.cap)
+    near, far = caps
+    assert near == LOGINS + 20
+    assert far > 2 * near
+
+
 async def test_places_that_the_cap_gains_are_given_to_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cockpit.link.gate.PROBE_S", 0.001)
     gate = Gate(SystemClock(), LOGINS)

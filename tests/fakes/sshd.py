@@ -38,13 +38,14 @@ class FakeSshd:
         self.commands: list[str] = []
         self.users: list[str] = []
         self.port = 0
+        self.addresses = ["127.0.0.1"]
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
     async def __aenter__(self) -> "FakeSshd":
         host_keys = [(self.host_key, self.certificate)] if self.certificate else [self.host_key]
         self._acceptor = await asyncssh.listen(
-            "127.0.0.1",
+            self.addresses,
             self.port,
             server_factory=lambda: _Server(self),
             server_host_keys=host_keys,
