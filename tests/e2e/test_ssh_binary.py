@@ -74,6 +74,7 @@ def test_the_answers_are_those_of_our_own_ssh(
     assert document["hosts"]["live"] == 2
 
 
+@pytest.mark.more
 def test_where_sockets_are_not_forwarded_the_bridge_is_used(
     network: Network, fleet: Path, bastion: Sshd, targets: list[Sshd]
 ) -> None:
@@ -109,6 +110,7 @@ def test_what_ssh_says_becomes_the_state_of_the_link(
     assert (silent["link"], says in silent["says"]) == (link, True), silent
 
 
+@pytest.mark.more
 def test_who_is_not_there_is_told_from_who_says_no(
     network: Network, fleet: Path, bastion: Sshd, targets: list[Sshd]
 ) -> None:

@@ -8,17 +8,23 @@ import signal
 import struct
 import sys
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _LFLAG = 3
 
 
 class OnTerminal:
-    """`gpu-cockpit WORDS...`; `output` is the file that its standard output is redirected to."""
+    """`gpu-cockpit WORDS...`; `output` is the file that its standard output is redirected to; `within`: words that run
+    it somewhere else."""
 
     def __init__(
-        self, *words: str, environment: Mapping[str, str], output: Path | None = None, size: tuple[int, int] = (80, 24)
+        self,
+        *words: str,
+        environment: Mapping[str, str],
+        output: Path | None = None,
+        size: tuple[int, int] = (80, 24),
+        within: Sequence[str] = (),
     ) -> None:
         self.text = ""
         self.status: int | None = None
@@ -26,7 +32,8 @@ class OnTerminal:
         if self.pid == 0:
             if output is not None:
                 os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), 1)
-            os.execve(sys.executable, [sys.executable, "-m", "cockpit", *words], dict(environment))
+            command = [*within, sys.executable, "-m", "cockpit", *words]
+            os.execvpe(command[0], command, dict(environment))
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         os.set_blocking(self._fd, False)
 
@@ -51,7 +58,7 @@ class OnTerminal:
 
     async def ends(self) -> int:
         """Its exit status, negative for a signal."""
-        await self.until(lambda: self._ended())
+        await self.until(self._ended)
         self.read()
         assert self.status is not None
         return self.status

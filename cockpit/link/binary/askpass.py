@@ -17,7 +17,7 @@ _HELPER = """#!{python} -IS
 import json, os, socket, sys
 link = socket.socket(socket.AF_UNIX)
 link.connect(os.environ["GPU_COCKPIT_ASK"])
-words = [os.environ["GPU_COCKPIT_RUN"], os.environ.get("SSH_ASKPASS_PROMPT", ""), " ".join(sys.argv[1:])]
+words = [os.environ["GPU_COCKPIT_RUN"], os.environ.get("SSH_ASKPASS_PROMPT", ""), " ".join(sys.argv[1:]), os.getppid()]
 link.sendall(json.dumps(words).encode() + b"\\n")
 answer = link.makefile("rb").readline()
 if not answer:
@@ -39,6 +39,7 @@ class Run:
         self.over = over
         self.declined = declined
         self.asked = 0
+        self.again: dict[tuple[int, str], int] = {}  # how often one ssh asked the same: answers that were wrong
 
 
 class AskServer:
@@ -80,9 +81,9 @@ class AskServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One helper, from its question to the answer."""
         try:
-            name, mode, text = json.loads(await reader.readline())
+            name, mode, text, asker = json.loads(await reader.readline())
             run = self._runs[name]
-            answer = await self._answer(run, kind_of(mode, text), str(text), reader)
+            answer = await self._answer(run, kind_of(mode, text), (int(asker), str(text)), reader)
             if answer is not None:
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
@@ -91,11 +92,14 @@ class AskServer:
         finally:
             writer.close()
 
-    async def _answer(self, run: Run, kind: PromptKind | None, text: str, reader: asyncio.StreamReader) -> str | None:
+    async def _answer(
+        self, run: Run, kind: PromptKind | None, asked: tuple[int, str], reader: asyncio.StreamReader
+    ) -> str | None:
         if kind is None:
             return None
-        run.asked += kind is not PromptKind.TOUCH
-        request = PromptRequest(run.hop, kind, said=cleaned(text), attempt=max(1, min(3, run.asked)))
+        run.asked += 1
+        attempt = run.again[asked] = run.again.get(asked, 0) + 1
+        request = PromptRequest(run.hop, kind, said=cleaned(asked[1]), attempt=attempt)
         run.began()
         try:
             async with asyncio.TaskGroup() as group:

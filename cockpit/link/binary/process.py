@@ -14,6 +14,7 @@ from cockpit.link.binary.says import Said
 
 _EARLY_BYTES = 256 * 1024  # kept until somebody takes them
 _LINGER_S = 0.3
+_LAST_S = 0.2
 _POLL_S = 0.01
 
 
@@ -27,6 +28,7 @@ class Process(asyncio.Protocol):
         self.ended: Callable[[], None] | None = None
         self.over = False
         self.stirred = asyncio.Event()
+        self._mute = asyncio.Event()  # its stderr has ended
         self._early = b""
         self._transport: asyncio.Transport | None = None
         self._reading: asyncio.ReadTransport | None = None
@@ -83,6 +85,15 @@ class Process(asyncio.Protocol):
         while not (claim() or self.over):
             await self.stirred.wait()
             self.stirred.clear()
+
+    async def last_words(self) -> None:
+        """It is over; what it said last may still be on its way through the other pipe."""
+        try:
+            async with asyncio.timeout(_LAST_S):
+                await self._mute.wait()
+            await asyncio.to_thread(self._popen.wait, _LAST_S)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            pass  # somebody it shares its connection with holds the pipe open
 
     def take(self, took: Callable[[bytes], None], ended: Callable[[], None]) -> None:
         """From now on its output goes there, what has come already first."""
@@ -152,10 +163,19 @@ class Process(asyncio.Protocol):
         self.over = True
         self.stirred.set()
         if self.ended is not None:
-            # Its last words may still be on their way through the other pipe.
-            asyncio.get_running_loop().call_later(_POLL_S, self._end)
+            asyncio.get_running_loop().call_later(0.0 if self._mute.is_set() else _LAST_S, self.end)
 
-    def _end(self) -> None:
+    def hushed(self) -> None:
+        """Its stderr has ended."""
+        self._mute.set()
+        if self.over:
+            self.end()
+
+    def end(self, left_s: float = _LAST_S) -> None:
+        """Tell that it has ended, once, and with its exit status if that is there soon."""
+        if self.ended is not None and self._popen.poll() is None and left_s > 0:
+            asyncio.get_running_loop().call_later(_POLL_S, self.end, left_s - _POLL_S)
+            return
         ended, self.ended = self.ended, None
         if ended is not None:
             ended()
@@ -170,3 +190,6 @@ class _Errors(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._process.said.add(data)
         self._process.stirred.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._process.hushed()

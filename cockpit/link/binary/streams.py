@@ -38,7 +38,7 @@ class Bridge:
         self._head = b""
         process.take(self._data, self._ended)
         if process.over:
-            process.connection_lost(None)
+            process.connection_lost(None)  # nobody was told yet
 
     def write(self, data: bytes) -> None:
         self._process.write(data)

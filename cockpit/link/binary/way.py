@@ -69,9 +69,9 @@ class BinaryWay:
 
     async def open(self, receiver: Receiver, deadline_s: float) -> Channel:
         """See `Way.open`."""
-        if self._process is None or not self._process.alive:
+        if self._process is None:
             await self._log_in(deadline_s)
-        process = self._process
+        process = self._process  # one that has ended meanwhile says why
         assert process is not None
         if self._form is not Form.FORWARD:
             return Bridge(self, process, receiver)
@@ -123,7 +123,8 @@ class BinaryWay:
             started = self._clock.real()
             self._local = self._network.local()
             words = self._network.program.run(self.target, self._form, facts, self._local, deadline_s)
-            self._run.asked, self._declined = 0, None
+            self._run = Run(self.host, self._stand_still, self._go_on, self._decline)
+            self._declined = None
             self._run_name, environment = asks.register(self._run)
             process = self._process = self._start(words, environment)
             await process.begin()
@@ -145,9 +146,10 @@ class BinaryWay:
             raise
         finally:
             self._limit = None
-        if process.over and not process.said.logged_in:
-            await asyncio.sleep(0)  # its last words
-            raise self._refused(process)
+        if process.over:
+            await process.last_words()
+            if not process.said.logged_in:
+                raise self._refused(process)
 
     def _refused(self, process: Process) -> LinkError:
         status, declined = process.status, self._declined

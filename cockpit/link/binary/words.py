@@ -74,9 +74,9 @@ class Program:
     def run(self, target: SshTarget, form: Form, facts: Facts, local: str, deadline_s: float) -> list[str]:
         """The login and the stream; `local`: path of the private socket for a forward."""
         words = [self.path, *_options(*_STRICT, *_QUIET, *_ALIVE, "LogLevel=VERBOSE")]
-        words += _options(
-            f"ConnectTimeout={max(1, math.ceil(deadline_s))}", *(("BatchMode=yes",) if self.batch else ())
-        )
+        # ssh would count the time in which its proxy asks a human; our own deadline does not.
+        patience = (f"ConnectTimeout={max(1, math.ceil(deadline_s))}", "BatchMode=yes")
+        words += _options(*(patience if self.batch else ("ConnectTimeout=none",)))
         if form is Form.FORWARD:
             words += _options("StreamLocalBindMask=0177", "ControlPath=none", "ControlMaster=no")
             words += ["-L", f"{local}:{target.socket}"]
@@ -111,7 +111,7 @@ class Program:
 
 def harmless(host: str) -> bool:
     """Whether a host can be named to ssh at all: no option, no expansion, no shell."""
-    return re.fullmatch(r"[A-Za-z0-9_:.%\[\]][A-Za-z0-9_:.%\[\]-]*", host) is not None
+    return re.fullmatch(r"[A-Za-z0-9_:.][A-Za-z0-9_:.-]*(%[a-z]+[0-9][A-Za-z0-9._-]*)?", host) is not None
 
 
 def _login(hop: Hop) -> list[str]:
