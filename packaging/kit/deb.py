@@ -83,7 +83,7 @@ def build(version: str, arch: str, epoch: int) -> bytes:
     with tempfile.TemporaryDirectory() as temporary:
         stage, out = Path(temporary) / "stage", Path(temporary) / "out.deb"
         _stage(stage, {**tree, **control(tree, version, arch)})
-        command = [dpkg_deb, "--root-owner-group", "-Zxz", "-z6", "--threads-max=1", "--build", str(stage), str(out)]
+        command = [dpkg_deb, "--root-owner-group", "-Zxz", "-z1", "--threads-max=1", "--build", str(stage), str(out)]
         environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "LC_ALL": "C.UTF-8"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
