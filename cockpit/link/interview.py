@@ -34,6 +34,7 @@ class Interview(asyncssh.SSHClient):
         self._limit: asyncio.Timeout | None = None
         self._keyless = False  # no key of ours is accepted
         self._rounds = 0
+        self._answers = 0
         self._said: tuple[str, ...] = ()
         self._asked: PromptKind | None = None
         self._asking_since = 0.0  # of the loop's time; still set when the question was not answered
@@ -62,9 +63,9 @@ class Interview(asyncssh.SSHClient):
             says, hint = "needs a touch of your security key, and nobody could be told", self._why_not()
         elif not isinstance(error, asyncssh.PermissionDenied):
             return None
-        elif self._rounds:
+        elif self._answers:
             words = f": {' / '.join(self._said)}" if self._said else ""
-            says = f"user {self.hop.user!r} is not let in, {self._rounds} {_answers(self._rounds)} refused{words}"
+            says = f"user {self.hop.user!r} is not let in, {_refused(self._rounds)}{words}"
             hint = "check the code, the clock of the device that makes it, and the user"
         elif self._unasked is None:
             return None
@@ -163,6 +164,8 @@ class Interview(asyncssh.SSHClient):
             return False
         if self._declined is not None or self._rounds >= self.hop.ssh.prompts:
             return False
+        if self._rounds and not self._answers:
+            return False  # it asked nothing and refused: it would again
         self._rounds += 1
         if self._limit is not None:
             self._extend(self._limit, AFTER_S)
@@ -175,6 +178,8 @@ class Interview(asyncssh.SSHClient):
             answer = await self._questions.ask(request)
         if answer is None:
             self._declined = kind
+        else:
+            self._answers += 1
         return answer
 
     async def _notice(self, signing: "_Signing", task: "asyncio.Task[None]") -> None:
@@ -261,5 +266,5 @@ async def _signed(key: asyncssh.SSHKeyPair, data: bytes) -> bytes:
     return await asyncio.to_thread(key.sign, data)
 
 
-def _answers(count: int) -> str:
-    return "answer was" if count == 1 else "answers were"
+def _refused(rounds: int) -> str:
+    return "1 answer was refused" if rounds == 1 else f"{rounds} answers were refused"

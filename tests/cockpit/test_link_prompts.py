@@ -184,6 +184,20 @@ async def test_a_target_that_wants_a_code_too_is_asked_after_its_bastion(here: P
     assert [request.hop.split()[0] for request in prompter.asked] == ["bast", "own"]
 
 
+async def test_a_server_that_asks_nothing_and_refuses_has_not_refused_an_answer(here: Place, sink: FakeSink) -> None:
+    """An OpenSSH without PAM does so for an account that is locked."""
+    prompter = FakePrompter(["anything"])
+    server = here.sshd()
+    server.keys, server.code, server.says = False, "none is right", ("", "", ())
+    async with server:
+        here.know(server)
+        async with linked(sink, prompter, here.target(here.hop(server, "n01"))):
+            status = await sink.state(LinkState.DENIED)
+            assert "answer" not in status.says
+            assert "user 'oncall' is not let in" in status.says
+    assert (prompter.asked, server.challenges) == ([], 1)
+
+
 async def test_a_password_is_asked_for_where_it_is_all_that_is_taken(here: Place, sink: FakeSink) -> None:
     server = here.sshd()
     server.keys, server.password = False, "swordfish"

@@ -30,6 +30,7 @@ class FakeSshd:
         self.says = ("", "", (("Verification code: ", False),))  # name, instructions, questions
         self.grace_s = 120.0
         self.answers: list[str] = []
+        self.challenges = 0
         self.logins = 0  # that succeeded
         self.attempts = 0
         self.at_once = 0
@@ -155,6 +156,7 @@ class _Server(asyncssh.SSHServer):
         return bool(self.sshd.password)
 
     def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> object:
+        self.sshd.challenges += 1
         name, instructions, questions = self.sshd.says
         return name, instructions, lang, questions
 
