@@ -13,14 +13,14 @@ from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.problems import problems
 from cockpit.fleet.records import FleetEvent
-from cockpit.tui import cells, evidence, format, heat, host_detail, kpis, story
+from cockpit.tui import cells, evidence, format, heat, heat_plan, host_detail, kpis, story
 from cockpit.tui.canvas import area_picture, level_picture, line_picture, resampled, spark
 from cockpit.tui.columns import Column, laid_out
 from cockpit.tui.guide import PAGES, guide_lines
 from cockpit.tui.lines import changed, clipped, joined, spread, text_of, width_of, wrapped
 from cockpit.tui.names import shortened
 from cockpit.tui.palette import best
-from cockpit.tui.theme import Ink
+from cockpit.tui.theme import GLYPH, Ink
 from cockpit.tui.trend import Trend
 from cockpit.tui.view import View
 from cockpit.tui.widgets.chart import Mark, Series, chart_lines
@@ -203,21 +203,49 @@ def test_columns_give_way_in_their_order_and_the_rest_column_takes_what_is_left(
 
 def test_the_map_takes_the_roomiest_form_that_fits() -> None:
     fleet = Stage(hosts=40).live(seconds=1).fleet
-    roomy, dense = heat.planned(fleet, 200, 60), heat.planned(fleet, 80, 8)
+    roomy, dense = heat_plan.planned(fleet, 200, 60), heat_plan.planned(fleet, 80, 8)
     assert roomy.form.alone
     assert dense.form.label == 0
     for plan in (roomy, dense):
-        rows = [row for line in plan.lines if not isinstance(line, heat.Heading) for tile in line for row in tile.rows]
+        rows = [
+            row for line in plan.lines if not isinstance(line, heat_plan.Heading) for tile in line for row in tile.rows
+        ]
         assert sorted(rows) == list(range(320))
         shades = heat.Shades()
         shades.update(fleet)
         for line in plan.lines:
             drawn = (
                 heat.heading(fleet, line)
-                if isinstance(line, heat.Heading)
+                if isinstance(line, heat_plan.Heading)
                 else heat.tile_line(fleet, shades, plan, line, 3)
             )
             assert width_of(drawn) <= 200
+
+
+def test_a_crowd_that_fits_in_no_other_way_is_a_cell_a_host() -> None:
+    stage = Stage(hosts=120)
+    stage.live(seconds=3)
+    stage.drop(stage.hosts[70], 2)
+    stage.link(stage.hosts[80], LinkState.UNREACHABLE, "no answer")
+    fleet, shades = stage.fleet, heat.Shades()
+    plan = heat_plan.planned(fleet, 80, 12)
+    assert plan.form.by_host
+    assert not heat_plan.planned(fleet, 80, 60).form.by_host
+    assert not heat_plan.planned(Stage(hosts=40).fleet, 80, 2).form.by_host
+    shades.update(fleet, by_host=True)
+    cells_of = {}
+    for line in plan.lines:
+        if isinstance(line, heat_plan.Heading):
+            continue
+        text = text_of(heat.tile_line(fleet, shades, plan, line, None))
+        assert len(text) <= 80
+        assert text.split()[0] == fleet.hosts[line[0].host].name
+        cells_of.update(zip([tile.host for tile in line], text.split()[1], strict=True))
+    assert len(cells_of) == 120
+    assert cells_of[70] == GLYPH[Severity.CRITICAL]
+    assert cells_of[80] == GLYPH[fleet.hosts[80].severity]
+    assert all(cells_of[host] in heat.LOADS for host in range(120) if host not in (70, 80))
+    assert heat.tile_line(fleet, shades, plan, plan.lines[1], fleet.hosts[0].gpu_rows[3])[2][1] is Ink.CURSOR
 
 
 def test_a_load_on_an_edge_does_not_flicker() -> None:

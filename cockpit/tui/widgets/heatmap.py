@@ -6,9 +6,10 @@ from textual import events
 from textual.binding import Binding
 
 from agent.wire.specs import Severity
-from cockpit.tui.heat import EMPTY, Heading, Plan, Shades, Tile, heading, legend, planned, tile_line
+from cockpit.tui.heat import Shades, heading, legend, tile_line
+from cockpit.tui.heat_plan import EMPTY, Heading, Plan, planned
 from cockpit.tui.lines import Line, spread
-from cockpit.tui.messages import OpenGpu
+from cockpit.tui.messages import OpenGpu, OpenHost
 from cockpit.tui.theme import Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
@@ -41,10 +42,9 @@ class HeatMap(LineView, can_focus=True):
     # Lines.
 
     def prepare(self) -> None:
-        fleet = self.view.fleet
-        self._shades.update(fleet)
         if self.columns and self.columns != self._columns:
             self.wanted_height(self.columns, self._spare)
+        self._shades.update(self.view.fleet, by_host=self.plan.form.by_host)
 
     def wanted_height(self, columns: int, spare: int) -> int:
         """Lines that the map would take of `spare`; arranged anew only when hosts, GPUs or pools are others."""
@@ -57,7 +57,8 @@ class HeatMap(LineView, can_focus=True):
         return 1 + len(self.plan.lines)
 
     def pinned(self) -> list[Line]:
-        title: Line = ((" EVERY GPU", Ink.HEADING),)
+        text = " EVERY HOST'S GPUs" if self.plan.form.by_host else " EVERY GPU"
+        title: Line = ((text, Ink.HEADING),)
         return [spread(title, legend(self.columns), self.columns)]
 
     def total(self) -> int:
@@ -78,12 +79,14 @@ class HeatMap(LineView, can_focus=True):
     def spot(self) -> tuple[int, int] | None:
         """Line and position in it of the selected GPU."""
         for at, line in enumerate(self.plan.lines):
-            if isinstance(line, Heading):
-                continue
-            rows = [row for tile in line for row in tile.rows]
-            if self.selected in rows:
-                return at, rows.index(self.selected)
+            for place, rows in enumerate(self.plan.stops(line)):
+                if self.selected in rows:
+                    return at, place
         return None
+
+    def worst(self, rows: tuple[int, ...]) -> int:
+        """The GPU of a cell that needs a human most, else its first."""
+        return max(rows, key=lambda row: int(self.view.fleet.gpus.severity[row]))
 
     def on_focus(self) -> None:
         """The cursor starts where a human is needed most, else at the first GPU."""
@@ -115,32 +118,37 @@ class HeatMap(LineView, can_focus=True):
         if spot is None:
             self.action_edge(0)
             return
-        lines = [at for at, line in enumerate(self.plan.lines) if not isinstance(line, Heading) and _rows(line)]
+        lines = [at for at, line in enumerate(self.plan.lines) if self.plan.stops(line)]
         at, place = lines.index(spot[0]), spot[1] + across
-        if place < 0 or place >= len(_rows(self.plan.lines[spot[0]])):
+        if place < 0 or place >= len(self.plan.stops(self.plan.lines[spot[0]])):
             at, place = at + (1 if place > 0 else -1), 0 if place > 0 else 10**6
         at += down
         if not 0 <= at < len(lines):
             at = max(0, min(len(lines) - 1, at))
             place = spot[1]
-        rows = _rows(self.plan.lines[lines[at]])
-        self.select(rows[min(place, len(rows) - 1)])
+        stops = self.plan.stops(self.plan.lines[lines[at]])
+        self.select(self.worst(stops[min(place, len(stops) - 1)]))
 
     def action_edge(self, end: int) -> None:
         """To the first or the last GPU."""
-        rows = [row for line in self.plan.lines for row in _rows(line)]
-        if rows:
-            self.select(rows[-1 if end else 0])
+        stops = self.stops()
+        if stops:
+            self.select(self.worst(stops[-1 if end else 0]))
+
+    def stops(self) -> list[tuple[int, ...]]:
+        """Where a cursor may stand, in order."""
+        return [stop for line in self.plan.lines for stop in self.plan.stops(line)]
 
     def action_open(self) -> None:
-        """Open the selected GPU."""
+        """Open the selected GPU, or the selected host."""
         if self.selected is not None:
-            self.post_message(OpenGpu(self.selected))
+            host = int(self.view.fleet.gpus.host[self.selected])
+            self.post_message(OpenHost(host) if self.plan.form.by_host else OpenGpu(self.selected))
 
     def next_problem(self, step: int) -> bool:
         """To the next (+1) or previous (-1) GPU that needs a human."""
-        rows = [row for line in self.plan.lines for row in _rows(line)]
-        sick = [row for row in rows if self.view.fleet.gpus.severity[row] >= Severity.UNKNOWN]
+        worst = [self.worst(stop) for stop in self.stops()]
+        sick = [row for row in worst if self.view.fleet.gpus.severity[row] >= Severity.UNKNOWN]
         if not sick:
             return False
         here = sick.index(self.selected) if self.selected in sick else (-1 if step > 0 else 0)
@@ -168,10 +176,8 @@ class HeatMap(LineView, can_focus=True):
         tile_at, inside = divmod(x, form.tile)
         if x < 0 or tile_at >= len(line):
             return None
-        cell = (inside - (form.label + 1 if form.label else 0)) // form.pitch
         rows = line[tile_at].rows
+        if form.by_host:
+            return self.worst(rows) if rows else None
+        cell = (inside - (form.label + 1 if form.label else 0)) // form.pitch
         return rows[cell] if 0 <= cell < len(rows) else None
-
-
-def _rows(line: "Heading | tuple[Tile, ...]") -> list[int]:
-    return [] if isinstance(line, Heading) else [row for tile in line for row in tile.rows]
