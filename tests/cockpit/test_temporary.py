@@ -87,6 +87,9 @@ def test_a_python_that_is_too_old_is_named(python3: str) -> None:
 
 
 def test_a_newer_python_beside_an_old_one_takes_over(python3: str) -> None:
+    shim = Path(python3) / "python3.13"
+    shim.write_text("#!/bin/sh\nexit 127\n")  # of a version manager that has no such version
+    shim.chmod(0o755)
     (Path(python3) / "python3.12").symlink_to(os.path.realpath(sys.executable))
     done = start("sh", words.payload(), python3, prelude="import sys;sys.version_info=(3,9,2)")
     assert done.stdout.startswith(PREAMBLE), done.stderr

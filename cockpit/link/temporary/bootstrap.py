@@ -29,9 +29,18 @@ def find_newer(source: str) -> None:
     for name in NEWER:
         for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
             path = os.path.join(folder, name)
-            if os.path.isabs(path) and os.access(path, os.X_OK):
+            if os.path.isabs(path) and os.access(path, os.X_OK) and is_program(path):
                 os.execv(path, [path, "-I", "-S", "-B", "-c", source_of(source), "gpu-cockpit-temporary"])  # noqa: S606 - no shell is meant
     give_up(TOO_OLD, "python3 is " + ".".join(str(part) for part in sys.version_info[:3]))
+
+
+def is_program(path: str) -> bool:
+    """Whether it is an interpreter itself: a version manager's script may know of none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False
 
 
 def source_of(source: str) -> str:

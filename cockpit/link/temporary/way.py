@@ -21,6 +21,7 @@ from cockpit.link.credentials import WINDOW
 from cockpit.link.login import Connection
 from cockpit.link.streams import Path, Stream
 from cockpit.link.temporary import words
+from cockpit.link.temporary.bundle import BundleError
 from cockpit.link.way import Channel, Receiver
 
 START_S = 20.0  # 270 kB over a slow line, then half a second to two of Python's own start
@@ -78,7 +79,10 @@ class Carried:
             LinkError: it could not be started there; says why.
             asyncssh.Error: the connection is gone.
         """
-        payload = await asyncio.to_thread(words.payload)
+        try:
+            payload = await asyncio.to_thread(words.payload)
+        except BundleError as error:
+            raise LinkError(LinkState.INCOMPATIBLE, f"{self._host}: {error}", hop=self._host) from None
         carrier = await self._run(connection, receiver)
         try:
             carrier.write(payload)
