@@ -1,6 +1,7 @@
 """One look at a fleet: open all links, wait until each has told or failed, close them. Or the same without an end."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from cockpit.runtime import Runtime
 
 NAMED = 8
 _REMARKS = 3
+_PLACE = r"^{name}(?: \([^()]*\))?: "  # how links begin what they say of a host, which is named already
 WATCH_S = 1.0
 CANNOT_KNOW = 3
 
@@ -51,7 +53,7 @@ class Look:
         """Say on standard error who did not tell, and why."""
         for number in self.silent[:NAMED]:
             record = self.fleet.hosts[number]
-            says = record.link.says.removeprefix(f"{record.name}: ") or "no answer in time"
+            says = re.sub(_PLACE.format(name=re.escape(record.name)), "", record.link.says) or "no answer in time"
             hint = f"; {record.link.hint}" if record.link.hint else ""
             print(
                 f"gpu-cockpit: {record.name} did not answer ({record.link.state.value}): {says}{hint}", file=sys.stderr

@@ -65,7 +65,7 @@ async def _examine(arguments: Arguments, inventory: Inventory) -> tuple[Instant,
         await examination.clocks_measured(runtime.fleet.hosts, _PONG_S)
         now = clock.now()
         runtime.fleet.age(now)
-        reports = examination.reports(runtime.fleet.hosts, arguments.timeout_s)
+        reports = examination.reports(runtime.fleet.hosts, now, arguments.timeout_s)
         for task in tasks:
             task.cancel()
     progress.clear()

@@ -48,5 +48,9 @@ def _show(seen: Look) -> None:
         emit(f"{paint(severity_text(word), word)}  {plain(problem.title)}")
         if problem.detail:
             emit(f"    {plain(problem.detail)}")
+    if seen.silent:
+        them = "it" if len(seen.silent) == 1 else "them"
+        count = f"{len(seen.silent)} of {len(seen.fleet.hosts)} hosts did not answer"
+        emit(f"{count}: `gpu-cockpit doctor` goes the way to {them} step by step")
     if len(found) > _TOLD:
         emit(f"and {len(found) - _TOLD} more problems; --json tells them all, `findings --filter` some of them")

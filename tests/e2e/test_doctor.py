@@ -202,6 +202,8 @@ def test_a_healthy_host_has_every_step_of_every_hop_in_order(found: dict[str, An
     assert named == [("bast", step) for step in [*STEPS, "forward"]] + [("well", step) for step in [*STEPS, *BEHIND]]
     assert {step["state"] for step in item["steps"]} == {"ok"}
     assert (item["severity"], item["state"], item["bastions"]) == ("ok", "ok", ["bast"])
+    assert 0 <= item["age_s"] < 10
+    assert found["nowhere"]["age_s"] is None
     says = {(step["hop"], step["step"]): step["says"] for step in item["steps"]}
     assert says["bast", "name"] == "10.77.1.1 is an address"
     assert says["well", "tcp"] == "port 2222 takes connections through bast"
@@ -388,3 +390,30 @@ def test_the_same_sshds_are_left_as_they_were(network: Network, sshds: None, fou
     before = bastion.logins
     network.operator("gpu-cockpit", "doctor", "well", "crashed", "--fleet", os.fspath(network.folder / "doctor.toml"))
     assert bastion.logins - before == 1
+
+
+def test_status_says_for_each_silent_host_what_and_what_next(network: Network, sshds: None, file: Path) -> None:
+    done = network.operator("gpu-cockpit", "status", "--fleet", str(file), "--json")
+    assert done.returncode == 0
+    silent = {item["host"]: item for item in json.loads(done.stdout)["silent"]}
+    assert {name: item["link"] for name, item in silent.items()} == {
+        "nowhere": "unreachable",
+        "refused": "unreachable",
+        "noroute": "unreachable",
+        "changed": "key_changed",
+        "unknown": "denied",
+        "stranger": "denied",
+        "barred": "denied",
+        "barred-too": "denied",
+        "nobridge": "agent_down",
+        "crashed": "agent_down",
+        "stopped": "agent_down",
+        "guest": "denied",
+        "old": "incompatible",
+        "new": "incompatible",
+    }
+    assert all(item["says"] and item["try"] for item in silent.values())
+    text = network.operator("gpu-cockpit", "status", "--fleet", str(file), "--host", "crashed").stdout
+    assert "crashed agent down since" in text
+    assert "on crashed: systemctl status gpu-cockpit-agent" in text
+    assert "`gpu-cockpit doctor` goes the way to it step by step" in text

@@ -4,13 +4,14 @@ What a failed attempt met is written down when it fails: the next attempt leaves
 counts, unless the host has become live.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from agent.wire.frames import Frame
-from cockpit.clock import Clock
+from cockpit.clock import Clock, Instant
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkStatus
 from cockpit.fleet.records import HostRecord
@@ -89,14 +90,14 @@ class Examination:
         """A host's clock was compared with ours."""
         self._offsets[host] = offset
 
-    def reports(self, records: Sequence[HostRecord], waited_s: float) -> list[Report]:
-        """One report per host, in their order."""
+    def reports(self, records: Sequence[HostRecord], now: Instant, waited_s: float) -> list[Report]:
+        """One report per host, in their order, as of `now`."""
         for link in self._links:
             if link.offset is not None:
                 self._offsets[link.host] = link.offset
-        return [self._report(link, records[link.host], waited_s) for link in self._links]
+        return [self._report(link, records[link.host], now, waited_s) for link in self._links]
 
-    def _report(self, link: Link, record: HostRecord, waited_s: float) -> Report:
+    def _report(self, link: Link, record: HostRecord, now: Instant, waited_s: float) -> Report:
         entry = link.entry
         error, met = self._failed.get(link.host, (None, None))
         waiting = f"not known after {waited_s:.2g} s: give it more time with --timeout"
@@ -118,6 +119,7 @@ class Examination:
             tuple(jump.name or jump.host for jump in met.target.jumps) if met else (),
             remarks=remarks(met.target) if met else (),
             id=record.host_id,
+            age_s=now.mono - record.last_frame if math.isfinite(record.last_frame) else None,
             undecided=not record.live and error is None,
         )
 
