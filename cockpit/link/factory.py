@@ -65,8 +65,7 @@ class _Ways:
                 module = await asyncio.to_thread(importlib.import_module, _module(self._shared.options))
                 await self._resolve()
                 self._network = module.Network(self._shared)
-        target = await self._resolver.resolved(target)
-        way: Way = self._network.way(entry.name, target, link.hop_back)
+        way: Way = self._network.way(entry.name, await self._dialled(target), link.hop_back)
         if self._shared.trails is not None:
             self._shared.trails.ways[link.host] = way
         return way
@@ -77,10 +76,17 @@ class _Ways:
         self._resolver = module.Resolver(self._shared.options.ssh_config, now=self._shared.clock.real)
         for number, entry in enumerate(self._inventory.hosts):
             if isinstance(entry.target, SshTarget):
-                jumps = (await self._resolver.resolved(entry.target)).jumps
+                jumps = (await self._dialled(entry.target)).jumps
                 self._shared.behind.update(jumps[: end + 1] for end in range(len(jumps)))
             if number % _AT_A_TIME == 0:
                 await asyncio.sleep(0)
+
+    async def _dialled(self, target: SshTarget) -> SshTarget:
+        """What is dialled for a target; an `ssh` of the operator's reads its configuration itself."""
+        if self._shared.options.ssh_binary:
+            return target
+        resolved: SshTarget = await self._resolver.resolved(target)
+        return resolved
 
 
 def _module(options: LinkOptions) -> str:

@@ -232,13 +232,11 @@ async def test_a_host_certificate_that_ssh_config_revokes_is_an_alarm(here: Plac
     (here.folder / "spec").write_text("serial: 7\n")
     words = ["ssh-keygen", "-q", "-k", "-f", str(here.folder / "krl"), "-s", str(here.folder / "ca.pub")]
     subprocess.run([*words, str(here.folder / "spec")], check=True, capture_output=True)
-    (here.folder / ".ssh").mkdir()
-    config = here.folder / ".ssh" / "config"
+    config = here.folder / "ssh_config"
     config.write_text(f"RevokedHostKeys {here.folder}/krl\n")
-    config.chmod(0o600)
     async with server:
         here.known_hosts.write_text(server.known_as("@cert-authority", authority))
-        async with linked(sink, None, here.target(here.hop(server, "n01"))):
+        async with linked(sink, None, here.target(here.hop(server, "n01")), config=str(config)):
             status = await sink.state(LinkState.KEY_CHANGED)
     assert f"its host certificate is revoked in {here.folder}/krl" in status.says
     assert server.logins == 0

@@ -64,8 +64,12 @@ Host node-wrong
   Port none-of-them
 """
 BAST = """
+Host node-2
+  HostName {n2}
+  ProxyJump bast
 Host bast
   HostName {bast}
+Host node-2 bast
   User root
   Port {port}
   IdentityFile {folder}/root-on-call-root
@@ -153,3 +157,13 @@ def test_what_cannot_be_followed_says_so(
     item = found[f"node-{node}"]
     assert item["link"] == link
     assert says.replace("FOLDER", str(network.folder)) in json.dumps(item), item
+
+
+def test_with_ssh_binary_the_name_is_ssh_to_look_up(network: Network, found: dict[str, dict[str, Any]]) -> None:
+    text = (network.folder / "own.toml").read_text()
+    (network.folder / "second.toml").write_text(text[: text.index("[[ssh]]")] + text[text.rindex("[[ssh]]") :])
+    words = ("--ssh-binary", "--ssh-config", "bast.conf", "--batch", "--fleet", "second.toml", "--timeout", "10")
+    done = network.operator("gpu-cockpit", "hosts", "--json", *words)
+    assert done.stdout, done.stderr
+    (item,) = json.loads(done.stdout)["items"]
+    assert (item["host"], item["link"]) == ("node-2", "live"), item
