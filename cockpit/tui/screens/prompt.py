@@ -106,7 +106,12 @@ class PromptScreen(ModalScreen[None], inherit_bindings=False):
         self.words = Words(view, request)
         self.how = How(view, request)
         self.input = AnswerInput(
-            password=not request.echo, compact=True, select_on_focus=False, max_length=ANSWER_CHARS, id="answer"
+            password=not request.echo,
+            placeholder="type it here" if request.echo else "type it here; it is not shown",
+            compact=True,
+            select_on_focus=False,
+            max_length=ANSWER_CHARS,
+            id="answer",
         )
         self.input.disabled = True
         self.styles.background = "transparent"  # the colours of the screen below keep their meaning
