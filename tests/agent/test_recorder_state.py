@@ -15,6 +15,7 @@ from agent.recorder import State
 from agent.recorder import state as state_module
 from agent.recorder.state import BLOCK, FILE, Cursor
 from agent.wire.specs import Finding, Severity
+from tests.fakes.clock import FakeClock
 
 
 class FixedClock:
@@ -275,3 +276,10 @@ def test_ephemeral_touches_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     state.remember(findings=(FINDING,))
     assert state.save()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_remembered_nowhere_numbers_its_events_by_the_clock() -> None:
+    clock = FakeClock()
+    first = State.ephemeral(clock).reserve()
+    assert first.start >= int(clock.wall() * 1000)
+    assert State.ephemeral().next_event == 1

@@ -14,8 +14,10 @@ import pytest
 
 from agent.wire.version import PREAMBLE
 from cockpit.errors import LinkError
-from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.records import HostRecord
 from cockpit.link.temporary import bootstrap, words
+from cockpit.tui import host_rows
 
 SHELLS = ["sh", "bash", "zsh", "fish", "csh", "tcsh"]
 
@@ -137,3 +139,12 @@ def test_the_bootstrap_is_small_enough_to_be_reviewed_and_imports_the_standard_l
 
 def test_refusals_are_link_errors() -> None:
     assert isinstance(words.forbidden("n1"), LinkError)
+
+
+def test_the_table_of_hosts_says_that_an_agent_is_temporary() -> None:
+    record = HostRecord(0, "n1", "ssh://n1", {}, {}, None, link=LinkStatus(LinkState.LIVE), synced=True)
+    assert host_rows._link_of(record)[0] == "✓ live"
+    record.facts["agent"] = {"temporary": True}
+    assert host_rows._link_of(record)[0] == "✓ temporary"
+    record.link = LinkStatus(LinkState.STALE)
+    assert host_rows._link_of(record)[0] == "▲ stale"
