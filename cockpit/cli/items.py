@@ -161,7 +161,7 @@ def event(fleet: Fleet, entry: FleetEvent, now: Instant) -> Item:
     """One item of `events`."""
     record, found = fleet.hosts[entry.host], entry.event
     return {
-        "id": f"{record.host_id or record.name}/{record.boot_id}/{found.seq}",
+        "id": f"{record.host_id or record.name}/{entry.boot_id}/{found.seq or f'{found.kind}-{entry.at:.3f}'}",
         "host": record.name,
         "severity": found.severity.word,
         "age_s": age(now.wall - entry.at),

@@ -45,11 +45,15 @@ LINK_SEVERITY = {
 
 @dataclass(frozen=True, slots=True)
 class FleetEvent:
-    """One event of one host; `at` is its wall time on the cockpit's clock, so that hosts can be interleaved."""
+    """One event of one host; `at` is its wall time on the cockpit's clock, so that hosts can be interleaved.
+
+    Its position is (host, `boot_id`, `event.seq`); what the cockpit itself has witnessed has none, and `seq` 0.
+    """
 
     host: int
     event: Event
     at: float
+    boot_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,9 @@ class Fleet:
         self.gpus.forget_rates(record.gpu_rows)
         self.host_table.forget_rates([record.number])
         text = "the host has booted" if record.host_id == frame.host_id else "another machine answers here now"
-        self._log.add(FleetEvent(record.number, told("boot", now.wall, text, Severity.WARNING), now.wall))
+        self._log.add(
+            FleetEvent(record.number, told("boot", now.wall, text, Severity.WARNING), now.wall, frame.boot_id)
+        )
 
     def _layout(self, record: HostRecord, frame: Layout, now: Instant) -> None:
         session = self._session(record)
@@ -316,7 +318,9 @@ class Fleet:
             return
         finding = unpack(Finding, event.data.get("finding")) if event.kind == "finding" else None
         record.last_seq = event.seq
-        self._log.add(FleetEvent(record.number, event, skew.happened(record, event, session.shift, now)))
+        self._log.add(
+            FleetEvent(record.number, event, skew.happened(record, event, session.shift, now), record.boot_id)
+        )
         if finding is not None:
             self._transition(record, finding)
 
@@ -340,7 +344,7 @@ class Fleet:
             return  # another session has told these events
         text = f"up to {max(1, frame.last - first + 1)} events of this host are not known: {frame.why}"
         data = {"boot_id": record.boot_id, "first": first, "last": frame.last, "why": frame.why}
-        self._log.add(FleetEvent(record.number, told("gap", now.wall, text, data=data), now.wall))
+        self._log.add(FleetEvent(record.number, told("gap", now.wall, text, data=data), now.wall, record.boot_id))
         record.last_seq = frame.last  # may be lower: an agent that lost its state counts anew and says so by a gap
 
     def _synced(self, record: HostRecord, frame: Synced, now: Instant) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from agent.wire.specs import FindingState
-from cockpit.fleet.records import FleetEvent, FleetFinding
+from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.tui.cells import subject
 from cockpit.tui.format import FORMATS, duration, moment, number, plain
@@ -25,7 +25,7 @@ def labelled(name: str, text: str, width: int, ink: Ink = Ink.TEXT) -> list[Line
 def finding_lines(fleet: Fleet, entry: FleetFinding, now: float, width: int) -> list[Line]:
     """One finding: what was judged, by which rule, what proves it."""
     finding, host = entry.finding, fleet.hosts[entry.host]
-    since = finding.since - host.skew_s
+    since = host.here(finding.since, now)
     rule = next((spec for spec in host.rules if spec.id == finding.rule), None)
     where = f"{plain(host.name)} {subject(fleet, entry.host, finding.subject)}"
     lead: Line = (
@@ -39,7 +39,7 @@ def finding_lines(fleet: Fleet, entry: FleetFinding, now: float, width: int) -> 
     if finding.state is FindingState.UNKNOWN:
         lines += labelled("state", "its evidence can no longer be read: it may be over or not", width, Ink.UNKNOWN)
     for item in finding.evidence:
-        lines += _proof(item, now, host.skew_s, width)
+        lines += _proof(item, now, host, width)
     lines += labelled("rule", finding.rule, width, Ink.MUTED)
     if rule is not None:
         for name, text in (
@@ -61,7 +61,7 @@ def _headline(lead: Line, text: str, ink: Ink, width: int) -> list[Line]:
     return [lead, *(((f"  {part}", ink),) for part in wrapped(plain(text), max(10, width - 4)))]
 
 
-def _proof(item: dict[str, Any], now: float, skew_s: float, width: int) -> list[Line]:
+def _proof(item: dict[str, Any], now: float, host: HostRecord, width: int) -> list[Line]:
     """One piece of evidence: what, its value against its threshold, when, and the raw line."""
     what = plain(str(item.get("what", "evidence")))
     unit = str(item.get("unit", ""))
@@ -75,7 +75,7 @@ def _proof(item: dict[str, Any], now: float, skew_s: float, width: int) -> list[
     if isinstance(item.get("window_s"), (int, float)):
         parts.append(f"over {duration(float(item['window_s']))}")
     if isinstance(item.get("at"), (int, float)):
-        parts.append(f"at {moment(float(item['at']) - skew_s, now)} UTC")
+        parts.append(f"at {moment(host.here(float(item['at']), now), now)} UTC")
     lines = labelled("evidence", " ".join(parts), width)
     if isinstance(item.get("line"), str):
         lines += labelled("", item["line"], width, Ink.AGED)

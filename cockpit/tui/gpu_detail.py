@@ -62,7 +62,7 @@ def grid(blocks: Sequence[Sequence[Line]], width: int, least: int) -> list[Line]
 def marks_of(host: HostRecord, now: float, subject: str = "") -> list[Mark]:
     """When the open findings of a subject (or of a whole host) began."""
     return [
-        Mark(now - (finding.since - host.skew_s), finding.severity)
+        Mark(now - host.here(finding.since, now), finding.severity)
         for finding in host.findings.values()
         if not subject or finding.subject == subject
     ]

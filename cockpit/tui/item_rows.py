@@ -9,7 +9,7 @@ from cockpit.fleet.facts import Process
 from cockpit.fleet.records import FleetEvent, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.tui import cells
-from cockpit.tui.columns import Column, Wanted
+from cockpit.tui.columns import Column, Rows, Wanted
 from cockpit.tui.format import MISSING, duration, gib, moment, plain
 from cockpit.tui.lines import Span
 from cockpit.tui.names import host_width
@@ -54,7 +54,7 @@ def _text(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
     return [(cells.event_text(entry.event), _loud(entry)) for entry in rows]
 
 
-class EventRows:
+class EventRows(Rows):
     """The newest events of all hosts, newest first; time is their only order."""
 
     noun = "events"
@@ -138,7 +138,7 @@ def _running(view: View, rows: Sequence[Held]) -> list[Span]:
         if row.process.started is None:
             found.append((MISSING, Ink.FAINT))
         else:
-            found.append((duration(view.now.wall - (row.process.started - record.skew_s)), Ink.MUTED))
+            found.append((duration(view.now.wall - record.here(row.process.started, view.now.wall)), Ink.MUTED))
     return found
 
 
@@ -193,7 +193,7 @@ def _ranked(fleet: Fleet, host: int, process: Process) -> _Ranked:
     return (-need if need >= Severity.UNKNOWN else 0, host, first, process.pid), Held(host, process)
 
 
-class ProcessRows:
+class ProcessRows(Rows):
     """Every process that holds a GPU."""
 
     noun = "processes"

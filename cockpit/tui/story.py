@@ -96,7 +96,7 @@ def gpu_story(fleet: Fleet, row: int, now: float) -> list[Fact]:
     facts = host.gpu_facts.get(fleet.gpus.ids[row], GpuFacts())
     gone = fleet.gpus.state[row] in _GONE
     found: list[Fact] = []
-    died = facts.last_seen - host.skew_s if gone and facts.last_seen else None
+    died = host.here(facts.last_seen, now) if gone and facts.last_seen else None
     if died:
         found.append(("died", f"{moment(died, now)} UTC, {duration(now - died)} ago"))
     running = [process_text(process) for process in holders(fleet, row)]

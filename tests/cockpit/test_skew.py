@@ -4,6 +4,7 @@ import pytest
 
 from agent.wire.frames import Gap
 from agent.wire.specs import Severity
+from cockpit.cli import items
 from cockpit.clock import Instant
 from cockpit.fleet import skew
 from cockpit.fleet.link_state import LinkState, LinkStatus
@@ -150,3 +151,17 @@ def test_a_gap_says_which_positions_and_never_those_that_were_told() -> None:
     assert gap.data == {"boot_id": host.boot_id, "first": 4, "last": 1000, "why": "the agent was restarted"}
     assert gap.text == "up to 997 events of this host are not known: the agent was restarted"
     assert fleet.hosts[0].last_seq == 1000
+
+
+def test_events_of_two_boots_have_two_ids_and_what_we_witnessed_has_one_too() -> None:
+    host = FakeHost(gpus=1)
+    fleet = fleet_of(host)
+    for boot in ("boot-1", "boot-2"):
+        host.boot_id, host.seq = boot, 0
+        feed(fleet, 0, host)
+        fleet.apply(0, host.event(EPOCH + 1), NOW)
+        fleet.apply(0, Gap(2, 5, "restarted"), NOW)
+    ids = [items.event(fleet, entry, NOW)["id"] for entry in fleet.events]
+    assert len(ids) == len(set(ids)) == 5
+    assert f"{host.host_id}/boot-1/1" in ids
+    assert f"{host.host_id}/boot-2/1" in ids

@@ -30,7 +30,7 @@ class TrendView(LineView, can_focus=False):
         fleet, now = self.view.fleet, self.view.now.wall
         self.trend.update(fleet, self.view.real)
         marks = [
-            Mark(now - (entry.finding.since - fleet.hosts[entry.host].skew_s), entry.finding.severity)
+            Mark(now - fleet.hosts[entry.host].here(entry.finding.since, now), entry.finding.severity)
             for entry in reversed(fleet.findings())
             if entry.finding.severity >= Severity.WARNING
         ]
