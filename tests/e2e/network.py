@@ -207,7 +207,7 @@ class Network:
     def environment(self) -> dict[str, str]:
         """Of an operator who has nothing but what the fleet file names."""
         kept = {key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "LC_ALL")}
-        return {**kept, "HOME": str(self.folder), "NO_COLOR": "1"}
+        return {**kept, "HOME": str(self.folder), "XDG_RUNTIME_DIR": str(self.folder), "NO_COLOR": "1"}
 
     def operator(self, *words: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run a command of ours where the operator sits."""

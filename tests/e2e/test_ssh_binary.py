@@ -36,14 +36,14 @@ def targets(network: Network) -> list[Sshd]:
 
 @pytest.fixture(autouse=True)
 def _nothing_left(network: Network) -> Iterator[None]:
-    before = folders()
     yield
     assert ours(network) == []
-    assert folders() == before
+    assert folders(network) == []
 
 
-def folders() -> set[str]:
-    return {path.name for path in Path("/tmp").glob("gpu-cockpit-ssh-*")}
+def folders(network: Network) -> list[str]:
+    """Private folders of this network's operator that are still there."""
+    return [path.name for path in network.folder.glob("gpu-cockpit-ssh-*")]
 
 
 def ours(network: Network) -> list[str]:
@@ -155,7 +155,7 @@ def test_an_ssh_that_dies_is_started_again_and_none_outlives_its_cockpit(
             gone = victims[0] not in [int(line.split(":")[0]) for line in ours(network)]
             if gone and links() == ["live", "live"] and len(out.read_text().splitlines()) > seen:
                 break
-        assert folders()
+        assert folders(network)
         process.send_signal(signal.SIGKILL)
         process.wait()
         for _ in eventually("every ssh has noticed", 5):
