@@ -21,10 +21,15 @@ YEAR_S = 365 * 86400
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
-@pytest.fixture
-def fake(tmp_path: Path) -> FakeNvml:
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require("gcc, which builds the fake NVML", has_command("gcc"))
-    return FakeNvml(tmp_path, build_fake_nvml(tmp_path / "nvml"))
+    return build_fake_nvml(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def fake(library: Path, tmp_path: Path) -> FakeNvml:
+    return FakeNvml(tmp_path, library)
 
 
 @pytest.fixture

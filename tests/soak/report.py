@@ -12,7 +12,7 @@ HEAD = """# The soak
 
 Written by `make soak`, not to be edited. For {seconds:g} s hostile clients were at the socket of a real agent (8 GPUs
 of the C fake of NVML), and hostile agents at the console's decoder, session, fleet, lists and pages. A good client and
-a good host stood among them. `SOAK_SEED={seed} SOAK_S={seconds:g} make soak` sends the same again.
+a good host stood among them. `SOAK_SEED={seed} SOAK_S={seconds:g} make soak` repeats what is sent, not when.
 
 {date}, {machine}.
 """

@@ -66,7 +66,6 @@ async def stand(agent: AgentProcess, seconds: float, crowd_size: int) -> dict[st
         stream.cancel()
     ages = good.ages[calm_ages:]
     return {
-        "pid": pid,
         "visits": dict(crowd.visits),
         "refused": crowd.refused,
         "samples": len(ages),
