@@ -49,7 +49,7 @@ async def _examine(arguments: Arguments, inventory: Inventory) -> tuple[Instant,
     clock = clock_of(inventory)
     terminal = Terminal(clock)
     asks = not arguments.batch and not arguments.json and at_terminal()
-    examination = Examination(inventory, clock)
+    examination = Examination(inventory, clock, arguments.ssh_binary)
     timing = _timing(arguments.timeout_s)
     links = links_of(arguments, terminal if asks else None, trails=examination.trails, timing=timing)
     runtime = Runtime(inventory, clock, examination.watching(links))

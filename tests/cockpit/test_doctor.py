@@ -197,6 +197,14 @@ def test_behind_the_login_the_error_says_the_step(failure: LinkError, step: str,
     assert fix in found[step].fix
 
 
+def test_an_agent_that_is_brought_along_has_no_socket() -> None:
+    carried = dataclasses.replace(MACHINE, path=agent_side.CARRIED)
+    found = {item.step: item for item in agent_side.live(carried, record(), None)}
+    assert {found[step].state for step in ("forward", "socket")} == {State.SKIPPED}
+    failed = {item.step: item for item in agent_side.failed(carried, error(LinkState.AGENT_DOWN, step="socket"))}
+    assert (failed["agent"].state, failed["agent"].fix) == (State.BROKEN, "a hint")
+
+
 def report(*states: State, undecided: bool = False) -> Report:
     made = tuple(Step(f"s{number}", "h", state, "") for number, state in enumerate(states))
     return Report("h", "ssh://h", made, undecided=undecided)

@@ -383,6 +383,17 @@ def test_what_ssh_config_asks_for_and_does_not_get_is_said(network: Network, ssh
     assert "▲ warning  ssh_config" in shown
 
 
+def test_an_ssh_of_the_operators_own_is_one_step_after_the_other_too(network: Network, sshds: None, file: Path) -> None:
+    asked = ("doctor", "well", "stranger", "--fleet", str(file), "--ssh-binary", "--json")
+    done = network.operator("gpu-cockpit", *asked)
+    found = {item["host"]: item for item in json.loads(done.stdout)["items"]}
+    well = {step["step"]: step for step in found["well"]["steps"]}
+    assert {step["state"] for step in well.values()} == {"ok"}, done.stderr
+    assert {well[step]["says"] for step in STEPS} == {"left to ssh"}
+    step = broken(found["stranger"])
+    assert (step["hop"], step["step"]) == ("stranger", "authentication")
+
+
 def test_the_same_sshds_are_left_as_they_were(network: Network, sshds: None, found: dict[str, Any]) -> None:
     """Doctor logs in once at the bastion for all hosts behind it."""
     del found

@@ -17,6 +17,8 @@ from cockpit.link.doctor.report import AGENT_STEPS, State, Step, skipped
 CLOCK_WARNS_S = 0.25  # beyond the error of its measurement; what the transport's own tests could tell apart
 CLOCK_BROKEN_S = 60.0  # certificates, logs and incidents of several hosts can no longer be put side by side
 HERE = "the socket is on this machine"
+CARRIED = "temporary agent"  # a path without a socket
+_BROUGHT = "the agent is brought along: there is no socket"
 _KERNEL_LOG = frozenset({"kernel log", "kernel_log"})
 _DRIVER_SOFT = frozenset({"let_go", "driver_reloaded"})
 _OWN = frozenset({"state", "agent", "rule", "host", "processes", "discovery"})
@@ -36,7 +38,7 @@ class Machine:
 
 def failed(machine: Machine, error: LinkError) -> tuple[Step, ...]:
     """We are logged in, and no agent talks to us."""
-    at = _failed_step(error)
+    at = _failed_step(machine, error)
     index = AGENT_STEPS.index(at)
     says = str(error).removeprefix(f"{machine.name}: ")
     broken = Step(at, machine.name, State.BROKEN, says, _fix(machine, at, error))
@@ -59,9 +61,11 @@ def live(machine: Machine, record: HostRecord, offset: Offset | None, fleet_is_o
     return (*_before(machine, ("forward", "socket")), *(judge() for judge in judged.values()))
 
 
-def _failed_step(error: LinkError) -> str:
-    if error.step in AGENT_STEPS:
+def _failed_step(machine: Machine, error: LinkError) -> str:
+    if error.step in AGENT_STEPS and not (error.step == "socket" and machine.path == CARRIED):
         return error.step
+    if machine.path == CARRIED:
+        return "agent"
     if error.state == LinkState.INCOMPATIBLE:
         return "agent"
     return "socket"
@@ -69,6 +73,9 @@ def _failed_step(error: LinkError) -> str:
 
 def _before(machine: Machine, steps: tuple[str, ...]) -> tuple[Step, ...]:
     """What went well before the agent said anything."""
+    if machine.path == CARRIED:
+        without = tuple(step for step in steps if step in ("forward", "socket"))
+        return skipped(without, machine.name, _BROUGHT)
     if not machine.path and "forward" in steps:
         rest = tuple(step for step in steps if step != "forward")
         return (*skipped(["forward"], machine.name, HERE), *_before(machine, rest))
@@ -80,7 +87,7 @@ def _before(machine: Machine, steps: tuple[str, ...]) -> tuple[Step, ...]:
         "subsystem": f"{took_over}, as a subsystem",
     }
     says = {
-        "forward": paths.get(machine.path, machine.path),
+        "forward": paths.get(machine.path.rpartition(", ")[2], machine.path),
         "socket": f"{machine.socket} takes connections",
         "agent": "it answers",
     }
@@ -88,6 +95,8 @@ def _before(machine: Machine, steps: tuple[str, ...]) -> tuple[Step, ...]:
 
 
 def _fix(machine: Machine, step: str, error: LinkError) -> str:
+    if machine.path == CARRIED:
+        return error.hint
     if step == "forward":
         return remedy.no_path(machine.place)
     if error.state == LinkState.INCOMPATIBLE:

@@ -45,10 +45,12 @@ class _Met:
 
 
 class Examination:
-    """Listens to links while they work; `reports` says what they met. `trails` are for whoever makes the links."""
+    """Listens to links while they work; `reports` says what they met. `trails` are for whoever makes the links;
+    `program` logs in for us, bastions included, and leaves none."""
 
-    def __init__(self, inventory: Inventory, clock: Clock) -> None:
+    def __init__(self, inventory: Inventory, clock: Clock, program: str = "") -> None:
         self._inventory = inventory
+        self._program = program
         self._clock = clock
         self.trails = Trails(clock)
         self._links: Sequence[Link] = ()
@@ -142,13 +144,12 @@ class Examination:
 
     def _sshds(self, met: _Met, error: LinkError | None, *, live: bool) -> list[Sshd]:
         chain = (*met.target.jumps, met.target.hop)
-        foreign = "" if any(trail.began for trail in met.trails) or not (live or error) else met.path
         through = live or (error is not None and error.step in AGENT_STEPS)
         found = []
         for number, (hop, trail) in enumerate(zip(chain, met.trails, strict=True)):
-            inside = bool(trail.admitted) or (bool(foreign) and through)
+            inside = bool(trail.admitted) or (bool(self._program) and through)
             known = self._names.get(hop.host) if number == 0 else None
-            found.append(Sshd(hop, chain[:number], trail, inside, known, foreign))
+            found.append(Sshd(hop, chain[:number], trail, inside, known, self._program))
         return found
 
     def _behind(
@@ -180,6 +181,8 @@ class Examination:
         if not isinstance(target, SshTarget):
             return None
         target = self.trails.went(link.host, target)
+        if self._program:
+            target = SshTarget(target.hop, (), target.socket)
         chain = (*target.jumps, target.hop)
         trails = tuple(self.trails.of(chain[: end + 1]) for end in range(len(chain)))
         return _Met(target, trails, error, link.path)
