@@ -22,11 +22,14 @@ HYGIENE = [
     ("agent.cli", ["textual", "asyncssh", "numpy", "rich"]),
     ("agent.detect", ["asyncio", "socket", "psutil", "pynvml"]),
     ("agent.witness", ["asyncio", "socket", "psutil", "pynvml"]),
-    ("agent.app", ["pynvml", "textual", "asyncssh", "numpy", "sqlite3"]),
+    ("agent.app", ["pynvml", "textual", "asyncssh", "numpy", "sqlite3", "zeroconf"]),
+    ("agent.cli.run", ["pynvml", "textual", "asyncssh", "numpy", "zeroconf", "ifaddr"]),
     ("cockpit.fleet.state", ["asyncio", "socket", "textual", "asyncssh", "psutil"]),
     ("cockpit.cli", ["textual", "asyncssh", "numpy", "asyncio"]),
-    ("cockpit.runtime", ["textual", "asyncssh"]),
-    ("cockpit.tui.app", ["asyncssh"]),
+    ("cockpit.cli.discover", ["textual", "asyncssh", "zeroconf", "ifaddr"]),
+    ("cockpit.cli.doctor", ["textual", "zeroconf"]),
+    ("cockpit.runtime", ["textual", "asyncssh", "zeroconf"]),
+    ("cockpit.tui.app", ["asyncssh", "zeroconf"]),
 ]
 
 
