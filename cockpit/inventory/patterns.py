@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from cockpit.errors import InventoryError
-from cockpit.inventory.ssh_files import SYSTEM_FILE, USER_FILE, read
+from cockpit.inventory.ssh_files import NONE, SYSTEM_FILE, USER_FILE, read
 
 _PATTERN = re.compile(r"(?P<before>(?:ssh://)?(?:[^@/]+@)?)(?P<name>[^@/:\[\]]+)(?P<after>(?::[0-9]+)?/?)")
 
@@ -25,6 +25,8 @@ class SshNames:
     @property
     def where(self) -> str:
         """What was read, for sentences."""
+        if self.choice == NONE:
+            return "ssh_config, which is not to be read (none)"
         return self.choice or f"{USER_FILE} and {SYSTEM_FILE}"
 
     def names(self) -> tuple[str, ...]:

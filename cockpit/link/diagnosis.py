@@ -29,6 +29,8 @@ def place(hop: Hop) -> str:
 def command(hop: Hop, via: tuple[Hop, ...], *more: str) -> str:
     """The `ssh` command that goes the same way."""
     words = ["ssh", *more]
+    if hop.ssh.alias:  # ssh will look up what nobody wrote, as we did
+        return shlex.join([*words, *_as_written(hop, via), "true"])
     if hop.identity:
         words += ["-i", hop.identity]
     if via:
@@ -36,6 +38,18 @@ def command(hop: Hop, via: tuple[Hop, ...], *more: str) -> str:
     if hop.port != 22:
         words += ["-p", str(hop.port)]
     return shlex.join([*words, f"{hop.user}@{hop.host}", "true"])
+
+
+def _as_written(hop: Hop, via: tuple[Hop, ...]) -> list[str]:
+    """What the operator wrote of a hop that ssh_config has been asked about."""
+    words = ["-F", hop.ssh.config] if hop.ssh.config else []
+    if hop.identity:
+        words += ["-i", hop.identity]
+    if via and "jump" not in hop.implied:
+        words += ["-J", ",".join(f"{jump.user}@{_bracket(jump.host)}:{jump.port}" for jump in via)]
+    if "port" not in hop.implied and hop.port != 22:
+        words += ["-p", str(hop.port)]
+    return [*words, hop.ssh.alias if "user" in hop.implied else f"{hop.user}@{hop.ssh.alias}"]
 
 
 def plain(text: str) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from cockpit.inventory import Hop, SshTarget
-from cockpit.inventory.settings import Remark
 
 
 def remarks(target: SshTarget) -> tuple[str, ...]:
@@ -12,9 +11,5 @@ def remarks(target: SshTarget) -> tuple[str, ...]:
 
 
 def of_hops(hops: Iterable[Hop]) -> tuple[str, ...]:
-    """The sentences about some hops; a hop that is refused says so first."""
-    found: dict[str, None] = {}
-    for hop in hops:
-        said: tuple[Remark, ...] = (*((hop.ssh.refused,) if hop.ssh.refused else ()), *hop.ssh.remarks)
-        found.update((str(remark), None) for remark in said)
-    return tuple(found)
+    """The sentences about some hops. What refuses a login is the link's own sentence, and not repeated here."""
+    return tuple(dict.fromkeys(str(remark) for hop in hops for remark in hop.ssh.remarks))

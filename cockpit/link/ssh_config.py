@@ -134,7 +134,7 @@ class Resolver:
 
     def _look_up(self, hop: Hop) -> tuple[Hop, Found]:
         if self._choice == NONE:
-            return replace(hop, implied=frozenset()), Found()
+            return hop, Found()
         files = self._files or SshFiles()
         reading = self._reading(hop, files)
         found = reading.read()
@@ -153,7 +153,7 @@ class Resolver:
         if refused is not None:
             settings = replace(settings, refused=refused)
         name = hop.name or (hop.host if host != hop.host.lower() else "")
-        return Hop(host, values.port, values.user, hop.identity, hop.known_hosts, name, ssh=settings), found
+        return replace(hop, host=host, port=values.port, user=values.user, name=name, ssh=settings), found
 
     def _reading(self, hop: Hop, files: SshFiles) -> Reading:
         user = "" if "user" in hop.implied else hop.user

@@ -11,6 +11,7 @@ from cockpit.inventory import Hop, SshTarget, parse_target
 from cockpit.inventory.settings import Remark
 from cockpit.inventory.target import own_name
 from cockpit.link import ssh_world
+from cockpit.link.diagnosis import command
 from cockpit.link.remarks import remarks
 from cockpit.link.ssh_config import Resolver
 from cockpit.link.ssh_words import WORDS, Verdict
@@ -382,6 +383,13 @@ def test_a_config_that_breaks_while_we_run_refuses_and_heals(tmp_path: Path) -> 
     file.write_text("Host gpu\n  Port 25\n")
     config.forget()
     assert config.resolve(target("gpu")).hop.port == 25
+
+
+def test_the_command_to_try_is_the_one_the_operator_would_type(tmp_path: Path) -> None:
+    config = resolver(tmp_path, "Host gpu\n  Hostname 10.0.0.1\n  Port 24\n  User ops\n  ProxyJump bast\n")
+    for written, words in (("gpu", "gpu"), ("me@gpu:25", "-p 25 me@gpu")):
+        found = config.resolve(target(written))
+        assert command(found.hop, found.jumps) == f"ssh -F {tmp_path}/config {words} true"
 
 
 def test_a_thousand_hosts_out_of_a_thousand_blocks_cost_less_than_a_second(tmp_path: Path) -> None:
