@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.inputs import clock_of, config_of, inventory_of, links_of
+from cockpit.errors import ConfigError
 from cockpit.inventory import Inventory
 
 if TYPE_CHECKING:
@@ -35,12 +36,15 @@ def show_inventory(arguments: Arguments, inventory: Inventory, title: str) -> in
         return Runtime(inventory, clock, links)
 
     late = LateFeed(clock, len(inventory.hosts), feed)
-    return run_tui(
-        late,
-        open_at=arguments.open_at,
-        theme=arguments.theme or config.theme,
-        keymap=config.keymap,
-        mouse=config.mouse,
-        title=title,
-        asking=asking,
-    )
+    try:
+        return run_tui(
+            late,
+            open_at=arguments.open_at,
+            theme=arguments.theme or config.theme,
+            keymap=config.keymap,
+            mouse=config.mouse,
+            title=title,
+            asking=asking,
+        )
+    except ConfigError as error:  # what the keys may be is known by the screens alone, whose file they stand in by us
+        raise ConfigError(f"{config.path}: {error}") from None

@@ -40,7 +40,8 @@ def run_tui(
 
     Raises:
         TerminalError: there is no terminal, or it is smaller than LEAST.
-        UsageError: `open_at`, `theme` or a binding id is not known; names the nearest.
+        UsageError: `open_at` or `theme` is not known; names the nearest.
+        ConfigError: `keymap` names no binding or takes a key that is not ours.
     """
     check_terminal()
     # Textual reads these when it is imported. 120 halves the tail of key-to-paint; nothing here needs animation.

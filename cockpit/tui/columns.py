@@ -2,11 +2,20 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cockpit.errors import CockpitError
+from cockpit.fleet.query import sort_order
 from cockpit.tui.lines import Span
 from cockpit.tui.view import View
 
+if TYPE_CHECKING:
+    from cockpit.fleet.table import Table
+
+Numbers = NDArray[np.intp]
 SPARE = 6  # columns that drop from here on are nice to have
 
 Cells = Callable[[View, Sequence[Any]], list[Span]]
@@ -64,6 +73,34 @@ class Rows(Protocol):
 
     def total(self, view: View) -> int:
         """Rows before any filter."""
+
+    def none(self, view: View) -> str:
+        """Why there is no row at all."""
+        return f"no {self.noun} yet"
+
+
+class NumberedRows(Rows, Protocol):
+    """Rows that are numbers, and numbers that never change."""
+
+    def identity(self, view: View, row: int) -> Hashable:
+        """The row itself."""
+        return row
+
+    def locate(self, view: View, order: list[Any], identity: Hashable) -> int:
+        """Where a row is now, -1 if it is not shown."""
+        try:
+            return order.index(identity)
+        except ValueError:
+            return -1
+
+    def sorted_rows(self, view: View, table: "Table", wanted: Wanted, need: Numbers) -> Numbers:
+        """By need, as given, or by the column asked for; what is no order to sort by leaves the order of need."""
+        if wanted.sort in ("", "severity"):
+            return need[::-1] if wanted.sort and wanted.reverse else need
+        try:
+            return sort_order(view.fleet, table, wanted.sort, wanted.reverse)
+        except CockpitError:
+            return need
 
 
 @dataclass(slots=True)

@@ -39,7 +39,7 @@ def finding_lines(fleet: Fleet, entry: FleetFinding, now: float, width: int) -> 
     if finding.state is FindingState.UNKNOWN:
         lines += labelled("state", "its evidence can no longer be read: it may be over or not", width, Ink.UNKNOWN)
     for item in finding.evidence:
-        lines += _proof(item, now, host, width)
+        lines += _proof(fleet, item, now, host, width)
     lines += labelled("rule", finding.rule, width, Ink.MUTED)
     if rule is not None:
         for name, text in (
@@ -61,11 +61,20 @@ def _headline(lead: Line, text: str, ink: Ink, width: int) -> list[Line]:
     return [lead, *(((f"  {part}", ink),) for part in wrapped(plain(text), max(10, width - 4)))]
 
 
-def _proof(item: dict[str, Any], now: float, host: HostRecord, width: int) -> list[Line]:
+def _said(fleet: Fleet, what: str) -> str:
+    """A signal by what it means, and its name; anything else as it is."""
+    for table in (fleet.gpus, fleet.host_table):
+        if what in table.fields:
+            help = plain(table.specs[table.fields[what]].help)
+            return f"{help} ({what})" if help else what
+    return what
+
+
+def _proof(fleet: Fleet, item: dict[str, Any], now: float, host: HostRecord, width: int) -> list[Line]:
     """One piece of evidence: what, its value against its threshold, when, and the raw line."""
     what = plain(str(item.get("what", "evidence")))
     unit = str(item.get("unit", ""))
-    parts = [what]
+    parts = [_said(fleet, what)]
     if "value" in item:
         seen = what.startswith("XID ") and unit == "count"
         parts.append(f"{item['value']}×" if seen else _value(item["value"], unit))

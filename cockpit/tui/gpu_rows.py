@@ -1,15 +1,13 @@
 """PURE. The GPUs of the fleet as table rows: a row is a row number of `Fleet.gpus`, which never moves."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from agent.wire.specs import Severity
-from cockpit.errors import CockpitError
-from cockpit.fleet.query import sort_order
 from cockpit.tui import cells
-from cockpit.tui.columns import Column, Wanted
+from cockpit.tui.columns import Column, NumberedRows, Numbers, Wanted
 from cockpit.tui.format import celsius, gib, hertz, percent, plain, watts
 from cockpit.tui.lines import Span
 from cockpit.tui.names import host_width
@@ -106,7 +104,7 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-class GpuRows:
+class GpuRows(NumberedRows):
     """Every GPU ever seen; `only` limits it to one host."""
 
     noun = "GPUs"
@@ -121,9 +119,7 @@ class GpuRows:
         fleet = view.fleet
         if self.only is not None and not wanted.sort:
             return list(fleet.hosts[self.only].gpu_rows)
-        rows = need_order(view) if wanted.sort in ("", "severity") else _sorted(view, wanted)
-        if wanted.sort == "severity" and wanted.reverse:
-            rows = rows[::-1]
+        rows = self.sorted_rows(view, fleet.gpus, wanted, need_order(view))
         keep = fleet.gpus.counted.copy()
         if self.only is not None:
             keep &= fleet.gpus.host == self.only
@@ -133,17 +129,6 @@ class GpuRows:
             keep &= fleet.gpus.severity >= Severity.UNKNOWN
         ordered: list[int] = rows[keep[rows]].tolist()
         return ordered
-
-    def locate(self, view: View, order: list[int], identity: Hashable) -> int:
-        """Where a row is now, -1 if it is not shown."""
-        try:
-            return order.index(identity)  # type: ignore[arg-type]
-        except ValueError:
-            return -1
-
-    def identity(self, view: View, row: int) -> Hashable:
-        """A row never moves within its table."""
-        return row
 
     def is_problem(self, view: View, row: int) -> bool:
         """Whether a human is needed here."""
@@ -155,15 +140,15 @@ class GpuRows:
             return int(np.count_nonzero(view.fleet.gpus.counted))
         return len(view.fleet.hosts[self.only].gpu_rows)
 
+    def none(self, view: View) -> str:
+        """Nobody waits for GPUs where there are none."""
+        hosts = view.fleet.hosts if self.only is None else [view.fleet.hosts[self.only]]
+        if not all(host.live and not host.gpus_expected for host in hosts):
+            return "no GPUs yet"
+        return "no host of this fleet has a GPU" if self.only is None else "this host has no GPUs"
 
-def need_order(view: View) -> np.ndarray[Any, np.dtype[np.intp]]:
+
+def need_order(view: View) -> Numbers:
     """Rows by severity, worst first; then by host and GPU index."""
     gpus = view.fleet.gpus
     return np.lexsort((gpus.index, gpus.host, -gpus.severity.astype(np.int16)))
-
-
-def _sorted(view: View, wanted: Wanted) -> np.ndarray[Any, np.dtype[np.intp]]:
-    try:
-        return sort_order(view.fleet, view.fleet.gpus, wanted.sort, wanted.reverse)
-    except CockpitError:
-        return need_order(view)

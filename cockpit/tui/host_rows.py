@@ -1,18 +1,16 @@
 """PURE. The hosts of the fleet as table rows: a row is a host number, in inventory order."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.wire.specs import Severity
-from cockpit.errors import CockpitError
 from cockpit.fleet.link_state import LinkState
-from cockpit.fleet.query import sort_order
 from cockpit.fleet.records import HostRecord
 from cockpit.tui import cells
-from cockpit.tui.columns import Column, Wanted
+from cockpit.tui.columns import Column, NumberedRows, Numbers, Wanted
 from cockpit.tui.format import MISSING, celsius, duration, gib, number, percent, plain, watts
 from cockpit.tui.heat import fresh
 from cockpit.tui.lines import Span
@@ -146,7 +144,7 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-class HostRows:
+class HostRows(NumberedRows):
     """Every host of the fleet file."""
 
     noun = "hosts"
@@ -155,9 +153,7 @@ class HostRows:
     def order(self, view: View, wanted: Wanted) -> list[int]:
         """By need (severity, then name) or by the column asked for."""
         fleet = view.fleet
-        rows = need_order(view) if wanted.sort in ("", "severity") else _sorted(view, wanted)
-        if wanted.sort == "severity" and wanted.reverse:
-            rows = rows[::-1]
+        rows = self.sorted_rows(view, fleet.host_table, wanted, need_order(view))
         keep = np.ones(len(fleet.hosts), dtype=np.bool_)
         if wanted.filter is not None:
             keep &= wanted.filter.hosts(fleet)
@@ -165,17 +161,6 @@ class HostRows:
             keep &= fleet.host_table.severity >= Severity.UNKNOWN
         ordered: list[int] = rows[keep[rows]].tolist()
         return ordered
-
-    def locate(self, view: View, order: list[int], identity: Hashable) -> int:
-        """Where a host is now, -1 if it is not shown."""
-        try:
-            return order.index(identity)  # type: ignore[arg-type]
-        except ValueError:
-            return -1
-
-    def identity(self, view: View, row: int) -> Hashable:
-        """Host numbers never change."""
-        return row
 
     def is_problem(self, view: View, row: int) -> bool:
         """Whether a human is needed here."""
@@ -186,14 +171,7 @@ class HostRows:
         return len(view.fleet.hosts)
 
 
-def need_order(view: View) -> np.ndarray[Any, np.dtype[np.intp]]:
+def need_order(view: View) -> Numbers:
     """Hosts by severity, worst first; then in inventory order."""
     severity = view.fleet.host_table.severity.astype(np.int16)
     return np.argsort(-severity, kind="stable")
-
-
-def _sorted(view: View, wanted: Wanted) -> np.ndarray[Any, np.dtype[np.intp]]:
-    try:
-        return sort_order(view.fleet, view.fleet.host_table, wanted.sort, wanted.reverse)
-    except CockpitError:
-        return need_order(view)

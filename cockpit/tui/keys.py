@@ -8,7 +8,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.screen import Screen
 
-from cockpit.errors import UsageError
+from cockpit.errors import ConfigError, UsageError
 from cockpit.inventory import did_you_mean
 from cockpit.tui.screens import LATER, SCREENS
 
@@ -72,17 +72,17 @@ def check(keymap: Mapping[str, str]) -> None:
     """Refuse a keymap that names unknown ids or takes keys that are not ours.
 
     Raises:
-        UsageError: one sentence, with the nearest id.
+        ConfigError: one sentence, with the nearest id.
     """
     if not keymap:
         return
     known = sorted({binding.id for binding in all_bindings() if binding.id})
     for name, pressed in keymap.items():
         if name not in known:
-            raise UsageError(f"[keymap] {name!r} is no binding{did_you_mean(name, known)}")
+            raise ConfigError(f"[keymap] {name!r} is no binding{did_you_mean(name, known)}")
         for key in pressed.split(","):
             if key.strip() in FORBIDDEN or key.strip().startswith("alt+"):
-                raise UsageError(
+                raise ConfigError(
                     f"[keymap] {name} = {pressed!r}: {key.strip()} belongs to terminals and multiplexers; take another"
                 )
 

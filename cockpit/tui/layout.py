@@ -6,4 +6,5 @@ Screen { background: $background; color: $foreground; layout: vertical; }
 #ticker, #table, #page { height: 1fr; }
 #broken { color: $error; }
 Toast { background: $panel; }
+SearchIcon { display: none; }
 """

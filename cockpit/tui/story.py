@@ -4,7 +4,7 @@ values, and who is fine. Rule: last values are shown as last values; what nobody
 import math
 from collections.abc import Sequence
 
-from agent.wire.specs import Finding, FindingState, Quality, Severity
+from agent.wire.specs import Finding, FindingState, Quality, Severity, gpu_subject
 from cockpit.fleet.facts import GpuFacts, Process
 from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.problems import holders
@@ -86,7 +86,41 @@ def facts_of(fleet: Fleet, problem: Problem, now: float) -> list[Fact]:
             found.append(("link", f"{plain(first.name)}: {link_says(first)}"))
             found += [("try", plain(first.link.hint))] if first.link.hint else []
     if problem.host is not None:
-        found += host_story(fleet.hosts[problem.host])
+        host = fleet.hosts[problem.host]
+        rows = sharing(fleet, host, problem)
+        found += group_story(fleet, host, rows) if rows else host_story(host)
+    return found
+
+
+def sharing(fleet: Fleet, host: HostRecord, problem: Problem) -> list[int]:
+    """The GPUs of a problem that several of one host share; none for a problem of another kind."""
+    if problem.count < 2:
+        return []
+    subjects = {host.findings[key].subject for key in problem.findings if key in host.findings}
+    rows = [row for row in host.gpu_rows if gpu_subject(fleet.gpus.ids[row]) in subjects]
+    if rows or problem.findings:
+        return rows
+    judged = {finding.subject for finding in host.findings.values()}
+    gone = [row for row in host.gpu_rows if fleet.gpus.state[row] in _GONE]
+    return [row for row in gone if gpu_subject(fleet.gpus.ids[row]) not in judged]
+
+
+def group_story(fleet: Fleet, host: HostRecord, rows: Sequence[int]) -> list[Fact]:
+    """What several GPUs of one host have in common, what ran on them, how the others are."""
+    gone = all(fleet.gpus.state[row] in _GONE for row in rows)
+    found: list[Fact] = [("GPUs", ", ".join(gpu_label(fleet, row) for row in rows))]
+    running = list({process.pid: process for row in rows for process in holders(fleet, row)}.values())
+    if running:
+        more = f" and {len(running) - 1} more" if len(running) > 1 else ""
+        found.append(("was running" if gone else "running", process_text(running[0]) + more))
+    last = [(row, last_values(fleet, row)) for row in rows]
+    found += [("last values" if gone else "now", f"{gpu_label(fleet, row)}: {text}") for row, text in last if text][:1]
+    others = [row for row in host.gpu_rows if row not in rows]
+    fine = sum(fleet.gpus.state[row] == GpuState.OK for row in others)
+    found.append(("neighbours", f"{fine} of the {len(others)} others are fine" if others else "no GPU is left out"))
+    models = {plain(facts.name) for row in rows if (facts := host.gpu_facts.get(fleet.gpus.ids[row])) and facts.name}
+    if models:
+        found.append(("identity", ", ".join(sorted(models))))
     return found
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from textual.widgets import Input
 
-from cockpit.errors import UsageError
+from cockpit.errors import ConfigError
 from cockpit.fleet.link_state import LinkState
 from cockpit.tui import keys
 from cockpit.tui.screens import LATER, PLACES, SCREENS
@@ -283,9 +283,9 @@ async def test_help_shows_keys_as_they_are_bound_now(fault: StagedFeed) -> None:
 
 
 def test_a_keymap_that_cannot_be_meant_is_one_sentence() -> None:
-    with pytest.raises(UsageError, match=r"did you mean 'problem\.next'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'problem\.next'"):
         keys.check({"problem.nxt": "m"})
-    with pytest.raises(UsageError, match="belongs to terminals"):
+    with pytest.raises(ConfigError, match="belongs to terminals"):
         keys.check({"pause": "ctrl+b"})
 
 

@@ -161,7 +161,7 @@ class TableView(LineView, can_focus=True):
     def _empty(self) -> Line:
         total = self.source.total(self.view)
         if not total:
-            return ((f"  no {self.source.noun} yet", Ink.MUTED),)
+            return ((f"  {self.source.none(self.view)}", Ink.MUTED),)
         if self.wanted.faults:
             return ((f"  none of {total} {self.source.noun} needs a human  (! shows all)", Ink.OK),)
         return ((f"  none of {total} {self.source.noun} matches the filter  (esc clears it)", Ink.MUTED),)
