@@ -12,6 +12,7 @@ from typing import Protocol
 from agent.wire.frames import Frame, Position, Subscribe
 from agent.wire.limits import MIN_INTERVAL_S
 from agent.wire.specs import Level
+from cockpit.clock import Instant
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState, LinkStatus, Offset
 from cockpit.inventory import HostEntry
@@ -256,8 +257,9 @@ class Link:
             self._metronome.leave(self)
             return
         try:
-            lease_s = lane.tick(self._clock.now(), real)
-            self.due = real + min(lease_s, self._judge(lane, real))
+            now = self._clock.now()
+            lease_s = lane.tick(now, real)
+            self.due = real + min(lease_s, self._judge(lane, now, real))
         except Exception as error:  # noqa: BLE001 - must not stop the metronome for all others; run() raises it
             lane.end(error)
 
@@ -281,10 +283,10 @@ class Link:
             self._set(LinkStatus(LinkState.LIVE, hop=self.entry.name))
         self._join()
 
-    def _judge(self, lane: Lane, real: float) -> float:
+    def _judge(self, lane: Lane, now: Instant, real: float) -> float:
         """Stale or not, to be raced or given up; returns seconds until that may change."""
         limit = self._limit_s(lane)
-        old = real - lane.fresh_at(self._clock.now(), real)
+        old = real - lane.fresh_at(now, real)
         if old < limit:
             return limit - old
         silent, silence = real - lane.heard_at, max(self._timing.silence_s, limit)

@@ -399,6 +399,29 @@ async def test_a_lost_bastion_is_one_alarm_and_all_come_back_with_one_login(here
                 assert bastion.logins == 2
 
 
+async def test_a_lost_outer_bastion_is_the_one_that_is_named_for_hosts_behind_it_and_behind_the_inner_one(
+    here: Place, sink: FakeSink
+) -> None:
+    async with FakeAgent(here.socket), here.sshd() as server, here.sshd("outer") as outer, here.sshd("inner") as inner:
+        here.know(server, outer, inner)
+        first, second = here.hop(outer, "outer"), here.hop(inner, "inner")
+        near, far = here.target(here.hop(server, "n01"), first), here.target(here.hop(server, "n02"), first, second)
+        async with linked(sink, near, far):
+            for host in range(2):
+                await sink.state(LinkState.LIVE, host)
+            await outer.stop()
+            for host in range(2):
+                await sink.state(LinkState.BASTION_LOST, host)
+                lost = [status for status in sink.statuses[host] if status.state is LinkState.BASTION_LOST]
+                assert {status.hop for status in lost} == {"outer"}
+            logins = (outer.logins, inner.logins)
+            await outer.restart()
+            for host in range(2):
+                await sink.state(LinkState.LIVE, host)
+            assert (outer.logins, inner.logins) == (logins[0] + 1, logins[1] + 1)
+            assert LinkState.UNREACHABLE not in sink.states(0) + sink.states(1)
+
+
 async def test_a_bastion_that_refuses_us_is_asked_once_for_all(here: Place, sink: FakeSink) -> None:
     async with FakeAgent(here.socket), here.sshd("bast") as bastion, here.sshd() as server:
         here.know(bastion, server)
