@@ -17,6 +17,7 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop, HostEntry, Inventory, SshTarget, parse_target
 from cockpit.link import LinkOptions, links_for
 from cockpit.link.binary.askpass import AskServer, Run, kind_of
+from cockpit.link.binary.door import Door
 from cockpit.link.binary.process import Process
 from cockpit.link.binary.says import Said, failed
 from cockpit.link.binary.words import Facts, Form, Program, harmless
@@ -93,8 +94,8 @@ def _expanded(text: str, host: str, port: str) -> str:
     ("printed", "facts", "first"),
     [
         ("hostname n\nport 22\nproxyjump none\n", Facts("n:22"), Form.FORWARD),
-        ("hostname n\nport 22\nproxyjump b,c\n", Facts("b"), Form.FORWARD),
-        ("hostname n\nport 22\ncontrolpath /x/%h\n", Facts("n:22", mux=True), Form.BRIDGE),
+        ("hostname n\nport 22\nproxyjump b,c\n", Facts("b", jumped=True), Form.FORWARD),
+        ("hostname n\nport 22\ncontrolpath /x/%h\n", Facts("n:22", mux=True, shares=True), Form.BRIDGE),
         ("hostname n\nport 22\nlocalforward 80 [x]:80\n", Facts("n:22", forwards=True), Form.BRIDGE),
     ],
 )
@@ -157,6 +158,27 @@ def test_what_a_host_prints_after_the_login_is_no_word_of_ssh() -> None:
 )
 def test_questions_of_ssh_are_told_apart(mode: str, text: str, kind: PromptKind | None) -> None:
     assert kind_of(mode, text) is kind
+
+
+async def test_behind_a_shared_connection_the_first_login_is_alone() -> None:
+    door = Door(careful=True)
+    inside: list[int] = []
+    first_in = asyncio.Event()
+
+    async def login(number: int) -> None:
+        async with door.place():
+            inside.append(number)
+            await (first_in.wait() if number == 0 else asyncio.sleep(0))
+            door.careful = False
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(8):
+            group.create_task(login(number))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert inside == [0]
+        first_in.set()
+    assert sorted(inside) == list(range(8))
 
 
 async def ask(environment: dict[str, str], text: str, mode: str = "") -> asyncio.subprocess.Process:

@@ -165,6 +165,22 @@ async def test_the_operators_own_ssh_asks_through_us(
 
 
 @pytest.mark.more
+async def test_a_connection_that_the_users_ssh_shares_is_one_question(
+    network: Network, fleet: Path, two_factor: Sshd
+) -> None:
+    know(network)
+    config = network.folder / "mux.conf"
+    config.write_text(f"Host 10.77.1.1\nControlMaster auto\nControlPath {network.folder}/cm-%C\n")
+    words = ("--fleet", str(fleet_file(network, fleet)), "--ssh-binary", "--ssh-config", str(config))
+    with cockpit(network, "hosts", "--json", *words) as running:
+        await running.shows("(ctrl-d declines): ")
+        running.type(f"{CODE}\n")
+        assert await running.ends() == 0, running.text
+    assert live(network) == ["live", "live"]
+    assert running.text.count("asks for") == 1
+
+
+@pytest.mark.more
 async def test_a_question_of_ssh_that_is_declined_ends_that_ssh(
     network: Network, fleet: Path, bastion: Sshd, locked: str
 ) -> None:

@@ -39,6 +39,7 @@ class Run:
         self.over = over
         self.declined = declined
         self.asked = 0
+        self.waited_s = 0.0  # for answers
         self.again: dict[tuple[int, str], int] = {}  # how often one ssh asked the same: answers that were wrong
 
 
@@ -101,6 +102,7 @@ class AskServer:
         attempt = run.again[asked] = run.again.get(asked, 0) + 1
         request = PromptRequest(run.hop, kind, said=cleaned(asked[1]), attempt=attempt)
         run.began()
+        since = asyncio.get_running_loop().time()
         try:
             async with asyncio.TaskGroup() as group:
                 asking = group.create_task(self._questions.ask(request))
@@ -110,6 +112,7 @@ class AskServer:
                 asking.cancel()
                 gone.cancel()
         finally:
+            run.waited_s += asyncio.get_running_loop().time() - since
             run.over()
         if withdrawn:
             return None

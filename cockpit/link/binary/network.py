@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cockpit.inventory import SshTarget
 from cockpit.link.binary.askpass import AskServer
+from cockpit.link.binary.door import Door
 from cockpit.link.binary.process import Process
 from cockpit.link.binary.way import BinaryWay
-from cockpit.link.binary.words import Program
-from cockpit.link.gate import PER_SSHD
+from cockpit.link.binary.words import Facts, Program
 from cockpit.link.shared import Shared
 
 _PREFIX = "gpu-cockpit-ssh-"
@@ -38,7 +38,7 @@ class Network:
         self._ways = 0
         self._locals = 0
         self._starting = asyncio.Lock()
-        self._sshds: dict[str, asyncio.Semaphore] = {}
+        self._doors: dict[str, Door] = {}
         self._ending: list[Process] = []
 
     def way(self, host: str, target: SshTarget, _back: Callable[[str], None]) -> "BinaryWay":
@@ -66,9 +66,9 @@ class Network:
         self._locals += 1
         return str(self.folder / f"{self._locals}.sock")
 
-    def sshd(self, first: str) -> asyncio.Semaphore:
+    def door(self, facts: Facts) -> Door:
         """Places at the sshd that is logged in to first."""
-        return self._sshds.setdefault(first, asyncio.Semaphore(PER_SSHD))
+        return self._doors.setdefault(facts.first, Door(careful=facts.shares and not self.program.batch))
 
     def ended(self, process: Process) -> None:
         """Wait for this one some time; earlier ones are asked now."""

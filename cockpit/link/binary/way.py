@@ -6,12 +6,13 @@ A form that fails says whether another may (`OtherPath`); what ssh says before i
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cockpit.errors import LinkError
+from cockpit.errors import InventoryError, LinkError
 from cockpit.fleet.link_state import LinkState
-from cockpit.inventory import SshTarget
+from cockpit.inventory import SshTarget, parse_target
 from cockpit.link import diagnosis, no_agent
 from cockpit.link.binary import says
 from cockpit.link.binary.askpass import Run
@@ -119,7 +120,8 @@ class BinaryWay:
         facts = self._facts = self._facts or await self._ask_facts()
         self._drop()
         self._choose(facts)
-        async with self._network.sshd(facts.first), self._network.shared.logins.place():
+        door = self._network.door(facts)
+        async with door.place(), self._network.shared.logins.place():
             started = self._clock.real()
             self._local = self._network.local()
             words = self._network.program.run(self.target, self._form, facts, self._local, deadline_s)
@@ -131,6 +133,7 @@ class BinaryWay:
             if self._form is Form.FORWARD:
                 process.write(VERSION)
             await self._admitted(process, deadline_s)
+            door.careful = door.careful and bool(self._run.asked)  # who was not asked shows that nobody will be
             return self._clock.real() - started
 
     async def _admitted(self, process: Process, deadline_s: float) -> None:
@@ -152,12 +155,17 @@ class BinaryWay:
                 raise self._refused(process)
 
     def _refused(self, process: Process) -> LinkError:
-        status, declined = process.status, self._declined
+        status, declined, run = process.status, self._declined, self._run
         self._drop()
         if declined is not None:
             text = f"{self.host}: you declined to give {WORDS[declined]} to ssh"
             return LinkError(LinkState.DENIED, text, "a new attempt asks again: r in the screens", self.host)
-        return says.failed(self.target, process.said, status, self._by_hand())
+        error = says.failed(self.target, process.said, status, self._by_hand())
+        if run.asked and LinkState(error.state) in (LinkState.UNREACHABLE, LinkState.BASTION_LOST):
+            # It did not wait for the answer, or did not like it; nobody may be there to answer again.
+            text = f"{error}; your answer took {run.waited_s:.0f} s (LoginGraceTime?)"
+            return LinkError(LinkState.DENIED, text, "a new attempt asks again: r in the screens", error.hop)
+        return error
 
     def _start(self, words: list[str], environment: Mapping[str, str]) -> Process:
         try:
@@ -167,8 +175,19 @@ class BinaryWay:
             raise LinkError(LinkState.DENIED, text, "check --ssh-binary", self.host) from None
 
     async def _ask_facts(self) -> Facts:
-        """`ssh -G`."""
-        process = self._start(self._network.program.asked(self.target), {})
+        facts = Facts.of(await self._printed(self.target), self.via)
+        if not facts.jumped or self._network.program.batch:
+            return facts
+        try:
+            jump = SshTarget(self.via[0]) if self.via else parse_target(facts.first)
+        except InventoryError:
+            return facts
+        assert isinstance(jump, SshTarget)
+        return replace(facts, shares=Facts.of(await self._printed(jump), ()).mux)
+
+    async def _printed(self, target: SshTarget) -> str:
+        """What `ssh -G` says of a host."""
+        process = self._start(self._network.program.asked(target), {})
         printed = bytearray()
         try:
             await process.begin()
@@ -182,7 +201,7 @@ class BinaryWay:
             await process.gone()
         if not printed:
             raise says.failed(self.target, process.said, process.status, self._by_hand())
-        return Facts.of(printed.decode("utf-8", "replace"), self.via)
+        return printed.decode("utf-8", "replace")
 
     def _choose(self, facts: Facts) -> None:
         if not self._left:

@@ -29,12 +29,15 @@ class Form(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `ssh -G` says of a host: `first` names the sshd that is logged in to first; `mux`: a shared connection of
-    the user's is used; `forwards`: the configuration forwards ports of its own, which each of our runs would too."""
+    """What `ssh -G` says of a host: `first` names the sshd that is logged in to first, a jump if `jumped`; `mux`: a
+    shared connection of the user's is used, `shares`: one at the first sshd; `forwards`: the configuration forwards
+    ports of its own, which each of our runs would too."""
 
     first: str = ""
     mux: bool = False
     forwards: bool = False
+    jumped: bool = False
+    shares: bool = False
 
     @classmethod
     def of(cls, printed: str, jumps: tuple[Hop, ...]) -> "Facts":
@@ -45,11 +48,10 @@ class Facts:
             found.setdefault(key.lower(), value)
         host = f"{found.get('hostname', '')}:{found.get('port', '')}"
         jump = str(jumps[0]) if jumps else found.get("proxyjump", "none").partition(",")[0]
-        return cls(
-            jump if jump not in ("", "none") else host,
-            found.get("controlpath", "none") != "none",
-            any(key in found for key in ("localforward", "remoteforward", "dynamicforward")),
-        )
+        jumped = jump not in ("", "none")
+        mux = found.get("controlpath", "none") != "none"
+        forwards = any(key in found for key in ("localforward", "remoteforward", "dynamicforward"))
+        return cls(jump if jumped else host, mux, forwards, jumped, shares=mux and not jumped)
 
     @property
     def forms(self) -> tuple[Form, ...]:
