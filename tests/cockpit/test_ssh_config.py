@@ -129,7 +129,7 @@ def test_the_usual_way_to_write_a_jump_as_a_command_is_one(tmp_path: Path, monke
     assert config.resolve(target("x@a")).hop.ssh.proxy_command == ""
     for name, line in (("c", "ssh -o X=y -W c:22 bast"), ("d", "ssh bast nc d 22")):
         found = config.resolve(target(f"x@{name}"))
-        assert (found.jumps, found.hop.ssh.proxy_line) == ((), command)
+        assert (found.jumps, found.hop.ssh.proxy_command) == ((), line)
 
 
 @pytest.mark.parametrize(
