@@ -23,7 +23,7 @@ class Timing:
     ack_grid_s: float = 0.25  # acks of many hosts at once: alone, each costs 3 to 5 times as much, cold and woken for
     ping_s: float = 30.0
     stale_intervals: float = 2.4  # said by 2.5, although the metronome may be a step late
-    race_s: float = 3.0  # a session this silent is raced by a fresh one beside it
+    race_s: float = 2.7  # raced by a fresh session that delivers by 3 s of silence: within 1 s of an outage of 2 s
     silence_s: float = limits.LEASE_S  # and this silent given up
     fast_for_s: float = 120.0
     fast_min_s: float = 0.7
