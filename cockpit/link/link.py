@@ -74,6 +74,7 @@ class Link:
         self._spare: list[Way] = []  # ways that no lane uses
         self._alone = False  # the way allows one lane at a time
         self._held = False  # nothing more is tried until the operator asks
+        self._anew = False  # the operator has asked: ssh_config may lead another way now
         self._next = 0.0  # when another attempt may begin
         self._hurried = 0.0
         self._wake = asyncio.Event()
@@ -92,6 +93,8 @@ class Link:
             async with asyncio.TaskGroup() as group:
                 while True:
                     await self._turn()
+                    if self._anew and not self._lanes():
+                        await self._renew()
                     self._attempt(group)
         finally:
             self._metronome.leave(self)
@@ -115,7 +118,7 @@ class Link:
         """Try again now; the only way on from `denied` and `key_changed`."""
         for way in (*self._spare, *(lane.way for lane in self._lanes())):
             way.retry()
-        self._held = False
+        self._held, self._anew = False, True
         self._hurry()
 
     def hop_back(self, hop: str) -> None:
@@ -157,6 +160,13 @@ class Link:
         if len(self._fresh) >= self._schedule.pending(real) or (self._alone and self._lanes()):
             return None
         return self._next - real
+
+    async def _renew(self) -> None:
+        """Another way in place of those we have; made first, so that what is shared stays open."""
+        self._anew = False
+        old, self._spare = self._spare, [await self._make_way(self)]
+        for way in old:
+            await way.close()
 
     def _attempt(self, group: asyncio.TaskGroup) -> None:
         way = self._spare.pop() if self._spare else self._lanes()[0].way.beside()

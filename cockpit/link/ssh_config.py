@@ -22,7 +22,9 @@ from cockpit.link.ssh_values import Values
 from cockpit.link.ssh_world import World, this_machine
 
 LOOK_S = 1.0  # how often the files are looked at for changes
+RAN_S = 30.0  # how long the answers of commands and name look-ups are taken for true
 MAX_JUMPS = 16
+ASKING = frozenset({"match", "canonicalizehostname"})  # keywords that may ask the machine or the network
 
 
 class Resolver:
@@ -33,7 +35,7 @@ class Resolver:
         self._now = now
         self._world = world
         self._files: SshFiles | None = None
-        self._looked = float("-inf")
+        self._looked = self._read_at = float("-inf")
         self._broken: Remark | None = None
         self._targets: dict[tuple[object, ...], SshTarget] = {}
         self._hops: dict[tuple[object, ...], tuple[Hop, Found]] = {}
@@ -44,7 +46,7 @@ class Resolver:
         if self._fresh() and (kept := self._targets.get(_key(target))):
             return kept
         files = self._files
-        if files is None or files.changed or files.keywords & {"match", "canonicalizehostname"}:
+        if files is None or files.changed or files.keywords & ASKING:
             return await asyncio.to_thread(self.resolve, target)
         return self.resolve(target)
 
@@ -66,8 +68,10 @@ class Resolver:
     def _refresh(self) -> None:
         if self._fresh():
             return
-        if self._files is None or self._files.changed:
+        asked = self._files is not None and bool(self._files.keywords & ASKING)
+        if self._files is None or self._files.changed or (asked and self._now() - self._read_at > RAN_S):
             self._targets, self._hops, self._ran, self._broken = {}, {}, {}, None
+            self._read_at = self._now()
             try:
                 self._files = read(self._choice)
             except InventoryError as error:

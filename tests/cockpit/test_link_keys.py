@@ -240,3 +240,22 @@ async def test_a_host_certificate_that_ssh_config_revokes_is_an_alarm(here: Plac
             status = await sink.state(LinkState.KEY_CHANGED)
     assert f"its host certificate is revoked in {here.folder}/krl" in status.says
     assert server.logins == 0
+
+
+async def test_a_mended_ssh_config_counts_when_the_operator_asks_again(
+    here: Place, sink: FakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cockpit.link.ssh_config.LOOK_S", 0.0)
+    config = here.folder / "ssh_config"
+    async with FakeAgent(here.socket), here.sshd() as server:
+        here.know(server)
+        config.write_text(f"Host gpu\n  Hostname 127.0.0.1\n  Port {server.port}x\n  HostKeyAlias here\n")
+        here.known_hosts.write_text(f"here {server.host_key.export_public_key().decode()}")
+        written = here.target(Hop("gpu", 22, "oncall", str(here.identity), str(here.known_hosts), "n01"))
+        implied = replace(written.hop, implied=frozenset({"port", "jump"}))
+        async with linked(sink, None, replace(written, hop=implied), config=str(config)) as (link,):
+            assert f"{config}:3: Port: '{server.port}x'" in (await sink.state(LinkState.DENIED)).says
+            config.write_text(f"Host gpu\n  Hostname 127.0.0.1\n  Port {server.port}\n  HostKeyAlias here\n")
+            link.retry()
+            await sink.state(LinkState.LIVE)
+    assert server.logins == 1
