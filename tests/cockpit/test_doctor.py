@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cockpit.cli import doctor_text
 from cockpit.cli.progress import Progress
 from cockpit.clock import SystemClock
 from cockpit.errors import LinkError
@@ -272,6 +273,14 @@ def test_an_address_needs_no_look_up(text: str, yes: bool) -> None:
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_people_see_remarks_and_warnings_of_a_host_that_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    noted = dataclasses.replace(report(State.OK), remarks=("~/.ssh/config:2: StrictHostKeyChecking no: ...",))
+    doctor_text.show([noted])
+    lines = capsys.readouterr().out.splitlines()
+    assert any("warning  ssh_config" in line for line in lines)
+    assert lines[-1] == "1 host: 1 well"
 
 
 class Tty(io.StringIO):

