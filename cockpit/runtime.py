@@ -57,7 +57,7 @@ def claiming(operator: str) -> LinkFactory:
     """Real links that tell agents this name; agents show it as claimed."""
 
     def links(inventory: Inventory, sink: LinkSink, clock: Clock) -> Sequence[RunningLink]:
-        from cockpit.link import links_for  # the transports are loaded when links run, after the first paint
+        from cockpit.link import links_for
 
         return links_for(inventory, sink, clock, operator=operator)
 

@@ -13,8 +13,8 @@ from cockpit.cli.terminal import Terminal, at_terminal
 from cockpit.clock import Instant
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import Inventory, SshTarget
-from cockpit.link.remarks import remarks
-from cockpit.link.trail import Trails
+from cockpit.link.ssh.trail import Trails
+from cockpit.link.ssh_config.remarks import remarks
 from cockpit.runtime import Runtime
 
 NAMED = 8

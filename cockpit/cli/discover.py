@@ -15,7 +15,7 @@ from cockpit.cli.progress import Progress
 from cockpit.clock import SystemClock
 from cockpit.fleet.rollup import SCHEMA, iso
 from cockpit.inventory import Hop, HostEntry, SshTarget
-from cockpit.link.discovery import Discovery, Found, Hint
+from cockpit.link.discovery.browse import Discovery, Found, Hint
 
 _HEAD = ("NAME", "ADDRESS", "VERSION", "PROTOCOL", "")
 _WIDTHS = (28, 21, 10, 8)  # columns in the table; --json has the whole texts
@@ -84,7 +84,7 @@ def _in_fleet(hint: Hint, known: tuple[HostEntry, ...]) -> str:
 
 def _in_known_hosts(hint: Hint) -> bool:
     """Whether the operator's known_hosts has a key for one of its addresses; says nothing of who announced it."""
-    from cockpit.link.host_keys import HostKeys, knows  # with asyncssh
+    from cockpit.link.keys.host_keys import HostKeys, knows  # with asyncssh
 
     keys = HostKeys()
     hops = [Hop(address, hint.port or 22) for address in (*hint.addresses, hint.name)]

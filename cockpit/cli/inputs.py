@@ -15,7 +15,7 @@ from cockpit.inventory import AGENT_SOCKET, HostEntry, Inventory, UnixTarget, fr
 
 if TYPE_CHECKING:
     from cockpit.link import Prompter, Timing
-    from cockpit.link.trail import Trails
+    from cockpit.link.ssh.trail import Trails
     from cockpit.runtime import LinkFactory, LinkSink, RunningLink
 
 SYSTEM_FLEET = Path("/etc/gpu-cockpit/fleet.toml")
@@ -98,7 +98,7 @@ def links_of(
         )
 
     def links(inventory: Inventory, sink: "LinkSink", clock: Clock) -> "Sequence[RunningLink]":
-        from cockpit.link import LinkOptions, links_for  # the transports are loaded when links run
+        from cockpit.link import LinkOptions, links_for
 
         options = LinkOptions(
             arguments.batch, arguments.ssh_binary, arguments.ssh_config, arguments.temporary, prompter

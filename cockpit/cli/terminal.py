@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cockpit.clock import Clock
-from cockpit.link.prompts import ANSWER_CHARS, TRIES, WORDS, PromptKind, PromptRequest
+from cockpit.link.asking.prompts import ANSWER_CHARS, TRIES, WORDS, PromptKind, PromptRequest
 
 TTY = Path("/dev/tty")
 _LFLAG = 3

@@ -11,8 +11,8 @@ from cockpit.inventory import HostEntry, Inventory, SshTarget, UnixTarget
 from cockpit.link.link import Link, LinkSink
 from cockpit.link.options import LinkOptions
 from cockpit.link.shared import Shared
+from cockpit.link.ssh.trail import Trails
 from cockpit.link.timing import Timing
-from cockpit.link.trail import Trails
 from cockpit.link.unix import UnixWay
 from cockpit.link.way import Way
 
@@ -72,7 +72,7 @@ class _Ways:
 
     async def _resolve(self) -> None:
         """Look all hosts up in ssh_config: before the first login it is known how many are behind each bastion."""
-        module = await asyncio.to_thread(importlib.import_module, "cockpit.link.ssh_config")
+        module = await asyncio.to_thread(importlib.import_module, "cockpit.link.ssh_config.resolver")
         self._resolver = module.Resolver(self._shared.options.ssh_config, now=self._shared.clock.real)
         for number, entry in enumerate(self._inventory.hosts):
             if isinstance(entry.target, SshTarget):
@@ -93,4 +93,4 @@ def _module(options: LinkOptions) -> str:
     """Where the network is that goes the way the operator wants."""
     if options.ssh_binary:
         return "cockpit.link.binary.network"
-    return "cockpit.link.temporary.way" if options.temporary else "cockpit.link.ssh"
+    return "cockpit.link.temporary.way" if options.temporary else "cockpit.link.ssh.way"

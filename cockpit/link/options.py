@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cockpit.link.prompts import Prompter
+from cockpit.link.asking.prompts import Prompter
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from cockpit.clock import Clock
+from cockpit.link.asking.prompts import Questions
 from cockpit.link.gate import LOGINS, SNAPSHOTS, Gate
 from cockpit.link.metronome import Metronome
 from cockpit.link.options import LinkOptions
-from cockpit.link.prompts import Questions
 from cockpit.link.session import Schemas
 from cockpit.link.timing import Timing
 
 if TYPE_CHECKING:
     from cockpit.inventory import Hop
-    from cockpit.link.trail import Trails
+    from cockpit.link.ssh.trail import Trails
 
 
 class Shared:

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cockpit.link.prompts import PromptRequest
+    from cockpit.link.asking.prompts import PromptRequest
     from cockpit.tui.app import CockpitApp
 
 
@@ -16,7 +16,7 @@ class Asking:
         self._declined = 0  # questions that were declined before they came up
 
     async def ask(self, request: "PromptRequest") -> str | None:
-        """See `cockpit.link.prompts.Prompter`."""
+        """See `cockpit.link.asking.prompts.Prompter`."""
         from cockpit.tui.screens.prompt import PromptScreen
 
         app = self.app

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.cli.terminal import question
-from cockpit.link.prompts import PromptKind, PromptRequest
+from cockpit.link.asking.prompts import PromptKind, PromptRequest
 from tests.cockpit.test_link_ssh import Place
 from tests.fakes.agent import FakeAgent
 from tests.fakes.sshd import FakeSshd

@@ -10,8 +10,8 @@ from cockpit.clock import SystemClock
 from cockpit.config import load as load_config
 from cockpit.errors import CockpitError, ConfigError
 from cockpit.inventory import load
-from cockpit.link.discovery import NAMES, TYPE, Discovery, Hint, plain, spoken
-from cockpit.link.interfaces import Interface, choose
+from cockpit.link.discovery.browse import NAMES, TYPE, Discovery, Hint, plain, spoken
+from cockpit.link.discovery.interfaces import Interface, choose
 
 UP = 0x1 | 0x40 | 0x1000
 ETH = Interface("eth0", ("10.77.0.5",), UP)

@@ -19,7 +19,7 @@ from cockpit.link.doctor import Report, State, Step, agent_side, exit_status, re
 from cockpit.link.doctor.agent_side import Machine, duration
 from cockpit.link.doctor.hops import Sshd, failed_step, onward, steps
 from cockpit.link.doctor.names import Name, in_hosts_file, is_address, look_up
-from cockpit.link.trail import Trail
+from cockpit.link.ssh.trail import Trail
 from tests.fakes.clock import FakeClock
 
 HOP = Hop("gpu-a01", 22, "oncall", name="gpu-a01")

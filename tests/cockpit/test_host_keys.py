@@ -15,9 +15,9 @@ from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.inventory.settings import SshSettings
-from cockpit.link import revoked
-from cockpit.link.host_keys import HostKeys, file_of, files_of, knows, vouches
-from cockpit.link.known_hosts import parse
+from cockpit.link.keys import revoked
+from cockpit.link.keys.host_keys import HostKeys, file_of, files_of, knows, vouches
+from cockpit.link.keys.known_hosts import parse
 
 KEYS = [asyncssh.generate_private_key("ssh-ed25519").convert_to_public() for _ in range(6)]
 

@@ -16,12 +16,12 @@ from cockpit.clock import SystemClock
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop, HostEntry, Inventory, SshTarget, parse_target
 from cockpit.link import LinkOptions, links_for
+from cockpit.link.asking.prompts import PromptKind, Questions
 from cockpit.link.binary.askpass import AskServer, Run, kind_of
 from cockpit.link.binary.door import Door
 from cockpit.link.binary.process import Process
 from cockpit.link.binary.says import Said, failed
 from cockpit.link.binary.words import Facts, Form, Program, harmless
-from cockpit.link.prompts import PromptKind, Questions
 from tests.cockpit.test_link_ssh import FAST
 from tests.fakes.agent import FakeAgent
 from tests.fakes.prompter import FakePrompter

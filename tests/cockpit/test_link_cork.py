@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cockpit.link.cork import Cork
+from cockpit.link.ssh.cork import Cork
 
 
 class Below:

@@ -10,11 +10,12 @@ import pytest
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link import certificates, diagnosis, host_identity, no_agent
-from cockpit.link.certificates import Certificate
-from cockpit.link.host_identity import Shown
-from cockpit.link.host_keys import Offered
-from cockpit.link.no_agent import Findings
+from cockpit.link.keys import certificates
+from cockpit.link.keys.certificates import Certificate
+from cockpit.link.keys.host_keys import Offered
+from cockpit.link.ssh import diagnosis, host_identity, no_agent
+from cockpit.link.ssh.host_identity import Shown
+from cockpit.link.ssh.no_agent import Findings
 
 NOW = 1_780_000_000.0
 HOSTILE = "\x1b[2J\x9b\x00\u202e[red]gone[/red]\r\n" + "A" * 5000

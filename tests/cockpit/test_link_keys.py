@@ -12,7 +12,7 @@ import pytest
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.inventory.settings import SshSettings
-from cockpit.link.keyring import Keyring
+from cockpit.link.keys.keyring import Keyring
 from tests.cockpit.test_link_prompts import linked
 from tests.cockpit.test_link_ssh import Place
 from tests.fakes.agent import FakeAgent
@@ -145,7 +145,7 @@ async def test_forty_logins_are_one_connection_to_the_agent_at_a_time(
 async def test_an_agent_that_does_not_answer_is_named(
     here: Place, sink: FakeSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cockpit.link.agent_keys.LIST_S", 0.05)
+    monkeypatch.setattr("cockpit.link.keys.agent_keys.LIST_S", 0.05)
     async with FakeSshAgent(here.folder) as agent, here.sshd() as server:
         agent.silent = True
         monkeypatch.setenv("SSH_AUTH_SOCK", str(agent.path))
@@ -245,7 +245,7 @@ async def test_a_host_certificate_that_ssh_config_revokes_is_an_alarm(here: Plac
 async def test_a_mended_ssh_config_counts_when_the_operator_asks_again(
     here: Place, sink: FakeSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cockpit.link.ssh_config.LOOK_S", 0.0)
+    monkeypatch.setattr("cockpit.link.ssh_config.resolver.LOOK_S", 0.0)
     config = here.folder / "ssh_config"
     async with FakeAgent(here.socket), here.sshd() as server:
         here.know(server)

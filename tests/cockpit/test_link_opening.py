@@ -9,7 +9,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from cockpit.link import opening
+from cockpit.link.ssh import opening
 from tests.fakes.sshd import FakeSshd
 
 

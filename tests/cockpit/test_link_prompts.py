@@ -15,7 +15,7 @@ from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import HostEntry, Inventory, SshTarget
 from cockpit.link import Link, LinkOptions, links_for
-from cockpit.link.prompts import PromptKind, PromptRequest, Questions, cleaned, unlocked
+from cockpit.link.asking.prompts import PromptKind, PromptRequest, Questions, cleaned, unlocked
 from tests.cockpit.test_link_ssh import FAST, Place
 from tests.fakes.agent import FakeAgent
 from tests.fakes.prompter import FakePrompter

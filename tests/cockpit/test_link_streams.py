@@ -2,7 +2,7 @@
 
 from agent.wire.version import PREAMBLE
 from cockpit.errors import LinkError
-from cockpit.link.streams import Bridge, Path
+from cockpit.link.ssh.streams import Bridge, Path
 
 
 class Ears:

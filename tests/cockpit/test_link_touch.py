@@ -6,8 +6,8 @@ import pytest
 
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link import interview
-from cockpit.link.prompts import PromptKind
+from cockpit.link.asking import interview
+from cockpit.link.asking.prompts import PromptKind
 from tests.cockpit.test_link_prompts import linked
 from tests.cockpit.test_link_ssh import Place
 from tests.fakes.agent import FakeAgent

@@ -10,12 +10,12 @@ import pytest
 from cockpit.inventory import Hop, SshTarget, parse_target
 from cockpit.inventory.settings import Remark
 from cockpit.inventory.target import own_name
-from cockpit.link import ssh_world
-from cockpit.link.diagnosis import command
-from cockpit.link.remarks import remarks
-from cockpit.link.ssh_config import Resolver
-from cockpit.link.ssh_words import WORDS, Verdict
-from cockpit.link.ssh_world import World
+from cockpit.link.ssh.diagnosis import command
+from cockpit.link.ssh_config import world as ssh_world
+from cockpit.link.ssh_config.remarks import remarks
+from cockpit.link.ssh_config.resolver import Resolver
+from cockpit.link.ssh_config.words import WORDS, Verdict
+from cockpit.link.ssh_config.world import World
 
 DOCS = Path(__file__).parents[2] / "packaging" / "docs" / "ssh_config.md"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.inventory import SshTarget, parse_target
-from cockpit.link.ssh_config import Resolver
+from cockpit.link.ssh_config.resolver import Resolver
 from tests.lab import require
 
 DATA = Path(__file__).parents[1] / "data" / "ssh_config"

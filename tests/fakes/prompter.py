@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
-from cockpit.link.prompts import PromptRequest
+from cockpit.link.asking.prompts import PromptRequest
 
 
 class FakePrompter:

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from cockpit.fleet.link_state import LinkState
-from cockpit.link.prompts import PromptKind, PromptRequest, Questions
+from cockpit.link.asking.prompts import PromptKind, PromptRequest, Questions
 from cockpit.tui.app import CockpitApp
 from cockpit.tui.asking import Asking
 from cockpit.tui.screens import prompt

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cockpit.link.prompts import PromptKind, PromptRequest, Questions, cleaned
+from cockpit.link.asking.prompts import PromptKind, PromptRequest, Questions, cleaned
 
 _HELPER = """#!{python} -IS
 import json, os, socket, sys

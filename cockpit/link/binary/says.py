@@ -8,7 +8,7 @@ import re
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop, SshTarget
-from cockpit.link.prompts import cleaned
+from cockpit.link.asking.prompts import cleaned
 
 LOGGED_IN = re.compile(r"Authenticated to .* using |debug1: mux_client_request_session: master session id")
 REFUSED_OPEN = re.compile(r"channel \d+: open failed: |open failed: (administratively prohibited|connect failed)")

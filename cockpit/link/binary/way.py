@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from cockpit.errors import InventoryError, LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import SshTarget, parse_target
-from cockpit.link import diagnosis, no_agent
+from cockpit.link.asking.interview import AFTER_S
+from cockpit.link.asking.prompts import WORDS, PromptKind
 from cockpit.link.binary import says
 from cockpit.link.binary.askpass import Run
 from cockpit.link.binary.process import Process
 from cockpit.link.binary.streams import Bridge, Forward
 from cockpit.link.binary.words import VERSION, Facts, Form, harmless
-from cockpit.link.interview import AFTER_S
-from cockpit.link.prompts import WORDS, PromptKind
+from cockpit.link.ssh import diagnosis, no_agent
 from cockpit.link.way import Channel, OtherPath, Receiver, Way
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from cockpit.link.doctor.hops import Sshd, onward, steps
 from cockpit.link.doctor.names import Name, is_address, look_up
 from cockpit.link.doctor.report import AGENT_STEPS, HOP_STEPS, Report, State, Step, label, skipped
 from cockpit.link.link import Link, LinkSink
-from cockpit.link.remarks import remarks
-from cockpit.link.trail import Trail, Trails
+from cockpit.link.ssh.trail import Trail, Trails
+from cockpit.link.ssh_config.remarks import remarks
 
 _MANY = 3  # hosts whose clocks agree with each other and not with ours: then ours is wrong
 _LOOK_S = 0.02

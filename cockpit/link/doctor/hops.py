@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link import diagnosis
 from cockpit.link.doctor import remedy
 from cockpit.link.doctor.names import Name, is_address
 from cockpit.link.doctor.report import HOP_STEPS, State, Step, label, skipped
-from cockpit.link.trail import Trail
+from cockpit.link.ssh import diagnosis
+from cockpit.link.ssh.trail import Trail
 
 _BY_STATE = {LinkState.KEY_CHANGED: "key", LinkState.DENIED: "authentication"}
 

@@ -15,11 +15,11 @@ from agent.wire.version import MAGIC
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import SshTarget
-from cockpit.link import ssh
-from cockpit.link.bastion import Bastion
-from cockpit.link.credentials import WINDOW
-from cockpit.link.login import Connection
-from cockpit.link.streams import Path, Stream
+from cockpit.link.keys.credentials import WINDOW
+from cockpit.link.ssh import way as ssh
+from cockpit.link.ssh.bastion import Bastion
+from cockpit.link.ssh.login import Connection
+from cockpit.link.ssh.streams import Path, Stream
 from cockpit.link.temporary import words
 from cockpit.link.temporary.bundle import BundleError
 from cockpit.link.way import Channel, Receiver

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from agent.wire.signals import Severity
-from cockpit.link.prompts import ANSWER_CHARS, TRIES, WORDS, PromptKind
+from cockpit.link.asking.prompts import ANSWER_CHARS, TRIES, WORDS, PromptKind
 from cockpit.tui.format import plain
 from cockpit.tui.lines import Line, spread, wrapped
 from cockpit.tui.theme import GLYPH, Ink
@@ -21,7 +21,7 @@ from cockpit.tui.widgets.filter_bar import EDITING
 from cockpit.tui.widgets.line_view import LineView
 
 if TYPE_CHECKING:
-    from cockpit.link.prompts import PromptRequest
+    from cockpit.link.asking.prompts import PromptRequest
 
 ARM_S = 0.5  # keys that were on their way to the screen below
 WIDTH = 68

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncssh
 
-from cockpit.link.ssh_match import in_list
+from cockpit.link.ssh_config.match import in_list
 
 PLAIN, AUTHORITY, REVOKED = "", "@cert-authority", "@revoked"
 _BLOCK = 64  # bytes of a SHA-1 block

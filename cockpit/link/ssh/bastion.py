@@ -13,8 +13,8 @@ from collections.abc import Callable
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link import diagnosis
-from cockpit.link.login import Connection, Logins
+from cockpit.link.ssh import diagnosis
+from cockpit.link.ssh.login import Connection, Logins
 from cockpit.link.timing import Schedule
 
 _REFUSALS = (LinkState.DENIED, LinkState.KEY_CHANGED)

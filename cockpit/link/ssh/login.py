@@ -7,17 +7,18 @@ import asyncssh
 
 from cockpit.errors import LinkError
 from cockpit.inventory import Hop
-from cockpit.link import certificates, diagnosis, host_identity
-from cockpit.link.certificates import Certificate
-from cockpit.link.cork import CorkedWay
-from cockpit.link.credentials import Credentials
+from cockpit.link.asking.prompts import Questions
 from cockpit.link.gate import PER_SSHD
-from cockpit.link.host_identity import Shown
-from cockpit.link.host_keys import knows, vouches
-from cockpit.link.prompts import Questions
-from cockpit.link.proxy_command import ProxyCommand
+from cockpit.link.keys import certificates
+from cockpit.link.keys.certificates import Certificate
+from cockpit.link.keys.credentials import Credentials
+from cockpit.link.keys.host_keys import knows, vouches
 from cockpit.link.shared import Shared
-from cockpit.link.watcher import Watcher
+from cockpit.link.ssh import diagnosis, host_identity
+from cockpit.link.ssh.cork import CorkedWay
+from cockpit.link.ssh.host_identity import Shown
+from cockpit.link.ssh.proxy_command import ProxyCommand
+from cockpit.link.ssh.watcher import Watcher
 
 Connection = asyncssh.SSHClientConnection
 LONGEST_S = 120.0  # whatever ConnectTimeout says: sshd's LoginGraceTime is over then

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link.diagnosis import plain, title
+from cockpit.link.ssh.diagnosis import plain, title
 
 NOT_FOUND = (126, 127)  # what shells say of a command that they cannot run
 NOBODY, DENIED, OTHER = 3, 4, 5  # exit codes of `gpu-cockpit-agent attach`

@@ -6,8 +6,8 @@ from dataclasses import replace as changed
 
 from cockpit.inventory.settings import Remark
 from cockpit.inventory.ssh_files import Line, Section, SshFile, SshFiles
-from cockpit.link.ssh_match import Subject, Undecided, host_line, in_list, match_line, wants_final
-from cockpit.link.ssh_words import ALIASES, WORDS
+from cockpit.link.ssh_config.match import Subject, Undecided, host_line, in_list, match_line, wants_final
+from cockpit.link.ssh_config.words import ALIASES, WORDS
 
 LISTS = ("identityfile", "certificatefile")
 

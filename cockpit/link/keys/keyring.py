@@ -16,7 +16,7 @@ import asyncssh
 from cockpit.errors import LinkError
 from cockpit.inventory import Hop
 from cockpit.inventory.regular import read_regular
-from cockpit.link.agent_keys import AgentKeys
+from cockpit.link.keys.agent_keys import AgentKeys
 
 USUAL = ("id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk")
 MAX_BYTES = 1024 * 1024  # of a key file

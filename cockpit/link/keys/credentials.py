@@ -10,11 +10,11 @@ import asyncssh
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link import algorithms
-from cockpit.link.host_keys import HostKeys
-from cockpit.link.keyring import Keyring, Offer, Unlock
-from cockpit.link.known_hosts import Known
-from cockpit.link.ssh_words import BINARY
+from cockpit.link.keys import algorithms
+from cockpit.link.keys.host_keys import HostKeys
+from cockpit.link.keys.keyring import Keyring, Offer, Unlock
+from cockpit.link.keys.known_hosts import Known
+from cockpit.link.ssh_config.words import BINARY
 from cockpit.link.timing import Timing
 
 CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"  # 1.5 times cheaper than asyncssh's default

@@ -13,11 +13,11 @@ import asyncssh
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop, SshTarget
-from cockpit.link import diagnosis, opening
-from cockpit.link.bastion import Bastion
-from cockpit.link.login import Connection, Logins
-from cockpit.link.paths import Paths
 from cockpit.link.shared import Shared
+from cockpit.link.ssh import diagnosis, opening
+from cockpit.link.ssh.bastion import Bastion
+from cockpit.link.ssh.login import Connection, Logins
+from cockpit.link.ssh.paths import Paths
 from cockpit.link.way import Channel, Receiver
 
 _MISSES = 2  # fresh connects that fail behind a bastion that answers: then it is the host

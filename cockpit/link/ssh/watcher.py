@@ -6,13 +6,13 @@ import asyncssh
 
 from cockpit.errors import LinkError
 from cockpit.inventory import Hop
-from cockpit.link import diagnosis
-from cockpit.link.credentials import Credentials
-from cockpit.link.host_keys import Offered
-from cockpit.link.interview import Interview
-from cockpit.link.keyring import Offer
-from cockpit.link.prompts import PromptKind, Questions, unlocked
-from cockpit.link.trail import Walk
+from cockpit.link.asking.interview import Interview
+from cockpit.link.asking.prompts import PromptKind, Questions, unlocked
+from cockpit.link.keys.credentials import Credentials
+from cockpit.link.keys.host_keys import Offered
+from cockpit.link.keys.keyring import Offer
+from cockpit.link.ssh import diagnosis
+from cockpit.link.ssh.trail import Walk
 
 Connection = asyncssh.SSHClientConnection
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cockpit.link.ssh_words import BINARY
+from cockpit.link.ssh_config.words import BINARY
 
 _FLAGS = ("canonical", "final")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncssh
 
-from cockpit.link.opening import opened
+from cockpit.link.ssh.opening import opened
 
 
 class CorkedWay:

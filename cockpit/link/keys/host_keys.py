@@ -12,10 +12,10 @@ from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.inventory.regular import read_regular
-from cockpit.link import revoked
-from cockpit.link.known_hosts import Known, KnownFile, Wanted, parse
-from cockpit.link.ssh_values import SYSTEM_KNOWN_HOSTS, USER_KNOWN_HOSTS
-from cockpit.link.ssh_words import BINARY
+from cockpit.link.keys import revoked
+from cockpit.link.keys.known_hosts import Known, KnownFile, Wanted, parse
+from cockpit.link.ssh_config.values import SYSTEM_KNOWN_HOSTS, USER_KNOWN_HOSTS
+from cockpit.link.ssh_config.words import BINARY
 
 MAX_BYTES = 64 * 1024 * 1024  # of a known_hosts file
 

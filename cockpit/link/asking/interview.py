@@ -13,8 +13,8 @@ import asyncssh
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link import diagnosis
-from cockpit.link.prompts import SAID_LINES, WORDS, PromptKind, PromptRequest, Questions, cleaned
+from cockpit.link.asking.prompts import SAID_LINES, WORDS, PromptKind, PromptRequest, Questions, cleaned
+from cockpit.link.ssh import diagnosis
 
 AFTER_S = 60.0  # a second factor may go on where we cannot see it: a push to a phone waits that long
 TOUCH_S = 0.4  # a signature that takes longer waits for a finger

@@ -9,8 +9,8 @@ from typing import Any
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link import diagnosis
-from cockpit.link.prompts import cleaned
+from cockpit.link.asking.prompts import cleaned
+from cockpit.link.ssh import diagnosis
 
 _SAID_BYTES = 4096
 _LAST_WORDS_S = 0.3  # a command that has closed its output may still say why, and end

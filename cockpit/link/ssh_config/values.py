@@ -7,10 +7,10 @@ import re
 from cockpit.inventory import Hop
 from cockpit.inventory.settings import Remark, SshSettings
 from cockpit.inventory.ssh_files import Line
-from cockpit.link.ssh_match import Undecided, expand
-from cockpit.link.ssh_reading import Found
-from cockpit.link.ssh_words import BINARY, WORDS, Verdict
-from cockpit.link.ssh_world import World
+from cockpit.link.ssh_config.match import Undecided, expand
+from cockpit.link.ssh_config.reading import Found
+from cockpit.link.ssh_config.words import BINARY, WORDS, Verdict
+from cockpit.link.ssh_config.world import World
 
 USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")

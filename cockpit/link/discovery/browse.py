@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cockpit.clock import Clock
 from cockpit.errors import CockpitError
-from cockpit.link.interfaces import Interface, choose, here
+from cockpit.link.discovery.interfaces import Interface, choose, here
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf

@@ -15,10 +15,10 @@ import asyncssh
 from cockpit.clock import Clock
 from cockpit.errors import LinkError
 from cockpit.inventory import AGENT_SOCKET, Hop
-from cockpit.link import diagnosis, no_agent
-from cockpit.link.credentials import WINDOW
-from cockpit.link.login import Connection
-from cockpit.link.streams import Bridge, Forward, Path
+from cockpit.link.keys.credentials import WINDOW
+from cockpit.link.ssh import diagnosis, no_agent
+from cockpit.link.ssh.login import Connection
+from cockpit.link.ssh.streams import Bridge, Forward, Path
 from cockpit.link.timing import Timing
 from cockpit.link.way import Channel, OtherPath, Receiver
 

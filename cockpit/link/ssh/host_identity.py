@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link.certificates import Certificate
-from cockpit.link.diagnosis import command, place, plain, title
-from cockpit.link.host_keys import Offered, file_of, revoked_in
+from cockpit.link.keys.certificates import Certificate
+from cockpit.link.keys.host_keys import Offered, file_of, revoked_in
+from cockpit.link.ssh.diagnosis import command, place, plain, title
 
 ALARM = "SECURITY"  # in every sentence about a host that may be somebody else
 

@@ -16,10 +16,10 @@ from cockpit.errors import InventoryError
 from cockpit.inventory import Hop, SshTarget, parse_target
 from cockpit.inventory.settings import Remark
 from cockpit.inventory.ssh_files import NONE, SshFiles, read
-from cockpit.link.ssh_match import Subject, Undecided, expand, in_list
-from cockpit.link.ssh_reading import Found, Reading
-from cockpit.link.ssh_values import Values
-from cockpit.link.ssh_world import World, this_machine
+from cockpit.link.ssh_config.match import Subject, Undecided, expand, in_list
+from cockpit.link.ssh_config.reading import Found, Reading
+from cockpit.link.ssh_config.values import Values
+from cockpit.link.ssh_config.world import World, this_machine
 
 LOOK_S = 1.0  # how often the files are looked at for changes
 RAN_S = 30.0  # how long the answers of commands and name look-ups are taken for true

@@ -7,7 +7,7 @@ from asyncssh.kex import get_kex_algs
 from asyncssh.mac import get_mac_algs
 from asyncssh.public_key import get_certificate_algs, get_public_key_algs
 
-from cockpit.link.ssh_match import matches
+from cockpit.link.ssh_config.match import matches
 
 _CERTIFICATE = "-cert-v01@openssh.com"
 

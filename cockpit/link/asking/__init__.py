@@ -1,0 +1,1 @@
+"""Questions to the human at the keys: one at a time, never logged, never kept."""
