@@ -1,5 +1,5 @@
-"""What ssh_config decides about one login, as values: resolved and expanded by `link.ssh_config`, read by whoever logs in.
-An empty value means that nobody decided, and then our own default holds."""
+"""What ssh_config decides about one login, as values: resolved and expanded by `link.ssh_config`, read by whoever
+logs in. An empty value means that nobody decided, and then our own default holds."""
 
 from dataclasses import dataclass
 
