@@ -1,5 +1,6 @@
 """Bytes a second that the TUI writes to a 200x60 terminal on a busy fleet of 1,000 hosts / 8,000 GPUs, every value new
-each second: the heat map and both tables; and the CPU it takes."""
+each second: the heat map (a cell a host), both tables, and the CPU it takes; and the heat map of 300 hosts, where each
+GPU has a cell. Uniformly random loads are the worst that a map can be shown."""
 
 import sys
 import time
@@ -31,6 +32,10 @@ def main() -> int:
         terminal.drain(SECONDS)
         share = (cpu_seconds(terminal.process.pid) - before) / (time.perf_counter() - started)
         report.note("core_with_links_and_screen", share)
+    with pretended(300) as (fleet, _), Terminal([command("gpu-cockpit"), "--fleet", str(fleet)]) as terminal:
+        terminal.until(b"Situation", 20)
+        terminal.drain(4)
+        report.at_most("every_gpu_of_300_hosts_kB_s", _rate(terminal), 15)
     return report.finish()
 
 
