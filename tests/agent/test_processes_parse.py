@@ -14,6 +14,7 @@ from agent.sources.processes import procfs
 from agent.sources.processes.known import Known
 from agent.sources.processes.owner import Owner, parse_cgroup
 from agent.sources.processes.redact import CHARS, is_secret, redact
+from agent.sources.processes.secret_table import SHAPES, Shape
 from agent.sources.processes.table import ROWS, TABLE_BYTES, moved, table
 
 CGROUPS = Path(__file__).parent.parent / "data/cgroup"
@@ -85,6 +86,32 @@ SECRET = "s3cr3tVALUE"
         ["env", "A=1", "curl", "-u", f"me:{SECRET}", "http://x"],
         ["/bin/sh", "-c", f"cd /; mysql -h db -p{SECRET} < x; true"],
         ["/bin/sh", "-c", f"curl -s --user 'me:{SECRET}' http://x | jq ."],
+        ["curl", "-sSu", f"me:{SECRET}", "http://x"],
+        ["curl", "-H", f"Authorization: Bearer {SECRET}", "http://x"],
+        ["x", "--pin", SECRET],
+        ["x", "--tokens", SECRET],
+        ["x", "--api-tokens", "first-1234", SECRET],
+        ["x", "--password", f"--{SECRET}"],
+        ["x", "--password", "--correct-horse-battery" + SECRET],
+        ["x", "--password", "--api-key", SECRET],
+        ["x", "--token", f"--{SECRET}"],
+        ["sh", "-c", f"x --password --{SECRET}"],
+        ["mariadb-dump", f"-p{SECRET}"],
+        ["docker", "--debug", "login", "-u", "me", "-p", SECRET, "registry"],
+        ["wandb", "login", "--relogin", SECRET],
+        ["vault", "login", SECRET],
+        ["ngrok", "config", "add-authtoken", SECRET],
+        ["htpasswd", "-bB", "file", "me", SECRET],
+        ["rabbitmqctl", "add_user", "me", SECRET],
+        ["aws", "configure", "set", "aws_secret_access_key", SECRET],
+        ["nmcli", "dev", "wifi", "connect", "x", "password", SECRET],
+        ["kubectl", "create", "secret", "generic", "x", f"--from-literal=a={SECRET}"],
+        ["ipmitool", "-H", "bmc", "-P", SECRET, "chassis", "status"],
+        ["unzip", "-P", SECRET, "x.zip"],
+        ["redis-server", "--requirepass", SECRET],
+        ["python3", "-c", f'import os; os.environ["HF_TOKEN"]="{SECRET}"'],
+        ["x", f"https://hooks.slack.com/services/T00/B00/{SECRET}{SECRET}"],
+        ["x", f"https://x/?q=a%3Dghp_{SECRET}{SECRET}"],
     ],
     ids=lambda args: args[-1][:40].replace("\n", " "),
 )
@@ -106,12 +133,31 @@ def test_no_secret_survives(args: list[str]) -> None:
         ["x", "--monkeypatch", "1", "keyboard=us", "https://host:8080/path"],
         ["-p", "8000", "python3", "-p", "x"],
         ["sh", "-c", "docker run -p 8000:80 img; mysqlcheck -p x"],
+        ["vllm", "serve", "--model", "X", "--max-tokens", "100", "--tokenizer", "Y"],
+        ["vllm", "serve", "m", "--revision", "0123456789abcdef0123456789abcdef01234567", "--tokens", "100"],
+        ["torchrun", "--nproc-per-node", "8", "train.py", "--num_tokens", "5", "--pin-memory", "true"],
+        ["x", "--token", "--model", "m", "--stop-tokens", "a", "--special-tokens=b", "max_tokens=100", "tokens: 7"],
+        ["docker", "run", "-p", "8000:80", "-u", "me", "img", "login"],
+        ["openssl", "s_client", "-connect", "h:443"],
+        ["7z", "a", "x.7z", "file"],
+        ["curl", "--url", "http://x", "--output", "menu", "-fsS"],
+        ["ssh", "-p", "2222", "host", "zip", "-r", "x.zip", "dir"],
+        ["python3", "train.py", "--hf_transfer", "/data/fw_attention_kernel_dispatch/r8_model_with_long_name_x"],
         ["x", "http://host:8080/@scope/pkg", "https://host/@scope", "me@host:/path"],
     ],
     ids=lambda args: args[0],
 )
 def test_what_is_no_secret_stays_readable(args: list[str]) -> None:
     assert redact(args) == " ".join(args)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.example[:12])
+@pytest.mark.parametrize("around", ["{}", "x='{}'", "https://h/a?b={}&c", 'title "{}", more', "-v:{}"])
+def test_what_looks_like_a_known_secret_goes_wherever_it_is(shape: Shape, around: str) -> None:
+    shown = redact(["prog", around.format(shape.example), "--port", "8000"])
+    assert shape.example[-8:] not in shown
+    assert shown.startswith("prog ")
+    assert shown.endswith("--port 8000")
 
 
 def test_the_harmless_rest_of_a_line_with_a_secret_stays() -> None:
@@ -126,20 +172,28 @@ def test_a_long_command_is_cut_after_redaction() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a://" * 16_000, "mysql -" * 9000, "x=" * 30_000, "http://" + ":" * 60_000, "curl -u '" * 7000]
-)
+    "text",
+    ["a://", "mysql -", "x=", "http://" + ":" * 9000, "curl -u '", "docker -/", "eyJ-", "$6$", "--tokens ", "a_key ",
+     "-----BEGIN PRIVATE KEY", "aws_secret_", "%3Dsk-", "--pin --a1-"],
+)  # fmt: skip
 def test_no_command_line_holds_the_agent_up(text: str) -> None:
-    began = time.process_time()
-    redact([text])
-    assert time.process_time() - began < 1.0
+    endless = text * (66_000 // len(text))
+    for args in ([endless], endless.split(" ")):
+        began = time.process_time()
+        redact(args)
+        assert time.process_time() - began < 1.0
 
 
-@pytest.mark.parametrize("name", ["HF_TOKEN", "apiKey", "--hf-token", "DB_PASS", "AWS_ACCESS_KEY_ID", "wandb.api_key"])
+@pytest.mark.parametrize(
+    "name", ["HF_TOKEN", "apiKey", "--hf-token", "DB_PASS", "AWS_ACCESS_KEY_ID", "wandb.api_key", "--pin"]
+)
 def test_names_of_secrets(name: str) -> None:
     assert is_secret(name)
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "max_tokens", "key_file", "author", "monkeypatch", "", "--"])
+@pytest.mark.parametrize(
+    "name", ["tokenizer", "max_tokens", "key_file", "author", "monkeypatch", "pin_memory", "", "--"]
+)
 def test_names_of_harmless_things(name: str) -> None:
     assert not is_secret(name)
 

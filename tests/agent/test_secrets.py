@@ -22,9 +22,9 @@ from tests.soak.capture import hear
 
 TOKEN = "plant7f3a9c51d2e8"
 HOLDERS = (
-    ("--token", TOKEN),
+    ("--token", TOKEN, "--pin", TOKEN, "--tokens", TOKEN),
     (f"--api-key={TOKEN}", "--port", "8000"),
-    ("--api-key", "plant7f3a9c51d2e8first", TOKEN),
+    ("--password", f"--{TOKEN}", "--api-key", "plant7f3a9c51d2e8first", TOKEN),
     (f"https://user:{TOKEN}@hub.example/x?rev=1", f"s3://b/k?X-Amz-Signature={TOKEN}"),
     (f'{{"api_key": "{TOKEN}", "model": "m"}}', f"Authorization: Bearer {TOKEN}"),
     (f"HF_TOKEN={TOKEN}", "env", f"PGPASSWORD={TOKEN}"),
