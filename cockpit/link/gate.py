@@ -10,9 +10,10 @@ from cockpit.clock import Clock
 PER_SSHD = 4  # sshd's MaxStartups 10:30:100 lost logins at 8 in flight, none at 4
 LOGINS = 16  # places to begin with: a login costs the loop 1 to 3 ms in several pieces
 SNAPSHOTS = 8  # a first snapshot costs it 1 to 2 ms in one piece
-CEILING = 128
-FAR_S = 0.1  # a place held this long waits for the way, not for the loop: the cap may grow faster
-_MEMORY = 8  # places over which that is averaged
+NEAR = 64  # the most where logins are quick
+CEILING = 128  # and where even the quickest waits for the way: 50 ms there and back make 300 ms of a login
+FAR_S = 0.2
+_STEP_S = 0.1  # of the quickest login's time, each of which lets the cap grow by one more at a time
 PROBE_S = 0.02
 LAG_S = 0.005  # delay of the loop above which there are too many: five of these in one turn are felt at the keys
 LEASE_S = 1.0  # an attempt that takes longer waits for the network, not for us: its place goes to the next
@@ -20,7 +21,7 @@ LEASE_S = 1.0  # an attempt that takes longer waits for the network, not for us:
 
 class Gate:
     """The fleet's cap, half of `places` to 128 by what the loop bears: more at once helps only where the way is long,
-    and there it takes six round trips a login. So the cap grows the faster the longer a place is held.
+    and there it takes six round trips a login. The quickest place tells how long: all others may wait for us.
 
     Equal hosts answer in step, so that one late turn of the loop tells of many places: then the cap is halved.
     """
@@ -29,7 +30,8 @@ class Gate:
         self.cap = places
         self.floor = places // 2
         self.taken = 0
-        self.held_s = 0.0  # how long a place is held, on average
+        self.quickest_s = FAR_S  # how long a place was held at least, since the gate was empty
+        self._known = False
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._probe: asyncio.TimerHandle | None = None
@@ -52,12 +54,15 @@ class Gate:
         if lag_s > LAG_S:
             self.cap = max(self.floor, self.cap // 2)
         elif self.taken >= self.cap:
-            self.cap = min(CEILING, self.cap + 1 + int(self.held_s / FAR_S))
+            far = self.quickest_s > FAR_S
+            more = int(self.quickest_s / _STEP_S) if far else 0
+            self.cap = max(self.cap, min(CEILING if far else NEAR, self.cap + 1 + more))
 
-    def leave(self, held_s: float = 0.0) -> None:
+    def leave(self, held_s: float) -> None:
         """Give a place back that was held so long, to whoever waits longest."""
-        self.held_s += (held_s - self.held_s) / _MEMORY
         self.taken -= 1
+        self.quickest_s = min(self.quickest_s, held_s) if self._known else held_s
+        self._known = self.taken > 0
         self._admit()
 
     def _admit(self) -> None:
@@ -77,7 +82,8 @@ class Gate:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave()
+                self.taken -= 1
+                self._admit()
             raise
 
     def _watch(self) -> None:
