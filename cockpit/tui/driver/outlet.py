@@ -181,5 +181,7 @@ def _discard(fileno: int) -> None:
     """Drop what the terminal has not read yet: old pictures must not stand before the way out."""
     try:
         termios.tcflush(fileno, termios.TCOFLUSH)
+        termios.tcflow(fileno, termios.TCOOFF)  # a write that waits learns of the room by this alone
+        termios.tcflow(fileno, termios.TCOON)
     except termios.error:
         return
