@@ -68,7 +68,7 @@ def vocabulary() -> dict[str, argparse.ArgumentParser]:
     """The parser of every command, the options before one under "": man pages and shell completion are made from it."""
     found: dict[str, argparse.ArgumentParser] = {"": _parser()}
     for name, text in COMMANDS.items():
-        found[name] = _Parser(prog=f"{PROG} {name}", description=f"{text.capitalize()}.", allow_abbrev=False)
+        found[name] = _Parser(prog=f"{PROG} {name}", description=_sentence(text), allow_abbrev=False)
         _ADD[name](found[name])
     return found
 
@@ -81,8 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, text in COMMANDS.items():
-        _ADD[name](commands.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False))
+        _ADD[name](commands.add_parser(name, help=text, description=_sentence(text), allow_abbrev=False))
     return parser
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _path(text: str) -> Path:

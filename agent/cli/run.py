@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import pwd
 import signal
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from agent.cli.notify import STATUS_EVERY_S, Notifier
 from agent.cli.sources import SOURCES, Site, build
 from agent.clock import Clock, SystemClock
 from agent.config import AgentConfig, identify, load
-from agent.errors import ServeError
+from agent.errors import ServeError, UsageError
 from agent.recorder import State
 from agent.server.announce import Announcer
 
@@ -30,8 +31,32 @@ def main(arguments: argparse.Namespace) -> int:
         config = replace(config, socket=arguments.socket)
     if arguments.state:
         config = replace(config, state_dir=arguments.state)
+    _refuse_to_act_as_root_for_another(config)
     asyncio.run(_serve(config))
     return 0
+
+
+def _refuse_to_act_as_root_for_another(config: AgentConfig) -> None:
+    """What root leaves in the folders of the service's user (a state, a lock) the service could not use afterwards."""
+    if os.geteuid() != 0:
+        return
+    for folder in (config.state_dir, config.socket.parent):
+        try:
+            owner = folder.stat().st_uid
+        except OSError:
+            continue  # it is made, or its absence told, later
+        if owner != 0:
+            raise UsageError(
+                f"{folder} belongs to user {_name_of(owner)}, whose agent could not use what root leaves there; "
+                "try systemctl start gpu-cockpit-agent, or give this one a --socket and a --state of its own"
+            )
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 async def _serve(config: AgentConfig) -> None:

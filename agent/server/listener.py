@@ -195,12 +195,24 @@ def _lock(path: Path) -> int:
                 return descriptor
             os.close(descriptor)  # its owner removed it while we opened it: the next one is a new file
     except OSError as error:
-        if error.errno == errno.ENOENT:
-            hint = "create the directory or choose another one with --socket"
-        else:
-            hint = "check who owns the directory or choose another one with --socket"
-        what = _lock_of(path) if _lock_of(path).exists() else path  # that of an agent that once ran as another user
-        raise ServeError(f"{what}: cannot be created: {error.strerror}; {hint}") from None
+        raise _locked_out(path, error) from None
+
+
+def _locked_out(path: Path, error: OSError) -> ServeError:
+    what, hint = path, "check who owns the directory or choose another one with --socket"
+    if error.errno == errno.ENOENT:
+        hint = "create the directory or choose another one with --socket"
+    elif (owner := _owner_of(_lock_of(path))) not in (None, os.geteuid()):
+        what = _lock_of(path)
+        hint = f"an agent of user {owner} left it: see that none runs, remove {what} and {path}, and try again"
+    return ServeError(f"{what}: cannot be created: {error.strerror}; {hint}")
+
+
+def _owner_of(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except OSError:
+        return None
 
 
 def _taken(descriptor: int, path: Path) -> bool:

@@ -49,12 +49,34 @@ def test_wrong_usage_is_one_sentence_and_two(words: list[str], says: str, capsys
     assert says in complaint(capsys)
 
 
+@pytest.mark.parametrize("mine", ["state", "run"])
+def test_root_does_not_act_for_the_services_user(
+    mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / mine
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, 47211, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert main(["run", "--socket", str(tmp_path / "run/agent.sock"), "--state", str(tmp_path / "state")]) == 2
+    said = complaint(capsys)
+    assert f"{folder} belongs to user " in said
+    assert "--socket and a --state of its own" in said
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS if name != "sim")])
 def test_every_command_explains_itself(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 0
     assert "usage: gpu-cockpit-agent" in capsys.readouterr().out
+
+
+def test_explanations_keep_their_capitals(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["let-go", "--help"])
+    assert "so that a GPU can be reset." in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:

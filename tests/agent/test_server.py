@@ -307,6 +307,16 @@ def test_a_missing_path_of_directories_is_one_sentence(tmp_path: Path) -> None:
         Server(Station(SystemClock()).feed, tmp_path / "none/deeper/a.sock", SystemClock()).bind()
 
 
+def test_the_lock_of_another_users_agent_is_named_with_what_to_do(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can leave a lock of another user")
+    lock = tmp_path / "a.sock.lock"
+    lock.symlink_to("nowhere")  # as good as a file that may not be opened: root may open all
+    os.lchown(lock, 47211, -1)
+    with pytest.raises(ServeError, match=rf"{lock}: cannot be created: .*agent of user 47211 left it.*remove {lock}"):
+        Server(Station(SystemClock()).feed, tmp_path / "a.sock", SystemClock()).bind()
+
+
 async def test_the_last_directory_of_the_path_is_made(tmp_path: Path) -> None:
     server = Server(Station(SystemClock()).feed, tmp_path / "run/a.sock", SystemClock())
     server.bind()

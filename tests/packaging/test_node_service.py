@@ -170,6 +170,9 @@ def test_a_second_agent_is_turned_away_and_the_first_goes_on(station: Station) -
     assert second.returncode == 1
     assert SOCKET in second.stderr
     assert "Traceback" not in second.stderr
+    as_root = station.node.run("gpu-cockpit-agent", "run", check=False)
+    assert as_root.returncode == 2
+    assert "belongs to user gpu-cockpit" in as_root.stderr, "what root would leave there stops the service"
     assert station.node.show(UNIT, "MainPID", "NRestarts") == before
     assert station.look().synced
 
