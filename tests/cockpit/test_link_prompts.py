@@ -13,9 +13,11 @@ import pytest
 from cockpit.clock import SystemClock
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
-from cockpit.inventory import HostEntry, Inventory, SshTarget
+from cockpit.inventory import Hop, HostEntry, Inventory, SshTarget
 from cockpit.link import Link, LinkOptions, links_for
 from cockpit.link.asking.prompts import PromptKind, PromptRequest, Questions, cleaned, unlocked
+from cockpit.link.keys.credentials import Credentials
+from cockpit.link.ssh.watcher import Watcher
 from tests.cockpit.test_link_ssh import FAST, Place
 from tests.fakes.agent import FakeAgent
 from tests.fakes.prompter import FakePrompter
@@ -315,3 +317,19 @@ async def test_a_key_that_stays_locked_is_denied(answers: list[str | None] | Non
         await unlocked(str(encrypted(tmp_path)), "bast", Questions(prompter))
     assert caught.value.state == LinkState.DENIED
     assert "ssh-add" in caught.value.hint
+
+
+@pytest.mark.parametrize("answers", [["wrong"] * 3, [None]])
+async def test_after_a_key_that_stayed_locked_the_deadline_runs_again(
+    answers: list[str | None], tmp_path: Path
+) -> None:
+    credentials = Credentials(FAST)
+    watcher = Watcher(
+        Questions(FakePrompter(answers)), Hop("127.0.0.1", 22, "oncall"), credentials, first=True, hosts=1
+    )
+    async with asyncio.timeout(30.0) as limit, watcher.within(limit):
+        with pytest.raises(LinkError):
+            await watcher.unlock(str(encrypted(tmp_path)))
+        when = limit.when()
+        assert when is not None
+        assert 0.0 < when - asyncio.get_running_loop().time() < 60.0

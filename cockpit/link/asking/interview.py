@@ -210,10 +210,12 @@ class Interview(asyncssh.SSHClient):
         when = limit.when() if limit is not None else None
         if limit is not None:
             limit.reschedule(None)
-        yield
-        if limit is not None and limit is self._limit and when is not None:
-            limit.reschedule(when + loop.time() - started)
-            self._extend(limit, AFTER_S)
+        try:
+            yield
+        finally:  # also where nobody answered: the login goes on with the next key, and never without a deadline
+            if limit is not None and limit is self._limit and when is not None:
+                limit.reschedule(when + loop.time() - started)
+                self._extend(limit, AFTER_S)
 
     @staticmethod
     def _extend(limit: asyncio.Timeout, seconds: float) -> None:
