@@ -228,13 +228,35 @@ async def test_whoever_writes_nonsense_to_the_socket_gets_nothing(tmp_path: Path
     server = AskServer(tmp_path, Questions(FakePrompter(["secret"])))
     await server.start()
     try:
-        for nonsense in (b"\n", b"[]\n", b"{}\n", json.dumps(["9", "", "x", 1]).encode() + b"\n", b"x" * 100_000):
+        for nonsense in (
+            b"\n",
+            b"[]\n",
+            b"{}\n",
+            b"7\n",
+            json.dumps(["9", "", "x", 1]).encode() + b"\n",
+            b"x" * 100_000,
+        ):
             reader, writer = await asyncio.open_unix_connection(tmp_path / "ask")
             writer.write(nonsense)
             assert await _rest(reader) == b""
             writer.close()
     finally:
         await server.close()
+
+
+async def test_a_question_that_is_open_at_the_end_is_taken_back(tmp_path: Path) -> None:
+    prompter = FakePrompter()
+    server = AskServer(tmp_path, Questions(prompter))
+    await server.start()
+    _, environment = server.register(Run("gpu-a01", lambda: None, lambda: None, lambda kind: None))
+    helper = await ask(dict(environment), "Code: ")
+    while not prompter.asked:
+        await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        await server.close()
+        assert ((await helper.communicate())[0], helper.returncode) == (b"", 1)
+        while not prompter.withdrawn:
+            await asyncio.sleep(0.01)
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:

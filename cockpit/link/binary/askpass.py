@@ -25,6 +25,7 @@ if not answer:
 os.write(1, json.loads(answer).encode() + b"\\n")
 """
 _LINE = 65536
+_CLOSE_S = 1.0
 
 
 class Run:
@@ -53,6 +54,7 @@ class AskServer:
         self._runs: dict[str, Run] = {}
         self._next = 0
         self._server: asyncio.Server | None = None
+        self._talks: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
         """Listen."""
@@ -62,10 +64,17 @@ class AskServer:
 
     async def close(self) -> None:
         """Stop listening; questions that are open are taken back."""
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-            self._server = None
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for writer in self._talks:
+            writer.close()
+        try:
+            async with asyncio.timeout(_CLOSE_S):  # since Python 3.12 it waits for whoever is still connected
+                await server.wait_closed()
+        except TimeoutError:
+            pass
 
     def register(self, run: Run) -> tuple[str, Mapping[str, str]]:
         """A name for the run, and what ssh's environment needs."""
@@ -81,6 +90,7 @@ class AskServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One helper, from its question to the answer."""
+        self._talks.add(writer)
         try:
             name, mode, text, asker = json.loads(await reader.readline())
             run = self._runs[name]
@@ -88,9 +98,10 @@ class AskServer:
             if answer is not None:
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             pass  # no helper of ours, or one that is gone
         finally:
+            self._talks.discard(writer)
             writer.close()
 
     async def _answer(
