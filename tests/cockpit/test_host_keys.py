@@ -1,10 +1,12 @@
 """known_hosts and revocations: what counts, what is read when, and what it costs. Compared with ssh-keygen -F."""
 
 import base64
+import gc
 import os
 import re
 import subprocess
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.inventory.settings import SshSettings
 from cockpit.link.keys import revoked
+from cockpit.link.keys.credentials import Credentials
 from cockpit.link.keys.host_keys import HostKeys, file_of, files_of, knows, vouches
 from cockpit.link.keys.known_hosts import parse
+from cockpit.link.timing import Timing
 
 KEYS = [asyncssh.generate_private_key("ssh-ed25519").convert_to_public() for _ in range(6)]
 
@@ -173,6 +177,24 @@ def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     assert trusted(keys, where) == [KEYS[1], KEYS[2]], "a file that was not there is one now"
     Path(path).unlink()
     assert trusted(keys, where) == [KEYS[2]]
+
+
+def test_hosts_that_differ_in_name_share_options_and_a_changed_file_leaves_none_behind(tmp_path: Path) -> None:
+    path = keyring(tmp_path, f"gpu-* {text(KEYS[0])}\n")
+    credentials = Credentials(Timing())
+    hops = [hop(f"gpu-{number}", known_hosts=(path,), alias=f"gpu-{number}") for number in range(3)]
+    assert len({id(credentials.options(where)) for where in hops}) == 1
+    assert credentials.options(hops[0]) is not credentials.options(
+        hop("gpu-0", known_hosts=(path,), ciphers="aes256-ctr")
+    )
+    gone = weakref.ref(credentials.options(hops[0]))
+    for number in range(3):
+        Path(path).write_text(f"gpu-* {text(KEYS[number])}\n")
+        os.utime(path, ns=(number, number))
+        kept = credentials.options(hops[0])
+        assert kept is credentials.options(hops[1])
+    gc.collect()
+    assert gone() is None
 
 
 def test_what_is_known_about_a_host_decides_between_changed_and_unknown(tmp_path: Path) -> None:

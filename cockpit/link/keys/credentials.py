@@ -4,6 +4,7 @@ asyncssh reads neither files nor ssh_config for us: everything comes from the ho
 """
 
 import socket
+from operator import attrgetter
 
 import asyncssh
 
@@ -23,6 +24,24 @@ _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 WINDOW = 64 * 1024  # bytes a peer may run ahead of us: half a minute of frames, not half an hour
 
 
+_asked = attrgetter(  # what `_build` reads of ssh_config: hosts that differ in their names alone share their options
+    "host_key_alias",
+    "publickey",
+    "keyboard",
+    "password",
+    "preferred",
+    "ciphers",
+    "kex",
+    "macs",
+    "key_algorithms",
+    "host_key_algorithms",
+    "family",
+    "bind_address",
+    "rekey_bytes",
+    "rekey_time",
+)
+
+
 class Credentials:
     """Options and keys for every hop; what nobody says comes from the SSH agent and the user's own keys."""
 
@@ -31,6 +50,7 @@ class Credentials:
         self.keys = Keyring()
         self._timing = timing
         self._options: dict[tuple[object, ...], asyncssh.SSHClientConnectionOptions] = {}
+        self._reads = 0  # of known_hosts, when these options were made
 
     def options(self, hop: Hop) -> asyncssh.SSHClientConnectionOptions:
         """Login options for this hop, without keys.
@@ -45,7 +65,10 @@ class Credentials:
             raise LinkError(LinkState.DENIED, says, refused.step, title)
         self._identity(hop)
         known = self.host_keys.of(hop)
-        key = (hop.user, hop.ssh, known)
+        if self.host_keys.reads != self._reads:
+            self._options.clear()  # else each change of a file would keep the old one in memory
+            self._reads = self.host_keys.reads
+        key = (hop.user, known, *_asked(hop.ssh))
         options = self._options.get(key)
         if options is None:
             options = self._options[key] = self._build(hop, known)
