@@ -1,6 +1,7 @@
 """ssh_config resolved: jumps, loops, second readings, and a sentence for everything that is not followed."""
 
 import asyncio
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from cockpit.link.ssh_config import world as ssh_world
 from cockpit.link.ssh_config.remarks import remarks
 from cockpit.link.ssh_config.resolver import Resolver
 from cockpit.link.ssh_config.words import WORDS, Verdict
-from cockpit.link.ssh_config.world import World
+from cockpit.link.ssh_config.world import World, this_machine
 
 DOCS = Path(__file__).parents[2] / "packaging" / "docs" / "ssh_config.md"
 
@@ -411,3 +412,13 @@ def test_every_keyword_has_its_row_in_the_documentation() -> None:
     spoken = [word for word in WORDS.values() if word.verdict in (Verdict.SAID, Verdict.REFUSED)]
     assert all(word.says and word.step for word in spoken)
     assert all(word.says in text for word in spoken), "the documentation says what the cockpit says"
+
+
+@pytest.mark.parametrize(
+    ("answer", "taken"),
+    [("gpu-a.cluster.example", "gpu-a.cluster.example"), ("$(id).cluster.example", "gpu-a"), ("-oX=y", "gpu-a")],
+)
+def test_of_a_name_server_nothing_but_a_name_is_taken(answer: str, taken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, answer, ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: found)
+    assert this_machine().lookup("gpu-a") == taken

@@ -3,11 +3,13 @@
 import getpass
 import hashlib
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 EXEC_S = 5.0  # how long a Match exec may take: it runs before a login
 
 
@@ -81,4 +83,6 @@ def _canonical_name(name: str) -> str | None:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
     except (OSError, UnicodeError):
         return None
-    return found[0][3] or name
+    canonical = found[0][3] or name
+    # A name server's word may end up in the shell of a ProxyCommand: nothing but a name is taken from it.
+    return canonical if _NAME.fullmatch(canonical) else name
