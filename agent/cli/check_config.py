@@ -1,8 +1,9 @@
 """`check-config`: read a configuration file as `run` would, and say what came of it."""
 
 import argparse
+from collections.abc import Mapping
 
-from agent.config import DEFAULT_FILE, KEYS, load
+from agent.config import DEFAULT_FILE, KEYS, Discovery, load
 from agent.sources.processes.redact import redact_value
 
 
@@ -14,11 +15,16 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"{file}: {'absent, defaults are in force' if absent else 'ok'}")
     for key in KEYS:
         value = getattr(config, key)
-        if key == "socket_mode":
-            shown = f"{value:04o}"
-        elif key == "labels":
-            shown = ", ".join(f"{name}={redact_value(name, text)}" for name, text in value.items()) or "none"
-        else:
-            shown = "from the host" if value in ("", None) else str(value)
-        print(f"  {key:14} {shown}")
+        print(f"  {key:14} {_shown(key, value)}")
     return 0
+
+
+def _shown(key: str, value: object) -> str:
+    if isinstance(value, Discovery):
+        where = f"on {', '.join(value.interfaces) or 'all interfaces'}, sshd's port {value.port}"
+        return f"announced {where}" if value.announce else "not announced"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={redact_value(name, text)}" for name, text in value.items()) or "none"
+    if key == "socket_mode":
+        return f"{value:04o}"
+    return "from the host" if value in ("", None) else str(value)

@@ -169,6 +169,10 @@ def test_a_right_configuration_is_shown(tmp_path: Path, capsys: pytest.CaptureFi
     assert re.search(r"interval_s +2\.0", out)
     assert "pool=prod" in out
     assert "0660" in out
+    assert re.search(r"discovery +not announced", out)
+    file.write_text('discovery = { announce = true, interfaces = ["eth0", "eth1"], port = 2222 }')
+    assert main(["check-config", str(file)]) == 0
+    assert re.search(r"discovery +announced on eth0, eth1, sshd's port 2222", capsys.readouterr().out)
 
 
 def test_a_wrong_configuration_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
