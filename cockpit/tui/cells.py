@@ -72,16 +72,19 @@ def ages(table: Table, signal: str, rows: Sequence[int], now: float) -> list[Spa
 
 
 def age(seconds: float, is_fresh: bool) -> Span:
-    """An age: quiet while it is nothing to look at."""
+    """An age: quiet while it is nothing to look at; not a number is "never", and never 0 s."""
     if math.isnan(seconds):
         return ("never", Ink.FAINT)
-    return (short_duration(seconds), Ink.FAINT if is_fresh else Ink.AGED)
+    return (short_duration(max(0.0, seconds)), Ink.FAINT if is_fresh else Ink.AGED)
 
 
 def link_says(host: HostRecord) -> str:
-    """Why a host is not heard, without its name and address: those stand beside it."""
+    """Why a host is not heard, without its name and address: those stand beside it. Another hop that is to blame keeps
+    its name and loses its address, so that the cause fits into a column."""
     says, name = plain(host.link.says), re.escape(plain(host.name))
-    return re.sub(rf"^{name}( \([^()]*\))?: ", "", says) or host.link.state.value.replace("_", " ")
+    says = re.sub(rf"^{name}( \([^()]*\))?: ", "", says)
+    says = re.sub(r"^(?:bastion )?([^\s():]+) \([^()]*\): ", r"\1: ", says)
+    return says or host.link.state.value.replace("_", " ")
 
 
 def gpu_name(fleet: Fleet, row: int) -> str:

@@ -61,7 +61,7 @@ def is_temporary(host: HostRecord) -> bool:
 
 def _age(view: View, rows: Sequence[int]) -> list[Span]:
     now = view.now.mono
-    return [cells.age(max(0.0, now - host.last_frame), host.live) for host in _records(view, rows)]
+    return [cells.age(now - host.last_frame, host.live) for host in _records(view, rows)]
 
 
 def _gpus(view: View, rows: Sequence[int]) -> list[Span]:
@@ -120,8 +120,10 @@ def link_words(view: View, host: HostRecord) -> str:
     words = cells.link_says(host)
     if host.link.retry_at > view.real:
         words += f" · next try in {duration(host.link.retry_at - view.real)}"
-    elif host.link.state in (LinkState.DENIED, LinkState.KEY_CHANGED):
-        words += " · not retried by itself"
+    elif host.link.state is LinkState.DENIED:
+        words += " · not retried by itself, r tries again"
+    elif host.link.state is LinkState.KEY_CHANGED:
+        words += " · not retried by itself, r on its page tries again"
     return words
 
 

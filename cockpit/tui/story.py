@@ -83,7 +83,8 @@ def facts_of(fleet: Fleet, problem: Problem, now: float) -> list[Fact]:
         found.append(("hosts", ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")))
         first = fleet.hosts[problem.hosts[0]]
         if problem.host is None and first.link.says:
-            found.append(("link", f"{plain(first.name)}: {link_says(first)}"))
+            shared = first.link.hop not in ("", first.name)
+            found.append(("link", link_says(first) if shared else f"{plain(first.name)}: {link_says(first)}"))
             found += [("try", plain(first.link.hint))] if first.link.hint else []
     if problem.host is not None:
         host = fleet.hosts[problem.host]

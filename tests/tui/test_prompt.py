@@ -195,6 +195,9 @@ async def test_r_tries_denied_hosts_again() -> None:
         stage.link(stage.hosts[4], LinkState.KEY_CHANGED, "gpu-b01: the host key has CHANGED")
         await press(pilot, "r")
         assert feed.retried == [2], "a changed key is tried again from its own page only"
+        stage.link(stage.hosts[2], LinkState.UNREACHABLE, "gpu-a03: no answer")
+        await press(pilot, "r")
+        assert any("host key of gpu-b01 has changed: r on its own page" in note.message for note in app._notifications)
         await press(pilot, "2", "enter", "r")
         await settle(pilot)
         assert len(feed.retried) == 2

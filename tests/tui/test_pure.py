@@ -13,7 +13,7 @@ from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.problems import problems
 from cockpit.fleet.records import FleetEvent
-from cockpit.tui import cells, evidence, format, heat, heat_plan, host_detail, kpis, story
+from cockpit.tui import cells, evidence, format, heat, heat_plan, host_detail, host_rows, kpis, story
 from cockpit.tui.canvas import area_picture, level_picture, line_picture, resampled, spark
 from cockpit.tui.columns import Column, laid_out
 from cockpit.tui.guide import PAGES, guide_lines
@@ -316,6 +316,27 @@ def test_a_host_that_was_never_heard_tells_why_to_the_last_word_and_claims_nothi
     assert "SHA256:abc" in told
     assert "accept it with ssh-keyscan" in told
     assert "agent" not in told
+
+
+def test_a_host_that_was_never_heard_has_no_age_and_one_that_was_has_one() -> None:
+    stage = Stage(hosts=2)
+    view = View(stage.feed)
+    (column,) = [column for column in host_rows.COLUMNS if column.key == "age"]
+    assert [text for text, _ in column.cells(view, [0, 1])] == ["never", "never"]
+    stage.live(seconds=3)
+    assert [text for text, _ in column.cells(view, [0, 1])] == ["0.4s", "0.4s"]
+
+
+def test_hosts_behind_one_bastion_tell_its_trouble_by_its_name_without_its_address() -> None:
+    stage = Stage(hosts=2)
+    status = LinkStatus(
+        LinkState.BASTION_LOST, "bastion bast (root@10.77.1.1:2222): no route to it", "try: ssh b", "bast"
+    )
+    for number in range(2):
+        stage.fleet.link_changed(number, status, stage.clock.now())
+    assert cells.link_says(stage.fleet.hosts[1]) == "bast: no route to it"
+    (problem,) = problems(stage.fleet, stage.clock.now())
+    assert dict(story.facts_of(stage.fleet, problem, stage.clock.wall()))["link"] == "bast: no route to it"
 
 
 def test_hosts_lost_together_tell_the_reason_of_the_first() -> None:

@@ -153,11 +153,21 @@ class Place(Screen[None], inherit_bindings=False):
         """Another attempt now, whatever a host's link waits for."""
         hosts = self.retried()
         if not hosts:
-            self.notify("No host is denied; all others are tried by themselves.", timeout=3, markup=False)
+            self.notify(self._nobody_to_retry(), timeout=5, markup=False)
             return
         self.view.feed.retry(hosts)
         named = plain(self.view.fleet.hosts[hosts[0]].name) if len(hosts) == 1 else f"{len(hosts):,} hosts"
         self.notify(f"Trying {named} again.", timeout=3, markup=False)
+
+    def _nobody_to_retry(self) -> str:
+        """Why `r` does nothing here; a changed key is asked for again where its sentence has been read."""
+        from cockpit.fleet.link_state import LinkState
+
+        changed = [host for host in self.view.fleet.hosts if host.link.state is LinkState.KEY_CHANGED]
+        if not changed:
+            return "No host is denied; all others are tried by themselves."
+        more = f" (and {len(changed) - 1:,} more)" if len(changed) > 1 else ""
+        return f"The host key of {plain(changed[0].name)}{more} has changed: r on its own page tries it again."
 
     def action_copy(self) -> None:
         """Copy what is under the cursor to the terminal's clipboard."""
