@@ -11,6 +11,8 @@ from cockpit.cli.inputs import clock_of, links_of
 from cockpit.cli.printing import plain, reader_gone
 from cockpit.cli.terminal import Terminal, at_terminal
 from cockpit.clock import Instant
+from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.records import HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import Inventory, SshTarget
 from cockpit.link.ssh.trail import Trails
@@ -18,6 +20,7 @@ from cockpit.link.ssh_config.remarks import remarks
 from cockpit.runtime import Runtime
 
 NAMED = 8
+_FOLDED = 3
 _REMARKS = 3
 _PLACE = r"^{name}(?: \([^()]*\))?: "  # how links begin what they say of a host, which is named already
 WATCH_S = 1.0
@@ -51,15 +54,28 @@ class Look:
 
     def report_silent(self) -> None:
         """Say on standard error who did not tell, and why."""
-        for number in self.silent[:NAMED]:
-            record = self.fleet.hosts[number]
-            says = re.sub(_PLACE.format(name=re.escape(record.name)), "", record.link.says) or "no answer in time"
-            hint = f"; {record.link.hint}" if record.link.hint else ""
+        groups = self._alike()
+        for records in groups[:NAMED]:
+            first = records[0]
+            says = re.sub(_PLACE.format(name=re.escape(first.name)), "", first.link.says) or "no answer in time"
+            hint = f"; {first.link.hint}" if first.link.hint else ""
+            names = ", ".join(record.name for record in records[:_FOLDED])
+            names += f" and {len(records) - _FOLDED} more" if len(records) > _FOLDED else ""
             print(
-                f"gpu-cockpit: {record.name} did not answer ({record.link.state.value}): {says}{hint}", file=sys.stderr
+                f"gpu-cockpit: {names} did not answer ({first.link.state.value}): {plain(says + hint)}", file=sys.stderr
             )
-        if len(self.silent) > NAMED:
-            print(f"gpu-cockpit: and {len(self.silent) - NAMED} more hosts did not answer", file=sys.stderr)
+        left = sum(map(len, groups[NAMED:]))
+        if left:
+            print(f"gpu-cockpit: and {left} more hosts did not answer", file=sys.stderr)
+
+    def _alike(self) -> list[list[HostRecord]]:
+        """The silent hosts, those together that one hop in front of them hides: one cause is one sentence."""
+        groups: dict[tuple[LinkState, str], list[HostRecord]] = {}
+        for number in self.silent:
+            record = self.fleet.hosts[number]
+            hop = record.link.hop if record.link.hop not in ("", record.name) else f"/{number}"
+            groups.setdefault((record.link.state, hop), []).append(record)
+        return list(groups.values())
 
     def report_remarks(self) -> None:
         """Say on standard error what ssh_config asks for and does not get, each thing once."""

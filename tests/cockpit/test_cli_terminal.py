@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from cockpit.cli.collect import Look
 from cockpit.cli.terminal import question
+from cockpit.clock import SystemClock
+from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.state import Fleet
+from cockpit.inventory import HostEntry, UnixTarget
 from cockpit.link.asking.prompts import PromptKind, PromptRequest
 from tests.cockpit.test_link_ssh import Place
 from tests.fakes.agent import FakeAgent
@@ -124,8 +129,27 @@ async def test_a_declined_code_is_exit_3_and_a_sentence(tmp_path: Path) -> None:
             running.type("\x04")
             assert await running.ends() == 3
         assert bastion.answers == []
-    assert "n2 did not answer (denied): bast (oncall@127.0.0.1:" in running.text
+    assert "n0, n1, n2 did not answer (denied): bast (oncall@127.0.0.1:" in running.text
     assert "you declined to give a one-time code" in running.text
+
+
+def test_hosts_that_one_hop_hides_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"gpu-{number:03}" for number in range(300)]
+    fleet = Fleet([HostEntry(name, UnixTarget("/run/x.sock")) for name in names])
+    now = SystemClock().now()
+    for number, name in enumerate(names):
+        says = "bastion bast (me@10.0.0.1): no route to it"
+        status = LinkStatus(LinkState.BASTION_LOST, says, "try: ssh me@10.0.0.1 true", "bast")
+        if number == 7:
+            status = LinkStatus(LinkState.AGENT_DOWN, f"{name}: no agent is running\x1b[2J", "", name)
+        fleet.link_changed(number, status, now)
+    Look(fleet, now, list(range(300))).report_silent()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "gpu-cockpit: gpu-000, gpu-001, gpu-002 and 296 more did not answer (bastion_lost): "
+        "bastion bast (me@10.0.0.1): no route to it; try: ssh me@10.0.0.1 true",
+        "gpu-cockpit: gpu-007 did not answer (agent_down): no agent is running [2J",
+    ]
 
 
 async def test_batch_asks_nothing_even_at_a_terminal(tmp_path: Path) -> None:
