@@ -35,8 +35,24 @@ def guarded(command: Callable[[], int], *, debug: bool = False) -> int:
             return complain(f"standard output cannot be written: {error.strerror}; make room there", 1)
         if debug:
             raise
+        if starved := _starved(error):
+            return complain(starved, 1)
         return complain(f"unexpected {type(error).__name__}: {error}; run it again with --debug and report it", 1)
     return status
+
+
+def _starved(error: BaseException) -> str:
+    """What this user has too little of, and how to see how much; "" where it is something else."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_starved, error.exceptions)), "")
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "too few open files are allowed to this user; see `ulimit -n`"
+    if number == errno.EAGAIN or (isinstance(error, RuntimeError) and "start new thread" in str(error)):
+        return "too few processes and threads are allowed to this user; see `ulimit -u` and TasksMax="
+    if number == errno.ENOMEM or isinstance(error, MemoryError):
+        return "too little memory is allowed to this process; see `ulimit -v`, MemoryMax= and free memory"
+    return ""
 
 
 def _open_closed_streams() -> None:

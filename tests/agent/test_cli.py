@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import pytest
 
 import agent.__main__
 from agent.cli import attach
+from agent.cli.guard import guarded
 from agent.cli.main import COMMANDS, main
 from agent.config import SOCKET
 from agent.detect import RULES
@@ -83,6 +85,25 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert re.fullmatch(r"gpu-cockpit-agent \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "too few open files"),
+        (RuntimeError("can't start new thread"), "too few processes and threads"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "too few processes and threads"),
+        (MemoryError(), "too little memory"),
+        (ExceptionGroup("x", [ExceptionGroup("y", [OSError(errno.ENOMEM, "no memory")])]), "too little memory"),
+        (ExceptionGroup("x", [ValueError("boom")]), "unexpected ExceptionGroup"),
+    ],
+)
+def test_limits_that_are_too_low_are_named(error: Exception, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> int:
+        raise error
+
+    assert guarded(fails) == 1
+    assert says in complaint(capsys)
 
 
 def test_a_defect_is_one_sentence_and_with_debug_a_traceback(

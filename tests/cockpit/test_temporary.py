@@ -5,6 +5,7 @@ import os
 import pkgutil
 import shlex
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -71,6 +72,19 @@ def test_a_start_that_is_cut_off_ends_without_a_word(size: int, python3: str) ->
     assert (done.returncode, done.stdout, done.stderr) == (words.CUT, b"", b"")
 
 
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_a_start_that_hears_nothing_more_is_ended_by_the_kernel(size: int, python3: str) -> None:
+    """The line was cut without an end of it being told: nobody is left who could end the process."""
+    command = words.command().replace("signal.alarm(60)", "signal.setitimer(0,0.4)")
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"exec {command}"], stdin=subprocess.PIPE, env={"PATH": python3}
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(words.payload()[:size])
+        process.stdin.flush()
+        assert process.wait(10) == -signal.SIGALRM
+
+
 def test_a_damaged_agent_is_not_run(python3: str) -> None:
     payload = bytearray(words.payload())
     payload[-1000] ^= 1
@@ -120,6 +134,19 @@ def test_other_ends_are_told_apart(status: int | None, said: str, shown: str, st
     assert error.state == state
     assert says in str(error)
     assert "\x1b" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "says"),
+    [
+        (1, "x\ngpu-cockpit-agent: too few processes\n", "n1: the temporary agent has ended: too few processes"),
+        (0, "INFO bye\n", "n1: the temporary agent has ended"),
+        (None, "", "n1: the temporary agent has ended"),
+    ],
+)
+def test_an_agent_that_ends_later_says_why(status: int | None, said: str, says: str) -> None:
+    error = words.ended("n1", status, said)
+    assert (error.state, str(error)) == (LinkState.AGENT_DOWN, says)
 
 
 def test_both_ends_mean_the_same_by_their_numbers() -> None:

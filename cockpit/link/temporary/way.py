@@ -60,8 +60,7 @@ class TemporaryWay(ssh.SshWay):
     def lost(self, error: Exception | None) -> LinkError:
         """See `SshWay.lost`."""
         if error is None and self._connection is not None:
-            says = f"{self.host}: the temporary agent has ended"
-            return LinkError(LinkState.AGENT_DOWN, says, "it is brought along again", self.host)
+            return words.ended(self.host, None, "")
         return super().lost(error)
 
 
@@ -150,12 +149,13 @@ class _Carrier(Stream, asyncssh.SSHClientSession[bytes]):
         self._status = status
 
     def connection_lost(self, exc: Exception | None) -> None:
+        said, shown = (text.decode("utf-8", "replace") for text in (self._said, self._head))
         if self.speaks.done():
-            self.ended(self._ends.lost(exc))
+            told = exc is None and self._status
+            self.ended(words.ended(self._host, self._status, said) if told else self._ends.lost(exc))
         elif exc is not None:
             self.speaks.set_exception(self._ends.lost(exc))
         else:
-            said, shown = (text.decode("utf-8", "replace") for text in (self._said, self._head))
             self.speaks.set_exception(words.failed(self._host, self._status, said, shown))
 
     def close(self) -> None:

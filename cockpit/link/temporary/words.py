@@ -17,8 +17,10 @@ NOT_FOUND = (126, 127)
 TOO_OLD, BROKEN, CUT = 92, 93, 94  # as in `bootstrap`
 FLOOR = "3.11"
 _HEAD = struct.Struct(">Q32s")
+_PATIENCE_S = 60  # a line that is cut during the upload leaves a process that nobody ends: the kernel does
 _LOADER = (
-    'import os;b=b"";exec("while len(b)<{size}: b+=os.read(0,{size}-len(b)) or os._exit(94)");'
+    "import os,signal;signal.alarm({patience});"
+    'b=b"";exec("while len(b)<{size}: b+=os.read(0,{size}-len(b)) or os._exit(94)");'
     'BOOTSTRAP=b.decode();exec(BOOTSTRAP)'
 )  # fmt: skip
 _PACKAGE = "install the package gpu-cockpit-agent there instead"
@@ -26,7 +28,7 @@ _PACKAGE = "install the package gpu-cockpit-agent there instead"
 
 def command() -> str:
     """For the login shell, whichever it is."""
-    loader = _LOADER.format(size=len(_bootstrap()))
+    loader = _LOADER.format(size=len(_bootstrap()), patience=_PATIENCE_S)
     return f"python3 -I -S -B -c '{loader}' gpu-cockpit-temporary"
 
 
@@ -43,7 +45,7 @@ def payload() -> bytes:
 
 def failed(host: str, status: int | None, said: str, shown: str) -> LinkError:
     """It ended before the agent spoke: with this exit status, these words on stderr and these on stdout."""
-    last = _plain(said.strip().rpartition("\n")[2])
+    last = _last_of(said)
     if status == TOO_OLD:
         return _never(host, f"{last.rpartition(': ')[2]}, a temporary agent needs {FLOOR} or newer", _PACKAGE)
     if status in NOT_FOUND or last.endswith("Command not found."):  # csh says so with status 1
@@ -57,6 +59,13 @@ def failed(host: str, status: int | None, said: str, shown: str) -> LinkError:
         return _never(host, says, "a temporary agent needs a login with a shell")
     why = f": {last}" if last else ""
     return _down(host, f"the temporary agent ended at its start with status {status}{why}", _PACKAGE)
+
+
+def ended(host: str, status: int | None, said: str) -> LinkError:
+    """It ended after the agent had spoken; why is in its last words, if it had any."""
+    last = _last_of(said)
+    why = f": {last}" if status and last else ""
+    return _down(host, f"the temporary agent has ended{why}", "it is brought along again")
 
 
 def forbidden(host: str) -> LinkError:
@@ -78,6 +87,10 @@ def _bootstrap() -> bytes:
     text = pkgutil.get_data("cockpit.link.temporary", "bootstrap.py")
     assert text is not None
     return text
+
+
+def _last_of(said: str) -> str:
+    return _plain(said.strip().rpartition("\n")[2]).removeprefix("gpu-cockpit-agent: ")
 
 
 def _plain(text: str) -> str:
