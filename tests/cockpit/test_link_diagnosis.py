@@ -2,7 +2,9 @@
 
 import errno
 import itertools
+import shlex
 import socket
+from dataclasses import replace
 
 import asyncssh
 import pytest
@@ -14,6 +16,7 @@ from cockpit.link.keys import certificates
 from cockpit.link.keys.certificates import Certificate
 from cockpit.link.keys.host_keys import Offered
 from cockpit.link.ssh import diagnosis, host_identity, no_agent
+from cockpit.link.ssh.by_hand import command
 from cockpit.link.ssh.host_identity import Shown
 from cockpit.link.ssh.no_agent import Findings
 
@@ -203,3 +206,22 @@ def test_a_host_that_refuses_has_answered() -> None:
     assert isinstance(refused, diagnosis.Answered)
     assert isinstance(told, diagnosis.Answered)
     assert not isinstance(silent, diagnosis.Answered)
+
+
+def test_the_command_to_try_goes_through_jumps_with_what_the_inventory_names_for_them() -> None:
+    plain = Hop("b1", 22, "me"), Hop("fe80::1", 2222, "me")
+    named = Hop("b2", 2222, "me", identity="/k", known_hosts="/my files/known")
+    assert command(Hop("n", 22, "me"), plain) == "ssh -J 'me@b1:22,me@[fe80::1]:2222' me@n true"
+    words = shlex.split(command(Hop("n", 24, "me"), (plain[0], named)))
+    assert words[:2] == ["ssh", "-o"]
+    assert words[3:] == ["-p", "24", "me@n", "true"]
+    way = shlex.split(words[2].removeprefix("ProxyCommand="))
+    assert way == [
+        *("ssh", "-i", "/k", "-o", 'UserKnownHostsFile="/my files/known"', "-J", "me@b1:22"),
+        *("-p", "2222", "-W", "[%h]:%p", "me@b2"),
+    ]
+    inner = replace(named, host="b3", known_hosts="/k%h")
+    words = shlex.split(command(Hop("n", 22, "me"), (inner, named)))
+    (nested,) = [word for word in shlex.split(words[2].removeprefix("ProxyCommand=")) if "ProxyCommand" in word]
+    assert '-W "[%%h]:%%p" me@b3' in nested, "the outer ssh expands one of two"
+    assert "UserKnownHostsFile=/k%%%%%%%%h" in nested

@@ -1,6 +1,7 @@
 """Links through SSH servers that let us in, and through those that do not."""
 
 import asyncio
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -184,7 +185,8 @@ async def test_a_key_that_is_not_authorized_is_denied_once_and_waits_for_the_ope
         async with linked(sink, here.target(here.hop(server, "n01"))) as (link,):
             status = await sink.state(LinkState.DENIED)
             assert status.says.startswith(f"n01 (oncall@127.0.0.1:{server.port}): user 'oncall' is not let in")
-            assert f"ssh -i {here.identity} -p {server.port} oncall@127.0.0.1 true" in status.hint
+            files = f"-i {here.identity} -o UserKnownHostsFile={here.known_hosts}"
+            assert f"ssh {files} -p {server.port} oncall@127.0.0.1 true" in status.hint
             await asyncio.sleep(0.05)
             assert server.attempts == 1
             server.user_keys = [here.user_key]
@@ -239,7 +241,7 @@ async def test_an_unknown_host_key_is_shown_with_the_command_that_accepts_it(her
     ):
         status = await sink.state(LinkState.DENIED)
         assert f"host key is not known: ssh-ed25519 {server.host_key.get_fingerprint()}" in status.says
-        assert f"ssh -o UserKnownHostsFile={here.known_hosts}" in status.hint
+        assert f"ssh -i {here.identity} -o UserKnownHostsFile={here.known_hosts}" in status.hint
         assert server.attempts == 0
         here.know(server)
         link.retry()
@@ -456,7 +458,12 @@ async def test_a_wrong_host_key_behind_a_bastion_names_the_host_and_goes_the_sam
         async with linked(sink, here.target(here.hop(server, "n01"), here.hop(bastion, "bast"))):
             status = await sink.state(LinkState.DENIED)
             assert status.hop == "n01"
-            assert f"-J oncall@127.0.0.1:{bastion.port} -p {server.port} oncall@127.0.0.1 true" in status.hint
+            files = f"-i {here.identity} -o UserKnownHostsFile={here.known_hosts}"
+            way = f'ssh {files} -p {bastion.port} -W "[%h]:%p" oncall@127.0.0.1'
+            words = shlex.split(status.hint.partition(": ")[2])
+            assert words[:5] == ["ssh", *files.split()]
+            assert words[5:7] == ["-o", f"ProxyCommand={way}"], "-J would hand neither key nor known_hosts on"
+            assert words[7:] == ["-p", str(server.port), "oncall@127.0.0.1", "true"]
 
 
 async def test_a_host_that_is_gone_behind_a_bastion_that_answers_is_down(here: Place, sink: FakeSink) -> None:

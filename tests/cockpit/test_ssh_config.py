@@ -11,7 +11,7 @@ import pytest
 from cockpit.inventory import Hop, SshTarget, parse_target
 from cockpit.inventory.settings import Remark
 from cockpit.inventory.target import own_name
-from cockpit.link.ssh.diagnosis import command
+from cockpit.link.ssh.by_hand import command
 from cockpit.link.ssh_config import world as ssh_world
 from cockpit.link.ssh_config.remarks import remarks
 from cockpit.link.ssh_config.resolver import Resolver

@@ -20,7 +20,7 @@ from cockpit.link.binary.askpass import Run
 from cockpit.link.binary.process import Process
 from cockpit.link.binary.streams import Bridge, Forward
 from cockpit.link.binary.words import VERSION, Facts, Form, harmless
-from cockpit.link.ssh import diagnosis, no_agent
+from cockpit.link.ssh import by_hand, no_agent
 from cockpit.link.way import Channel, OtherPath, Receiver, Way
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class BinaryWay:
             self._process.kill()
 
     def _by_hand(self) -> str:
-        return diagnosis.command(self.hop, self.via)
+        return by_hand.command(self.hop, self.via)
 
 
 def _nothing() -> None:

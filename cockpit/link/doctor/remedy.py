@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping
 
 from cockpit.inventory import Hop
+from cockpit.link.ssh import by_hand
 
 RELOAD = "systemctl reload ssh"
 _SSHD = "/etc/ssh/sshd_config"
@@ -70,20 +71,13 @@ def name_unknown(hop: Hop) -> str:
 
 def key_refused(hop: Hop, via: tuple[Hop, ...]) -> str:
     """Its sshd knows none of the keys we offer."""
-    words = ["ssh-copy-id"]
-    if hop.identity:
-        words += ["-i", hop.identity]
-    if via:
-        words += ["-o", "ProxyJump=" + ",".join(f"{jump.user}@{_bracket(jump.host)}:{jump.port}" for jump in via)]
-    if hop.port != 22:
-        words += ["-p", str(hop.port)]
-    command = shlex.join([*words, f"{hop.user}@{hop.host}"])
+    command = by_hand.copy_key(hop, via)
     return f"offer another key (ssh-add -l lists those of your agent), or bring this one there: {command}"
 
 
 def no_onward(machine: str, hop: Hop) -> str:
     """A bastion does not let us through to `hop`."""
-    opened = f"{_bracket(hop.host)}:{hop.port}"
+    opened = f"{by_hand.bracketed(hop.host)}:{hop.port}"
     return at(machine, f"set AllowTcpForwarding yes and PermitOpen {opened} in {_SSHD}, then: {RELOAD}")
 
 
@@ -105,7 +99,3 @@ def no_permission(machine: str, user: str) -> str:
 def update(machine: str, *, agent_is_old: bool) -> str:
     """Agent and cockpit speak different protocols."""
     return at(machine, "apt install --only-upgrade gpu-cockpit-agent") if agent_is_old else "pipx upgrade gpu-cockpit"
-
-
-def _bracket(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -2,7 +2,6 @@
 `LinkError` out. The state says what is proved, never what is guessed."""
 
 import errno
-import shlex
 import socket
 
 import asyncssh
@@ -10,6 +9,7 @@ import asyncssh
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
+from cockpit.link.ssh.by_hand import command
 
 
 class Answered(LinkError):
@@ -24,32 +24,6 @@ def title(hop: Hop) -> str:
 def place(hop: Hop) -> str:
     """Name and address, for sentences."""
     return f"{hop.name} ({hop})" if hop.name else str(hop)
-
-
-def command(hop: Hop, via: tuple[Hop, ...], *more: str) -> str:
-    """The `ssh` command that goes the same way."""
-    words = ["ssh", *more]
-    if hop.ssh.alias:  # ssh will look up what nobody wrote, as we did
-        return shlex.join([*words, *_as_written(hop, via), "true"])
-    if hop.identity:
-        words += ["-i", hop.identity]
-    if via:
-        words += ["-J", ",".join(f"{jump.user}@{_bracket(jump.host)}:{jump.port}" for jump in via)]
-    if hop.port != 22:
-        words += ["-p", str(hop.port)]
-    return shlex.join([*words, f"{hop.user}@{hop.host}", "true"])
-
-
-def _as_written(hop: Hop, via: tuple[Hop, ...]) -> list[str]:
-    """What the operator wrote of a hop that ssh_config has been asked about."""
-    words = ["-F", hop.ssh.config] if hop.ssh.config else []
-    if hop.identity:
-        words += ["-i", hop.identity]
-    if via and "jump" not in hop.implied:
-        words += ["-J", ",".join(f"{jump.user}@{_bracket(jump.host)}:{jump.port}" for jump in via)]
-    if "port" not in hop.implied and hop.port != 22:
-        words += ["-p", str(hop.port)]
-    return [*words, hop.ssh.alias if "user" in hop.implied else f"{hop.user}@{hop.ssh.alias}"]
 
 
 def plain(text: str) -> str:
@@ -157,7 +131,3 @@ def _unreachable(error: Exception) -> str:
     if isinstance(error, asyncssh.DisconnectError):
         return f"hung up: {plain(error.reason)}"
     return plain(str(error)) or type(error).__name__
-
-
-def _bracket(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

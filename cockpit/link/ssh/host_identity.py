@@ -12,7 +12,8 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.link.keys.certificates import Certificate
 from cockpit.link.keys.host_keys import Offered, file_of, revoked_in
-from cockpit.link.ssh.diagnosis import command, place, plain, title
+from cockpit.link.ssh.by_hand import command
+from cockpit.link.ssh.diagnosis import place, plain, title
 
 ALARM = "SECURITY"  # in every sentence about a host that may be somebody else
 
@@ -95,8 +96,7 @@ def _unknown(hop: Hop, via: tuple[Hop, ...], shown: Shown, offered: Offered) -> 
     return _denied(
         hop,
         f"host key is not known: {_key(offered)}{instead}",
-        f"compare that fingerprint with the host's own, then accept it once: "
-        f"{command(hop, via, '-o', f'UserKnownHostsFile={file}')}",
+        f"compare that fingerprint with the host's own, then accept it once: {command(hop, via, known_hosts=file)}",
     )
 
 
