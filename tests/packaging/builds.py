@@ -15,6 +15,7 @@ from tests.lab import has_command, require
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGING = ROOT / "packaging"
 THIS = "9.9.9"  # what the build under test calls itself
+MADE_AT = {"SOURCE_DATE_EPOCH": "1790000000"}  # when it says it was made
 
 
 def build(command: str, out: Path, *words: str, env: dict[str, str] | None = None) -> list[Path]:
@@ -40,7 +41,7 @@ def shared(factory: pytest.TempPathFactory, command: str, *words: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             fresh = folder.with_suffix(".fresh")
-            build(command, fresh, *words)
+            build(command, fresh, *words, env=MADE_AT)
             fresh.rename(folder)
     return folder
 

@@ -36,13 +36,22 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return previous, this
 
 
-@pytest.fixture
-def station(packages: tuple[Path, Path], tmp_path: Path) -> Iterator[Station]:
-    """A node with the fake driver and nothing installed yet."""
-    with Node(tmp_path) as node:
+@pytest.fixture(scope="module")
+def booted(packages: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    with Node(tmp_path_factory.mktemp("lab")) as node:
         station = Station(node)
         station.fake_driver()
         yield station
+
+
+@pytest.fixture
+def station(booted: Station) -> Iterator[Station]:
+    """A node with the fake driver and nothing installed yet; purged afterwards, with what a test put there itself."""
+    yield booted
+    node = booted.node
+    node.run("rm", "-rf", f"/etc/systemd/system/{UNIT}.d", "/usr/sbin/policy-rc.d")
+    node.run("dpkg", "--purge", "gpu-cockpit-agent", check=False, timeout_s=60)
+    assert not (node.inside / "var/lib/gpu-cockpit").exists()
 
 
 def state(station: Station) -> dict[str, object]:
@@ -160,8 +169,9 @@ def test_removed_and_installed_again_it_is_as_it_was(station: Station, packages:
 def files(node: Node) -> set[str]:
     """What the node has written below its root so far, without what others keep books in."""
     top = node.base / "up"
-    changed = {str(path.relative_to(top)) for path in top.rglob("*") if not _as_it_was(path, path.relative_to(top))}
-    return {name for name in changed if not name.startswith((*THEIRS, *BACKUPS))}
+    names = ((path, path.relative_to(top)) for path in top.rglob("*"))
+    ours = ((path, name) for path, name in names if not str(name).startswith((*THEIRS, *BACKUPS)))
+    return {str(name) for path, name in ours if not _as_it_was(path, name)}
 
 
 def _as_it_was(path: Path, name: Path) -> bool:
@@ -185,11 +195,16 @@ def test_an_unsupported_python_is_told_before_anything_is_unpacked(
 ) -> None:
     node = station.node
     python = node.inside / "usr/bin/python3"
+    there = python.readlink()
     python.unlink()
     python.write_text("#!/bin/sh\necho 3.10\n")
     python.chmod(0o755)
     (node.lab / "a.deb").write_bytes(packages[1].read_bytes())
-    done = node.run("dpkg", "-i", "/lab/a.deb", check=False)
+    try:
+        done = node.run("dpkg", "-i", "/lab/a.deb", check=False)
+    finally:
+        python.unlink()
+        python.symlink_to(there)
     assert done.returncode
     said = " ".join((done.stdout + done.stderr).split())
     assert "/usr/bin/python3 is Python 3.10; this package runs on Python 3.11, 3.12 and 3.13" in said
