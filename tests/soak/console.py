@@ -61,6 +61,10 @@ class Console:
     def now(self) -> Instant:
         return self.clock.now()
 
+    def remarks(self, host: int) -> tuple[str, ...]:
+        """See `Feed.remarks`."""
+        return (f"host {host}: ssh_config line 1: \x1b[31mnot honoured",)
+
     def known(self, host: int) -> str:
         """All that is known of a host, without its age."""
         record = self.fleet.hosts[host]
