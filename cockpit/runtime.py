@@ -40,6 +40,10 @@ class LinkSink(Protocol):
 class RunningLink(Protocol):
     """What the runtime needs of a link."""
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What the operator's own configuration asks for on this way and does not get."""
+
     async def run(self) -> None:
         """Keep the host's frames flowing until cancelled."""
 
@@ -118,6 +122,10 @@ class Runtime:
         for host in hosts:
             if host < len(self._links):
                 self._links[host].retry()
+
+    def remarks(self, host: int) -> Sequence[str]:
+        """What ssh_config asks for on the way to a host and does not get; none before its link has looked it up."""
+        return self._links[host].remarks if host < len(self._links) else ()
 
     async def synced(self, timeout_s: float) -> list[int]:
         """Wait until every host has told all it knows or its link has failed, `timeout_s` real seconds at most; the

@@ -12,6 +12,7 @@ from cockpit.link.link import Link, LinkSink
 from cockpit.link.options import LinkOptions
 from cockpit.link.shared import Shared
 from cockpit.link.ssh.trail import Trails
+from cockpit.link.ssh_config.remarks import remarks
 from cockpit.link.timing import Timing
 from cockpit.link.unix import UnixWay
 from cockpit.link.way import Way
@@ -65,7 +66,9 @@ class _Ways:
                 module = await asyncio.to_thread(importlib.import_module, _module(self._shared.options))
                 await self._resolve()
                 self._network = module.Network(self._shared)
-        way: Way = self._network.way(entry.name, await self._dialled(target), link.hop_back)
+        dialled = await self._dialled(target)
+        way: Way = self._network.way(entry.name, dialled, link.hop_back)
+        link.remarks = remarks(dialled)
         if self._shared.trails is not None:
             self._shared.trails.ways[link.host] = way
         return way

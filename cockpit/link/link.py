@@ -58,6 +58,7 @@ class Link:
         self.status = LinkStatus(LinkState.CONNECTING)
         self.offset: Offset | None = None
         self.failure: LinkError | None = None  # why the latest attempt ended
+        self.remarks: tuple[str, ...] = ()  # what ssh_config asks for and does not get on this way
         self.due = 0.0  # when the metronome calls `beat`
         self._sink = sink
         self._shared = shared

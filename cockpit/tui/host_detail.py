@@ -38,6 +38,8 @@ def head_lines(view: View, host: HostRecord, width: int) -> list[Line]:
     for reason in host.reasons:
         hint = f"; {plain(reason.hint)}" if reason.hint else ""
         facts.append((plain(reason.what)[:12] or "reason", plain(reason.says) + hint))
+    if remarks := view.feed.remarks(host.number):
+        facts.append(("ssh_config", f"{plural(len(remarks), 'line')} of it not followed: see SSH_CONFIG below"))
     labels = " · ".join(f"{plain(name)} {plain(value)}" for name, value in sorted(host.labels.items()) if value)
     if labels:
         facts.append(("labels", labels))
@@ -72,6 +74,10 @@ def below_lines(view: View, host: HostRecord, width: int) -> list[Line]:
         lines += heading("FINDINGS")
         for finding in sorted(host.findings.values(), key=lambda item: (-item.severity, item.since)):
             lines += finding_lines(fleet, FleetFinding(host.number, finding), now, width)
+    if remarks := view.feed.remarks(host.number):
+        lines += heading("SSH_CONFIG  what it asks for on the way here and does not get")
+        for remark in remarks:
+            lines += labelled("", plain(remark), width, Ink.MUTED)
     lines += heading(f"PROCESSES ON GPUs  {len(host.processes)}")
     lines += [((f"  {process_text(process)}", Ink.TEXT),) for process in host.processes[:PROCESSES]]
     left_out = max(0, len(host.processes) - PROCESSES) + host.processes_left_out

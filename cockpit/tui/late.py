@@ -1,7 +1,7 @@
 """A feed that is made when its fleet is first looked at. Rule: nothing here imports what the first picture can do
 without."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -40,3 +40,7 @@ class LateFeed:
     def retry(self, hosts: Iterable[int]) -> None:
         """Try these hosts again now."""
         self._feed.retry(hosts)
+
+    def remarks(self, host: int) -> Sequence[str]:
+        """What ssh_config asks for on the way to a host and does not get."""
+        return self._feed.remarks(host)

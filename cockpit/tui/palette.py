@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.markup import escape
 
 from cockpit.tui.cells import gpu_name
-from cockpit.tui.format import plain
+from cockpit.tui.format import plain, plural
 from cockpit.tui.screens import SCREENS
 from cockpit.tui.theme import SHADES
 
@@ -92,8 +92,19 @@ class CommandProvider(_Nouns):
         for name in SHADES:
             yield f"Theme {name}", partial(app.use_theme, name), "change the colours"
         yield "Redraw", app.action_redraw, "paint everything anew"
+        yield from self._ssh_config()
         yield "Terminal", app.action_terminal, "bytes a second, round trip and pace of the line to this terminal"
         yield "Quit", app.action_quit_now, "leave; agents and hosts do not notice"
+
+    def _ssh_config(self) -> Iterator[Entry]:
+        """The way to a host whose ssh_config is not followed to the letter."""
+        feed, hosts = self.console.view.feed, self.console.view.fleet.hosts
+        about = {host.number: feed.remarks(host.number) for host in hosts}
+        touched = [number for number, said in about.items() if said]
+        if touched:
+            remarks = len({remark for said in about.values() for remark in said})
+            text = f"{plural(remarks, 'remark')} on ssh_config, {plural(len(touched), 'host')}: opens the first"
+            yield "What ssh_config asks for and does not get", partial(self.console.open_host, touched[0]), text
 
     async def discover(self) -> Hits:
         """Shown before anything is typed."""

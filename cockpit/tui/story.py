@@ -247,7 +247,7 @@ def fact_lines(facts: Sequence[Fact], width: int, *, folded: bool = True) -> lis
 
 
 def _fact_ink(label: str) -> Ink:
-    if label in ("last values", "identity"):
+    if label in ("last values", "identity", "ssh_config"):
         return Ink.MUTED
     return Ink.TEXT
 

@@ -1,7 +1,7 @@
 """What screens are handed. Rule: a screen reads the fleet through its View and nowhere else, so a pause, a theme or a
 test's frozen clock is one assignment."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from cockpit.clock import Clock, Instant
@@ -29,6 +29,9 @@ class Feed(Protocol):
 
     def retry(self, hosts: Iterable[int]) -> None:
         """Try these hosts again now."""
+
+    def remarks(self, host: int) -> Sequence[str]:
+        """What ssh_config asks for on the way to a host and does not get."""
 
 
 class View:

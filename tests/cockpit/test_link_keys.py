@@ -255,7 +255,12 @@ async def test_a_mended_ssh_config_counts_when_the_operator_asks_again(
         implied = replace(written.hop, implied=frozenset({"port", "jump"}))
         async with linked(sink, None, replace(written, hop=implied), config=str(config)) as (link,):
             assert f"{config}:3: Port: '{server.port}x'" in (await sink.state(LinkState.DENIED)).says
-            config.write_text(f"Host gpu\n  Hostname 127.0.0.1\n  Port {server.port}\n  HostKeyAlias here\n")
+            assert link.remarks == ()
+            config.write_text(
+                f"Host gpu\n  Hostname 127.0.0.1\n  Port {server.port}\n  HostKeyAlias here\n  VerifyHostKeyDNS yes\n"
+            )
             link.retry()
             await sink.state(LinkState.LIVE)
+            (remark,) = link.remarks
+            assert remark.startswith(f"{config}:5: VerifyHostKeyDNS yes: SSHFP records are not asked for")
     assert server.logins == 1

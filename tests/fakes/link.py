@@ -20,6 +20,7 @@ class FakeLink:
         self.script = script
         self.wanted: list[tuple[Level, float]] = []
         self.retried = 0
+        self.remarks: tuple[str, ...] = ()
         self.runs = 0
 
     async def run(self) -> None:

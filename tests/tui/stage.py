@@ -87,6 +87,7 @@ class StagedFeed:
     focused: tuple[int, ...] = ()
     runs: int = 0
     retried: list[int] = field(default_factory=list)
+    said: dict[int, tuple[str, ...]] = field(default_factory=dict)
     fails: Exception | None = None
 
     @property
@@ -104,6 +105,9 @@ class StagedFeed:
 
     def retry(self, hosts: Iterable[int]) -> None:
         self.retried += hosts
+
+    def remarks(self, host: int) -> Sequence[str]:
+        return self.said.get(host, ())
 
 
 @dataclass

@@ -8,6 +8,8 @@ from textual.widgets import Input
 from cockpit.errors import ConfigError
 from cockpit.fleet.link_state import LinkState
 from cockpit.tui import keys
+from cockpit.tui.host_detail import below_lines
+from cockpit.tui.lines import text_of
 from cockpit.tui.screens import LATER, PLACES, SCREENS
 from cockpit.tui.screens.gpu_page import GpuPage
 from cockpit.tui.screens.host_page import HostPage
@@ -383,6 +385,22 @@ async def test_the_palette_finds_a_gpu_a_host_and_a_place(fault: StagedFeed) -> 
         await press(pilot, "enter")
         assert isinstance(app.screen, GpuPage)
         assert app.screen.trail == "gpu-b02 GPU 6"
+
+
+async def test_what_ssh_config_does_not_get_is_a_quiet_line_on_the_hosts_page() -> None:
+    feed = Stage().live(seconds=3)
+    said = [f"~/.ssh/config:{line}: BindInterface eth{line}: the interface is not chosen" for line in range(1, 6)]
+    feed.said = {2: tuple(said), 3: (said[0],)}
+    async with running(feed) as (app, pilot):
+        await press(pilot, "colon")
+        app.screen.query_one(Input).value = "ssh_config"
+        await pilot.pause(0.3)
+        await press(pilot, "enter")
+        assert isinstance(app.screen, HostPage)
+        assert app.screen.host == 2
+        assert "ssh_config  5 lines of it not followed: see SSH_CONFIG below" in screen_text(app)
+        below = [text_of(line) for line in below_lines(app.view, app.view.fleet.hosts[2], 120)]
+        assert [line.strip() for line in below if "BindInterface" in line] == said
 
 
 async def test_a_shrunken_terminal_says_so_and_recovers(fault: StagedFeed) -> None:
