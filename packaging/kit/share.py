@@ -8,6 +8,7 @@ from kit.wheels import ROOT
 from kit.words import Program
 
 EXAMPLES = ROOT / "packaging" / "examples"
+UNITS = ROOT / "packaging" / "systemd"
 _PAGES = {
     "gpu-cockpit": ("gpu-cockpit-fleet.toml", "the hosts of a fleet", "fleet.toml", ("gpu-cockpit(1)",)),
     "gpu-cockpit-agent": (
@@ -36,6 +37,15 @@ def share(name: str, version: str, epoch: int) -> Tree:
         f"zsh/vendor-completions/_{name}": completion.zsh(program).encode(),
         f"fish/vendor_completions.d/{name}.fish": completion.fish(program).encode(),
     }
+
+
+def service_files() -> Tree:
+    """{path below share: content} of what makes a service of the agent's single file, installed in /usr/local/bin."""
+    unit = (UNITS / "gpu-cockpit-agent.service").read_text("utf-8").replace("=/usr/bin/", "=/usr/local/bin/")
+    files = {"gpu-cockpit-agent.service": unit.encode()}
+    files["gpu-cockpit-agent.sysusers"] = (UNITS / "gpu-cockpit-agent.sysusers").read_bytes()
+    files |= {name: (EXAMPLES / name).read_bytes() for name in ("agent.toml", "announce.conf", "10-gpu-cockpit.conf")}
+    return {f"gpu-cockpit-agent/{name}": content for name, content in files.items()}
 
 
 def _packed(text: str) -> bytes:

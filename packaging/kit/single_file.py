@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from kit.archive import zipped
 from kit.contents import Tree, fold, own, vendored
-from kit.share import share
+from kit.share import service_files, share
 from kit.targets import Target, targets
 from kit.wheels import ROOT, pins
 
@@ -28,7 +28,8 @@ def build(part: str, arches: Sequence[str], version: str, epoch: int) -> bytes:
         "MEGABYTES": str(max(_unpacked(parts, target) for target in targets(*arches)) // 1_000_000 + 1),
     }
     pages = {name: _filled(name, words) for name in ("__main__.py", "unpack.py")}
-    extras = {f"share/{path}": content for path, content in share(program, version, epoch).items()}
+    shared = share(program, version, epoch) | (service_files() if part == "agent" else {})
+    extras = {f"share/{path}": content for path, content in shared.items()}
     return zipped({**pages, **payload, **extras}, epoch, stored=frozenset(payload), head=b"#!/usr/bin/env python3\n")
 
 

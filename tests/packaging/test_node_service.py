@@ -5,6 +5,7 @@ GPUs are the C fake of NVML, installed in the node as if it were the driver's li
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_agent_and_worker_run_as_their_own_user_with_cap_syslog_and_nothing_else
         for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
             assert int(status[name], 16) == CAP_SYSLOG, (name, status[name])
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{status['pid']}/limits").read_text())
 
 
 def test_socket_and_state_have_the_modes_that_say_who_may_look(station: Station) -> None:

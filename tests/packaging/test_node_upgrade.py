@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ import pytest
 
 from tests.fakes.client import Picture
 from tests.lab import has_command, require
-from tests.packaging.builds import THIS, shared
+from tests.packaging.builds import PACKAGING, THIS, shared
 from tests.packaging.node import Node, eventually, require_node
 from tests.packaging.station import SOCKET, UNIT, Station
 
 PREVIOUS = "0.0.9~previous"
+PAGE = PACKAGING / "docs/operators.md"
 CONFIG = "etc/gpu-cockpit/agent.toml"
 COCKPIT = Path(sys.executable).with_name("gpu-cockpit")
 # What dpkg, systemd and the journal write for themselves, whatever is installed.
@@ -252,6 +254,31 @@ def test_when_another_python_takes_over_the_service_is_started_on_it(
     assert node.show(UNIT, "MainPID") != before
     assert node.show(UNIT, "ActiveState") == {"ActiveState": "active"}
     assert list(bytecode.glob("errors*.pyc"))
+
+
+def test_the_single_file_becomes_the_same_service_as_the_operators_page_says(
+    station: Station, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    node = station.node
+    file = shared(tmp_path_factory, "build-pyz", "--part", "agent") / "gpu-cockpit-agent.pyz"
+    (node.lab / file.name).write_bytes(file.read_bytes())
+    steps = re.search(r"As a service without the package.*?```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert steps is not None
+    node.run("sh", "-ec", f'cd /lab; sudo() {{ "$@"; }}\n{steps[1]}')
+    try:
+        picture = station.until("it answers", lambda picture: len(picture.facts["gpus"]) == 8)
+        assert picture.synced
+        assert node.run("stat", "-c", "%A %U:%G", SOCKET).stdout.strip() == "srw-rw---- gpu-cockpit:gpu-cockpit-view"
+        assert node.show(UNIT, "ActiveState", "User") == {"ActiveState": "active", "User": "gpu-cockpit"}
+    finally:
+        node.run("systemctl", "disable", "--now", UNIT, check=False)
+        made = (
+            "/etc/systemd/system/gpu-cockpit-agent.service",
+            "/usr/local/bin/gpu-cockpit-agent",
+            "/var/lib/gpu-cockpit",
+        )
+        node.run("rm", "-rf", *made, "/etc/sysusers.d/gpu-cockpit-agent.conf", "/etc/gpu-cockpit")
+        node.run("sh", "-c", "userdel gpu-cockpit; groupdel gpu-cockpit-view; systemctl daemon-reload")
 
 
 @pytest.mark.more
