@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,45 @@ def test_sentences_of_openssh_become_states(said: str, state: str, hop: str, say
     assert (error.state, error.hop) == (state, hop)
     assert says in str(error)
     assert str(error).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "hop", "place"),
+    [
+        ("Host key for [10.0.0.1]:2222 has changed and you have requested strict checking.", "key_changed", "b",
+         "b (10.0.0.1:2222): SECURITY"),
+        ("Host key for [10.0.1.11]:2222 has changed and you have requested strict checking.", "key_changed", "gpu-a01",
+         "gpu-a01 "),
+        ("No ED25519 host key is known for the-alias and you have requested strict checking.", "denied", "gpu-a01",
+         "gpu-a01 "),
+        ("No RSA host key is known for 10.0.0.1 and you have requested strict checking.", "denied", "b",
+         "b (10.0.0.1)"),
+        ("ssh: connect to host 10.0.0.1 port 2222: Connection refused\nkex_exchange_identification: gone",
+         "bastion_lost", "b", "b (10.0.0.1:2222): refuses"),
+        ("ops@10.0.0.1: Permission denied (publickey).", "denied", "b", "b (10.0.0.1): "),
+        ("ssh: Could not resolve hostname bast.example: Name or service not known", "bastion_lost", "b", "b (bast.ex"),
+        ("", "unreachable", "gpu-a01", "gpu-a01 "),
+    ],
+)  # fmt: skip
+def test_a_jump_that_only_ssh_config_knows_is_named(said: str, state: str, hop: str, place: str) -> None:
+    printed = "hostname 10.0.1.11\nport 2222\nproxyjump b\nhostkeyalias the-alias\n"
+    lines = Said()
+    lines.add(f"{said}\n".encode())
+    direct = replace(TARGET, jumps=())
+    error = failed(direct, lines, 255, "ssh ...", Facts.of(printed, ()))
+    assert (error.state, error.hop) == (state, hop)
+    assert str(error).startswith(place)
+    alone = Facts.of("hostname 10.0.1.11\nport 2222\n", ())
+    assert failed(direct, lines, 255, "ssh ...", alone).hop == "gpu-a01", "without a jump it can be nobody else"
+
+
+def test_the_command_by_hand_goes_the_same_way_and_may_ask() -> None:
+    program = Program("/opt/ssh", config="/my/config", batch=True)
+    words = shlex.split(program.by_hand(TARGET))
+    assert words[:3] == ["/opt/ssh", "-F", "/my/config"]
+    assert words[-2:] == [TARGET.hop.host, "true"]
+    assert "ProxyCommand=/opt/ssh -F /my/config " in " ".join(words)
+    assert not any(option in " ".join(words) for option in ("StrictHostKeyChecking", "BatchMode", "LogLevel"))
 
 
 def test_what_a_host_prints_after_the_login_is_no_word_of_ssh() -> None:

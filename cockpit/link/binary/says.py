@@ -9,6 +9,7 @@ from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop, SshTarget
 from cockpit.link.asking.prompts import cleaned
+from cockpit.link.binary.words import Facts
 
 LOGGED_IN = re.compile(r"Authenticated to .* using |debug1: mux_client_request_session: master session id")
 REFUSED_OPEN = re.compile(r"channel \d+: open failed: |open failed: (administratively prohibited|connect failed)")
@@ -29,6 +30,15 @@ _REASONS = (
     ("No route to host", "no route to it"),
     ("Network is unreachable", "no route to it"),
     ("not responding", "no longer answers"),
+)
+
+
+_ABOUT = re.compile(  # of whom ssh complains: host and port
+    r"host key (?:is known )?for (\[[^\]\s]+\]|[^\s:]+)(?::(\d+))? (?:has changed|and you)"
+    r"|connect to host (\S+) port (\d+): "
+    r"|^\S+@(\S+?)(): Permission denied"
+    r"|Could not resolve hostname (\S+)(): ",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -80,11 +90,21 @@ def cleaned_all(lines: list[str]) -> list[str]:
     return [plain for line in lines for plain in cleaned(line)]
 
 
-def failed(target: SshTarget, said: Said, status: int | None, command: str) -> LinkError:
-    """Why ssh ended before it was logged in; `command` goes the same way by hand."""
+def failed(
+    target: SshTarget,
+    said: Said,
+    status: int | None,
+    command: str,
+    facts: Facts = Facts(),  # noqa: B008 - frozen
+) -> LinkError:
+    """Why ssh ended before it was logged in; `command` goes the same way by hand, `facts` tells of jumps that only the
+    configuration knows."""
     hop, text = _hop(target, said), said.text
     where, name = _place(hop), hop.name or hop.host
     front = hop is not target.hop
+    if not front and (elsewhere := _elsewhere(target, said, facts)):
+        where, name = elsewhere
+        front = True
     gone = LinkState.BASTION_LOST if front else LinkState.UNREACHABLE
     if _CHANGED.search(text):
         says = f"{where}: SECURITY: ssh says that the host key has CHANGED or is revoked"
@@ -121,6 +141,21 @@ def _hop(target: SshTarget, said: Said) -> Hop:
             if re.search(named, line) and (port is None or str(jump.port) in port.groups()):
                 return jump
     return target.hop
+
+
+def _elsewhere(target: SshTarget, said: Said, facts: Facts) -> tuple[str, str] | None:
+    """Place and name of a jump of the configuration, if the complaint is about one."""
+    found = _ABOUT.search("\n".join(line for line in said.text.splitlines() if not _NOISE.search(line)))
+    if found is None or not facts.jumped or target.jumps:
+        return None
+    (named, port) = next((groups for groups in zip(*[iter(found.groups())] * 2, strict=True) if groups[0]), ("", ""))
+    host = next(iter(cleaned(named.strip("[]"))), "")
+    if not host or host == target.hop.host or host in facts.own:
+        return None
+    if any(own.rpartition(":")[0] == host and port in (None, own.rpartition(":")[2]) for own in facts.own):
+        return None
+    address = f"{host}:{port}" if port else host
+    return (f"{facts.jump} ({address})", facts.jump) if facts.jump else (address, host)
 
 
 def _hint(words: str, command: str) -> str:

@@ -20,7 +20,7 @@ from cockpit.link.binary.askpass import Run
 from cockpit.link.binary.process import Process
 from cockpit.link.binary.streams import Bridge, Forward
 from cockpit.link.binary.words import VERSION, Facts, Form, harmless
-from cockpit.link.ssh import by_hand, no_agent
+from cockpit.link.ssh import no_agent
 from cockpit.link.way import Channel, OtherPath, Receiver, Way
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class BinaryWay:
         if declined is not None:
             text = f"{self.host}: you declined to give {WORDS[declined]} to ssh"
             return LinkError(LinkState.DENIED, text, "a new attempt asks again: r in the screens", self.host)
-        error = says.failed(self.target, process.said, status, self._by_hand())
+        error = says.failed(self.target, process.said, status, self._by_hand(), self._facts or Facts())
         if run.asked and LinkState(error.state) in (LinkState.UNREACHABLE, LinkState.BASTION_LOST):
             # It did not wait for the answer, or did not like it; nobody may be there to answer again.
             text = f"{error}; your answer took {run.waited_s:.0f} s (LoginGraceTime?)"
@@ -295,7 +295,7 @@ class BinaryWay:
             self._process.kill()
 
     def _by_hand(self) -> str:
-        return by_hand.command(self.hop, self.via)
+        return self._network.program.by_hand(self.target)
 
 
 def _nothing() -> None:

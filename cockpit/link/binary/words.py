@@ -7,7 +7,7 @@ expands it. Host keys stay strict whatever the configuration says: nobody is tru
 import math
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from cockpit.inventory import AGENT_SOCKET, Hop, SshTarget
@@ -31,13 +31,16 @@ class Form(IntEnum):
 class Facts:
     """What `ssh -G` says of a host: `first` names the sshd that is logged in to first, a jump if `jumped`; `mux`: a
     shared connection of the user's is used, `shares`: one at the first sshd; `forwards`: the configuration forwards
-    ports of its own, which each of our runs would too."""
+    ports of its own, which each of our runs would too. `own`: the host's address and port, or the alias of its key;
+    `jump`: the only jump of the configuration."""
 
     first: str = ""
     mux: bool = False
     forwards: bool = False
     jumped: bool = False
     shares: bool = False
+    own: tuple[str, ...] = field(default=(), compare=False)
+    jump: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, printed: str, jumps: tuple[Hop, ...]) -> "Facts":
@@ -47,11 +50,14 @@ class Facts:
             key, _, value = line.strip().partition(" ")
             found.setdefault(key.lower(), value)
         host = f"{found.get('hostname', '')}:{found.get('port', '')}"
-        jump = str(jumps[0]) if jumps else found.get("proxyjump", "none").partition(",")[0]
+        written = found.get("proxyjump", "none")
+        jump = str(jumps[0]) if jumps else written.partition(",")[0]
         jumped = jump not in ("", "none")
         mux = found.get("controlpath", "none") != "none"
         forwards = any(key in found for key in ("localforward", "remoteforward", "dynamicforward"))
-        return cls(jump if jumped else host, mux, forwards, jumped, shares=mux and not jumped)
+        own = (host, found.get("hostkeyalias", ""))
+        alone = jump if jumped and not jumps and "," not in written else ""
+        return cls(jump if jumped else host, mux, forwards, jumped, shares=mux and not jumped, own=own, jump=alone)
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -91,19 +97,23 @@ class Program:
             return [*words, "--", target.hop.host, shlex.join(command)]
         return [*words, "-s", "--", target.hop.host, "sftp" if form is Form.FORWARD else "gpu-cockpit"]
 
-    def _way(self, target: SshTarget) -> list[str]:
+    def by_hand(self, target: SshTarget) -> str:
+        """What an operator types to go the same way."""
+        return shlex.join([self.path, *self._way(target, by_hand=True), target.hop.host, "true"])
+
+    def _way(self, target: SshTarget, *, by_hand: bool = False) -> list[str]:
         words = [*self._config(), *_login(target.hop)]
         if target.jumps:
-            words += ["-o", f"ProxyCommand={self._proxy(target.jumps)}"]
+            words += ["-o", f"ProxyCommand={self._proxy(target.jumps, by_hand=by_hand)}"]
         return words
 
-    def _proxy(self, chain: tuple[Hop, ...]) -> str:
-        """A line that connects to `%h:%p` from the last hop of the chain."""
+    def _proxy(self, chain: tuple[Hop, ...], *, by_hand: bool) -> str:
+        """A line that connects to `%h:%p` from the last hop of the chain; by hand, ssh may ask whom to believe."""
         *before, last = chain
-        words = [self.path, *_options(*_STRICT, "LogLevel=ERROR", *(("BatchMode=yes",) if self.batch else ()))]
-        words += [*self._config(), *_login(last)]
+        strict = _options(*_STRICT, "LogLevel=ERROR", *(("BatchMode=yes",) if self.batch else ()))
+        words = [self.path, *([] if by_hand else strict), *self._config(), *_login(last)]
         if before:
-            words += ["-o", f"ProxyCommand={self._proxy(tuple(before))}"]
+            words += ["-o", f"ProxyCommand={self._proxy(tuple(before), by_hand=by_hand)}"]
         line = shlex.join(words).replace("%", "%%")
         return f"{line} -W '[%h]:%p' -- {shlex.quote(last.host)}"
 
