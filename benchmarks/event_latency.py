@@ -83,7 +83,7 @@ async def bastion(folder: Path) -> tuple[int, Any]:
     )
     port = server.sockets[0].getsockname()[1]
     (folder / "known_hosts").write_text(
-        f"[127.0.0.1]:{port} {key.convert_to_public().export_public_key().decode().strip()}\n"
+        f"[127.0.0.1]:{port},[localhost]:{port} {key.convert_to_public().export_public_key().decode().strip()}\n"
     )
     return port, server
 
@@ -98,7 +98,7 @@ async def runtime(folder: Path, sock: Path) -> list[float]:
     (folder / "fleet.toml").write_text(
         f'[defaults]\nuser = "{getpass.getuser()}"\nidentity = "{folder}/id"\nknown_hosts = "{folder}/known_hosts"\n'
         f'[[jump]]\nname = "bastion"\nhost = "127.0.0.1"\nport = {port}\n'
-        f'[[host]]\nname = "gpu-a01"\naddress = "127.0.0.1:{port}"\njump = "bastion"\nsocket = "{sock}"\n'
+        f'[[host]]\nname = "gpu-a01"\naddress = "localhost:{port}"\njump = "bastion"\nsocket = "{sock}"\n'
     )
     cockpit = Runtime(inventory.load(folder / "fleet.toml"), SystemClock())
     results = []
