@@ -125,6 +125,7 @@ def test_a_host_without_python_is_named(tmp_path: Path) -> None:
     [
         (1, "", "This account is currently not available.\n", "incompatible", "does not run commands: it said 'This"),
         (None, "", "", "agent_down", "was killed at its start"),
+        (137, "Killed\n", "", "agent_down", "was killed at its start"),
         (1, "Traceback\nOSError: [Errno 28]\n", "", "agent_down", "ended at its start with status 1: OSError"),
         (1, "a\x1b[31mb\n", "", "agent_down", "status 1: a[31mb"),
     ],

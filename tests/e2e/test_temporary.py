@@ -187,13 +187,41 @@ def test_nothing_is_left_after_the_line_was_cut(network: Network, hosts: dict[st
             network.mend("n1")
 
 
-def test_a_host_without_python_says_so(network: Network, hosts: dict[str, BareHost]) -> None:
-    host = hosts["plain"]
+@contextmanager
+def python_that(host: BareHost, does: str) -> Iterator[None]:
+    """The host's python3 is a script meanwhile."""
     assert host.sshd.process is not None
     python = Path(f"/proc/{host.sshd.process.pid}/root/mnt/bin/python3")
+    there = python.readlink()
     python.unlink()
-    status, answer = ask(network, hosts, "status", host="plain")
+    if does:
+        python.write_text(f"#!/bin/sh\n{does}\n")
+        python.chmod(0o755)
+    try:
+        yield
+    finally:
+        python.unlink(missing_ok=True)
+        python.symlink_to(there)
+
+
+@pytest.mark.parametrize(
+    ("does", "state", "says"),
+    [
+        ("", "incompatible", "has no python3 to run a temporary agent with"),
+        ("kill -9 $$", "agent_down", "was killed at its start"),
+        (r"printf '\211GPUCK\r\n\001'; exec /usr/bin/head -c 3000000 /dev/urandom", "incompatible", "plain: "),
+        ("exec /usr/bin/yes garbage", "incompatible", "prints without end where a temporary agent should speak"),
+        pytest.param("exec /usr/bin/yes garbage >&2", "incompatible", "prints without end", marks=pytest.mark.more),
+    ],
+    ids=["none", "killed", "garbage", "flood", "flood of errors"],
+)
+def test_a_host_whose_python_is_none_says_so(
+    network: Network, hosts: dict[str, BareHost], does: str, state: str, says: str
+) -> None:
+    host = hosts["plain"]
+    with python_that(host, does):
+        status, answer = ask(network, hosts, "status", host="plain")
     assert status == 3
-    assert answer["hosts"]["incompatible"] == 1
-    assert "has no python3 to run a temporary agent with" in json.dumps(answer)
-    assert host.left() == ([], [])
+    assert answer["hosts"][state] == 1, answer
+    assert says in json.dumps(answer)
+    nothing_is_left(host, SOON_S)

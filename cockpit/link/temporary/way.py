@@ -27,6 +27,7 @@ from cockpit.link.way import Channel, Receiver
 START_S = 20.0  # 270 kB over a slow line, then half a second to two of Python's own start
 _PAUSES_S = (0.0, 0.05, 0.2)  # where one session is allowed, the login's first one may still be ending
 _STDERR_BYTES = 2048
+_NOISE_BYTES = 256 * 1024  # of what a login prints, and more than any does; then the host is kept from flooding us
 
 
 class Network(ssh.Network):
@@ -132,18 +133,23 @@ class _Carrier(Stream, asyncssh.SSHClientSession[bytes]):
         self._host = host
         self._head = b""
         self._said = b""
+        self._noise = 0
         self._status: int | None = None
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         self._channel = chan
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        if not self.speaks.done():
+            self._noise += len(data)
         if datatype is not None:
             self._said = (self._said + data)[-_STDERR_BYTES:]
         elif self.speaks.done():
             self.arrived(data)
         else:
             self._listen(data)
+        if self._noise > _NOISE_BYTES and not self.speaks.done():
+            self.speaks.set_exception(words.flooded(self._host))
 
     def exit_status_received(self, status: int) -> None:
         self._status = status

@@ -14,6 +14,7 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.link.temporary.bundle import bundle
 
 NOT_FOUND = (126, 127)
+_SIGNALLED = range(129, 193)  # a shell's word for a program that a signal ended
 TOO_OLD, BROKEN, CUT = 92, 93, 94  # as in `bootstrap`
 FLOOR = "3.11"
 _HEAD = struct.Struct(">Q32s")
@@ -52,7 +53,7 @@ def failed(host: str, status: int | None, said: str, shown: str) -> LinkError:
         return _never(host, f"has no python3 to run a temporary agent with ({last or status})", _PACKAGE)
     if status == BROKEN:
         return _down(host, "the temporary agent arrived damaged", "try again; a proxy may change what it carries")
-    if status is None:
+    if status is None or status in _SIGNALLED:
         return _down(host, "the temporary agent was killed at its start", "try again; look at the host's memory")
     if shown.strip() and not last:
         says = f"does not run commands: it said {_plain(shown)!r}"
@@ -66,6 +67,12 @@ def ended(host: str, status: int | None, said: str) -> LinkError:
     last = _last_of(said)
     why = f": {last}" if status and last else ""
     return _down(host, f"the temporary agent has ended{why}", "it is brought along again")
+
+
+def flooded(host: str) -> LinkError:
+    """It prints and prints, and no agent is heard in it."""
+    hint = f"look at what `ssh {host} true` prints; {_PACKAGE}"
+    return _never(host, "prints without end where a temporary agent should speak", hint)
 
 
 def forbidden(host: str) -> LinkError:
