@@ -88,7 +88,7 @@ def links_of(
 
     Raises:
         ConfigError: the operator's settings are wrong.
-        UsageError: the program of --ssh-binary cannot be run.
+        UsageError: the program of --ssh-binary cannot be run, or the file of --ssh-config cannot be read.
     """
     operator = config_of(arguments).operator
     if arguments.ssh_binary and shutil.which(arguments.ssh_binary) is None:
@@ -96,6 +96,10 @@ def links_of(
             f"--ssh-binary {arguments.ssh_binary}: there is no such program that you may run; "
             "give the path of an OpenSSH client, or leave it away"
         )
+
+    chosen = arguments.ssh_config
+    if chosen not in ("", "none") and not os.access(Path(chosen).expanduser(), os.R_OK):
+        raise UsageError(f"--ssh-config {chosen}: there is no such file that you may read; give a file, or none")
 
     def links(inventory: Inventory, sink: "LinkSink", clock: Clock) -> "Sequence[RunningLink]":
         from cockpit.link import LinkOptions, links_for

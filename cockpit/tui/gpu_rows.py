@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from agent.wire.specs import Severity
+from cockpit.fleet.link_state import LinkState
 from cockpit.tui import cells
 from cockpit.tui.columns import Column, NumberedRows, Numbers, Wanted
-from cockpit.tui.format import celsius, gib, hertz, percent, plain, watts
+from cockpit.tui.format import celsius, gib, hertz, percent, plain, plural, watts
 from cockpit.tui.lines import Span
 from cockpit.tui.names import host_width
 from cockpit.tui.theme import Ink
@@ -143,6 +144,11 @@ class GpuRows(NumberedRows):
     def none(self, view: View) -> str:
         """Nobody waits for GPUs where there are none."""
         hosts = view.fleet.hosts if self.only is None else [view.fleet.hosts[self.only]]
+        if hosts and not any(host.live or host.link.state is LinkState.CONNECTING for host in hosts):
+            silent = (
+                f"none of {plural(len(hosts), 'host')} answers" if self.only is None else "this host does not answer"
+            )
+            return f"no GPU was ever seen: {silent}"
         if not all(host.live and not host.gpus_expected for host in hosts):
             return "no GPUs yet"
         return "no host of this fleet has a GPU" if self.only is None else "this host has no GPUs"

@@ -2,6 +2,7 @@
 values, and who is fine. Rule: last values are shown as last values; what nobody knows is not mentioned."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from agent.wire.specs import Finding, FindingState, Quality, Severity, gpu_subject
@@ -18,6 +19,7 @@ from cockpit.tui.theme import CURSOR, GLYPH, INK, Ink
 Fact = tuple[str, str]
 TIMED = 100  # columns from which the time of a fault stands in its headline whatever else gives way
 _LABEL = 12
+_SINCE = re.compile(r" since \d\d:\d\d:\d\d")
 _GONE = (GpuState.LOST, GpuState.MISSING)
 
 
@@ -44,7 +46,7 @@ def headline(fleet: Fleet, problem: Problem, now: float, width: int, *, cursor: 
 def title_of(fleet: Fleet, problem: Problem) -> tuple[str, str]:
     """Where, and what happened: the time stands elsewhere on the line."""
     if problem.host is None:
-        return "", plain(problem.title)
+        return "", _SINCE.sub("", plain(problem.title), count=1)
     host = fleet.hosts[problem.host]
     if problem.gpu_row is not None:
         state = GpuState(int(fleet.gpus.state[problem.gpu_row]))

@@ -53,6 +53,7 @@ def fleet_file(folder: Path, text: str = ONE_HOST) -> str:
         (["hosts", "--host", "unix:///run/x.sock", "--temporary"], "--temporary goes over SSH, and x is a socket"),
         (["hosts", "--host", "a@b", "--ssh-binary", "/no/ssh"], "--ssh-binary /no/ssh: there is no such program that"),
         (["hosts", "--host", "a@b", "--ssh-binary", "/etc/passwd"], "/etc/passwd: there is no such program that you"),
+        (["hosts", "--host", "a@b", "--ssh-config", "/no/file"], "--ssh-config /no/file: there is no such file that"),
         (["hosts", "--ssh-binary", "ssh-9"], "unknown argument 'ssh-9'"),
         (["hosts", "--ssh-config"], "argument --ssh-config: expected one argument"),
         (["hosts", "--bach"], "unknown option '--bach'; did you mean '--batch'?"),

@@ -16,6 +16,7 @@ from cockpit.fleet.records import FleetEvent
 from cockpit.tui import cells, evidence, format, heat, heat_plan, host_detail, host_rows, kpis, story
 from cockpit.tui.canvas import area_picture, level_picture, line_picture, resampled, spark
 from cockpit.tui.columns import Column, laid_out
+from cockpit.tui.gpu_rows import GpuRows
 from cockpit.tui.guide import PAGES, guide_lines
 from cockpit.tui.lines import changed, clipped, joined, spread, text_of, width_of, wrapped
 from cockpit.tui.names import shortened
@@ -337,6 +338,10 @@ def test_hosts_behind_one_bastion_tell_its_trouble_by_its_name_without_its_addre
     assert cells.link_says(stage.fleet.hosts[1]) == "bast: no route to it"
     (problem,) = problems(stage.fleet, stage.clock.now())
     assert dict(story.facts_of(stage.fleet, problem, stage.clock.wall()))["link"] == "bast: no route to it"
+    where, what = story.title_of(stage.fleet, problem)
+    assert (where, what) == ("", "bastion bast lost: 2 hosts are out of sight; 16 GPUs are unknown")
+    assert GpuRows().none(View(stage.feed)) == "no GPU was ever seen: none of 2 hosts answers"
+    assert GpuRows(only=0).none(View(stage.feed)) == "no GPU was ever seen: this host does not answer"
 
 
 def test_hosts_lost_together_tell_the_reason_of_the_first() -> None:

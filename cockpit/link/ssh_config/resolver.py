@@ -76,7 +76,7 @@ class Resolver:
                 self._files = read(self._choice)
             except InventoryError as error:
                 self._files = SshFiles()
-                self._broken = Remark(self._choice or "ssh_config", "", str(error))
+                self._broken = Remark("", "", str(error))  # which names the file
         self._looked = self._now()
 
     def _resolve(self, target: SshTarget) -> SshTarget:
