@@ -33,6 +33,7 @@ _LINK_WORDS = {
     LinkState.BASTION_LOST: "lost with its bastion",
     LinkState.INCOMPATIBLE: "agent incompatible",
 }
+_WORDS_OF_MANY = {LinkState.STALE: "nothing arrives any more"}
 _ALARM = {LinkState.KEY_CHANGED: "SECURITY: "}  # somebody else may be answering
 
 
@@ -272,7 +273,8 @@ def _folded(state: LinkState, hop: str, records: list[HostRecord]) -> Problem:
         title = f"SECURITY: host key of {hop} changed since {clock_text(since)}: {len(records)} hosts are barred{blind}"
     else:
         through = f" at {hop}" if hop else ""
-        title = f"{_fallen(f'{len(records)} hosts', state)}{through} since {clock_text(since)}{blind}"
+        word = _WORDS_OF_MANY.get(state, _LINK_WORDS[state])
+        title = f"{_ALARM.get(state, '')}{len(records)} hosts: {word}{through} since {clock_text(since)}{blind}"
     says = records[0].link.says
     return Problem(
         LINK_SEVERITY[state],

@@ -87,6 +87,11 @@ def link_says(host: HostRecord) -> str:
     return says or host.link.state.value.replace("_", " ")
 
 
+def to_try(hint: str) -> str:
+    """A hint behind a label that says `try` already."""
+    return plain(hint).removeprefix("try: ")
+
+
 def gpu_name(fleet: Fleet, row: int) -> str:
     """`dgx-03 GPU 3`."""
     host = fleet.hosts[int(fleet.gpus.host[row])]

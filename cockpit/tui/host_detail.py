@@ -1,7 +1,7 @@
 """PURE. The page of one host as lines, below the table of its GPUs."""
 
 from cockpit.fleet.records import FleetFinding, HostRecord
-from cockpit.tui.cells import link, severity
+from cockpit.tui.cells import link, severity, to_try
 from cockpit.tui.evidence import finding_lines, labelled
 from cockpit.tui.format import number, plain, plural
 from cockpit.tui.gpu_detail import grid, heading, host_series, marks_of, signal_lines
@@ -34,7 +34,7 @@ def head_lines(view: View, host: HostRecord, width: int) -> list[Line]:
     )
     facts = [("link", f"{link_words(view, host)} · {plain(host.target)}")]
     if host.link.hint:
-        facts.append(("try", plain(host.link.hint)))
+        facts.append(("try", to_try(host.link.hint)))
     for reason in host.reasons:
         hint = f"; {plain(reason.hint)}" if reason.hint else ""
         facts.append((plain(reason.what)[:12] or "reason", plain(reason.says) + hint))

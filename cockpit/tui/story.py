@@ -11,7 +11,7 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.problems import holders
 from cockpit.fleet.records import FleetFinding, GpuState, HostRecord, Problem
 from cockpit.fleet.state import Fleet
-from cockpit.tui.cells import gpu_label, link_says, owner
+from cockpit.tui.cells import gpu_label, link_says, owner, to_try
 from cockpit.tui.format import celsius, duration, hertz, moment, percent, plain, plural, size, watts
 from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_of, wrapped
 from cockpit.tui.theme import CURSOR, GLYPH, INK, Ink
@@ -87,7 +87,7 @@ def facts_of(fleet: Fleet, problem: Problem, now: float) -> list[Fact]:
         if problem.host is None and first.link.says:
             shared = first.link.hop not in ("", first.name)
             found.append(("link", link_says(first) if shared else f"{plain(first.name)}: {link_says(first)}"))
-            found += [("try", plain(first.link.hint))] if first.link.hint else []
+            found += [("try", to_try(first.link.hint))] if first.link.hint else []
     if problem.host is not None:
         host = fleet.hosts[problem.host]
         rows = sharing(fleet, host, problem)
@@ -156,7 +156,7 @@ def host_story(host: HostRecord) -> list[Fact]:
     if host.link.says:
         found.append(("link", link_says(host)))
     if host.link.hint:
-        found.append(("try", plain(host.link.hint)))
+        found.append(("try", to_try(host.link.hint)))
     for reason in host.reasons[:2]:
         found.append((plain(reason.what)[:_LABEL] or "reason", plain(reason.says)))
         if reason.hint:

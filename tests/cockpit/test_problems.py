@@ -66,8 +66,8 @@ def fleet_of(hosts: list[FakeHost], expected: int | None = None) -> Fleet:
             "SECURITY: host key of b1 changed since {at}: 60 hosts are barred; 480 GPUs are unknown",
         ),
         (LinkState.BASTION_LOST, "b1", "bastion b1 lost since {at}: 60 hosts are out of sight; 480 GPUs are unknown"),
-        (LinkState.UNREACHABLE, "", "60 hosts unreachable since {at}; 480 GPUs are unknown"),
-        (LinkState.DENIED, "jump", "60 hosts access denied at jump since {at}; 480 GPUs are unknown"),
+        (LinkState.UNREACHABLE, "", "60 hosts: unreachable since {at}; 480 GPUs are unknown"),
+        (LinkState.DENIED, "jump", "60 hosts: access denied at jump since {at}; 480 GPUs are unknown"),
     ],
 )  # fmt: skip
 def test_one_cause_is_one_problem_however_many_hosts_it_hides(state: LinkState, hop: str, title: str) -> None:

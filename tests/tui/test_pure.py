@@ -338,6 +338,7 @@ def test_hosts_behind_one_bastion_tell_its_trouble_by_its_name_without_its_addre
     assert cells.link_says(stage.fleet.hosts[1]) == "bast: no route to it"
     (problem,) = problems(stage.fleet, stage.clock.now())
     assert dict(story.facts_of(stage.fleet, problem, stage.clock.wall()))["link"] == "bast: no route to it"
+    assert dict(story.facts_of(stage.fleet, problem, stage.clock.wall()))["try"] == "ssh b"
     where, what = story.title_of(stage.fleet, problem)
     assert (where, what) == ("", "bastion bast lost: 2 hosts are out of sight; 16 GPUs are unknown")
     assert GpuRows().none(View(stage.feed)) == "no GPU was ever seen: none of 2 hosts answers"
