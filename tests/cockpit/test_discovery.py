@@ -73,6 +73,17 @@ def test_a_flood_is_capped_and_counted_and_who_leaves_is_forgotten() -> None:
     assert discovery.count == NAMES - 1
 
 
+def test_names_that_go_and_come_again_fill_no_queue() -> None:
+    discovery = Discovery(SystemClock())
+    for _ in range(2):
+        for number in range(NAMES):
+            discovery._changed(None, TYPE, f"f{number}.{TYPE}", ADDED)
+        for number in range(NAMES):
+            discovery._changed(None, TYPE, f"f{number}.{TYPE}", REMOVED)
+    assert discovery.count == 0
+    assert discovery._heard.left_out == NAMES
+
+
 def test_what_leads_outside_is_chosen_as_agents_do() -> None:
     from agent.server import interfaces as of_agents
 

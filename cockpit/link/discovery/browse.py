@@ -135,7 +135,7 @@ class Discovery:
         if state_change.name == "Removed":
             heard.names.pop(name, None)
         elif name not in heard.names:
-            if len(heard.names) >= NAMES:
+            if len(heard.names) >= NAMES or heard.waiting.full():  # names that go and come again wait there too
                 heard.left_out += 1
                 return
             heard.names[name] = Hint(spoken(name))
