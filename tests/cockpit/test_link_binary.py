@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop, HostEntry, Inventory, SshTarget, parse_target
 from cockpit.link import LinkOptions, links_for
 from cockpit.link.asking.prompts import PromptKind, Questions
+from cockpit.link.binary import network
 from cockpit.link.binary.askpass import AskServer, Run, kind_of
 from cockpit.link.binary.door import Door
 from cockpit.link.binary.process import Process
@@ -44,6 +47,7 @@ def test_hosts_stand_behind_the_end_of_options() -> None:
         line = words(form)
         assert line[line.index("--") + 1] == "10.0.1.11"
         assert "StrictHostKeyChecking=yes" in line
+        assert "NoHostAuthenticationForLocalhost=no" in line
     assert words(Form.BRIDGE)[-1] == "gpu-cockpit-agent attach --socket /run/agent.sock"
     assert words(Form.FORWARD)[words(Form.FORWARD).index("-L") + 1] == "/tmp/1.sock:/run/agent.sock"
     assert words(Form.SUBSYSTEM)[-4:] == ["-s", "--", "10.0.1.11", "gpu-cockpit"]
@@ -329,6 +333,7 @@ async def test_a_stream_through_a_program_that_calls_itself_ssh(
     attach: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(network, "_LONGEST", len(str(tmp_path)))  # a test's own directory is longer than they are
     socket = tmp_path / "agent.sock"
     bridge = (
         f"{Path(sys.executable).parent}/gpu-cockpit-agent attach --socket {socket}" if attach == "works" else "/none"
@@ -350,6 +355,24 @@ async def test_a_stream_through_a_program_that_calls_itself_ssh(
             assert "gpu-cockpit-agent is not" in status.says
         task.cancel()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("gpu-cockpit-ssh")] == []
+
+
+def test_a_runtime_directory_too_long_for_a_socket_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, short = tmp_path / ("x" * 100), Path(tempfile.mkdtemp(prefix="gc", dir="/tmp"))
+    long.mkdir()
+    monkeypatch.setattr(network, "_SHORT", short)
+    try:
+        for base, taken in ((long, short), (short, short)):
+            monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
+            folder, lock = network._private_folder()
+            os.close(lock)
+            assert folder.parent == taken
+            assert len(str(folder / "123456.sock")) <= 107
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    finally:
+        shutil.rmtree(short)
 
 
 async def test_a_program_that_is_no_ssh_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from cockpit.link.binary.words import Facts, Program
 from cockpit.link.shared import Shared
 
 _PREFIX = "gpu-cockpit-ssh-"
+_LONGEST = 70  # bytes of a directory that leaves room for ours and a socket in it
 _SHORT = Path("/tmp")  # noqa: S108 - a unix socket's path holds 107 characters; the directory in it is ours alone
 
 
@@ -94,7 +95,7 @@ class Network:
 def _private_folder() -> tuple[Path, int]:
     """A directory of ours alone and the lock that says so; those of cockpits that were killed are taken away."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or _SHORT)
-    if not os.access(base, os.W_OK):
+    if not os.access(base, os.W_OK) or len(os.fsencode(base)) > _LONGEST:
         base = _SHORT
     for old in base.glob(f"{_PREFIX}*"):
         _sweep(old)
@@ -106,7 +107,7 @@ def _private_folder() -> tuple[Path, int]:
 
 def _sweep(old: Path) -> None:
     try:
-        if old.stat().st_uid != os.getuid():
+        if old.lstat().st_uid != os.getuid():
             return
         lock = os.open(old / "lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:

@@ -13,7 +13,10 @@ from enum import IntEnum
 from cockpit.inventory import AGENT_SOCKET, Hop, SshTarget
 
 VERSION = b"\0\0\0\x05\x01\0\0\0\x03"  # sftp's first packet; whatever answers it, the login is done
-_STRICT = ("StrictHostKeyChecking=yes", "UpdateHostKeys=no", "PermitLocalCommand=no", "ForwardAgent=no")
+_STRICT = (
+    *("StrictHostKeyChecking=yes", "NoHostAuthenticationForLocalhost=no", "UpdateHostKeys=no"),
+    *("PermitLocalCommand=no", "ForwardAgent=no"),
+)
 _QUIET = ("ForwardX11=no", "RemoteCommand=none", "RequestTTY=no", "EscapeChar=none", "NumberOfPasswordPrompts=3")
 _ALIVE = ("ServerAliveInterval=5", "ServerAliveCountMax=3")
 
