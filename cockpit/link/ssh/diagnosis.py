@@ -36,10 +36,9 @@ def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...], ours: tuple[s
     that we offered, and what to do."""
     where, name = place(hop), title(hop)
     if isinstance(error, asyncssh.PermissionDenied):
-        why, hint = ours or (
-            plain(error.reason),
-            "check the user and that your public key is authorized there; ssh-add -l lists what you offer",
-        )
+        mine = f"that {hop.identity}" if hop.identity else "that your public key"
+        shown = "" if hop.identity else "; ssh-add -l lists what you offer"
+        why, hint = ours or (plain(error.reason), f"check the user and {mine} is authorized there{shown}")
         says = f"{where}: user {hop.user!r} is not let in: {why}"
         return LinkError(LinkState.DENIED, says, f"{hint}; try: {command(hop, via)}", name, "authentication")
     if isinstance(error, asyncssh.KeyExchangeFailed):
