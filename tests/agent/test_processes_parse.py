@@ -1,6 +1,7 @@
 """Cgroups to owners, command lines without secrets, /proc text to fields."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from agent.sources.processes import procfs
 from agent.sources.processes.known import Known
 from agent.sources.processes.owner import Owner, parse_cgroup
 from agent.sources.processes.redact import CHARS, is_secret, redact
-from agent.sources.processes.secret_table import SHAPES, Shape
+from agent.sources.processes.secret_table import PLACE_HEADS, PLACES, SHAPE_HEADS, SHAPES, Place, Shape
 from agent.sources.processes.table import ROWS, TABLE_BYTES, moved, table
 
 CGROUPS = Path(__file__).parent.parent / "data/cgroup"
@@ -149,6 +150,22 @@ def test_no_secret_survives(args: list[str]) -> None:
 )
 def test_what_is_no_secret_stays_readable(args: list[str]) -> None:
     assert redact(args) == " ".join(args)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.example[:12])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_has_a_secrets_shape_holds_one_of_the_heads(shape: Shape, data: st.DataObject) -> None:
+    secret = data.draw(st.from_regex(re.compile(shape.pattern, re.ASCII), fullmatch=True))
+    assert any(head in secret for head in SHAPE_HEADS), secret
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.program[:16])
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_whatever_program_takes_secrets_holds_one_of_the_heads(place: Place, data: st.DataObject) -> None:
+    command = data.draw(st.from_regex(re.compile(place.program, re.ASCII), fullmatch=True))
+    assert any(head in command for head in PLACE_HEADS), command
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.example[:12])

@@ -78,6 +78,16 @@ SHAPES = (
     Shape("password hash", r"\$(?:[156y]|2[aby]|argon2id?|gy)\$[\w./$=,+\-]{20,}", f"$6${_AB}${_AB * 6}",
           "crypt(5)"),
 )  # fmt: skip
+# Each shape holds one of these: what has none of them is not searched, and the shapes are not even compiled.
+SHAPE_HEADS = (
+    *("sk-", "gsk", "xai", "r8_", "r8-", "fw_", "fw-", "rpa", "csk", "pplx", "tgp_v1", "jina", "lsv2_", "hf_"),
+    *("api_org_", "nvapi-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "gldt-", "glrt-"),
+    *("glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "glffct-", "ATATT3", "ATBB", "ATCTT3"),
+    *("xox", "xapp-", "hooks.slack", "webhook", ":AA", "A3T", "AKIA", "ASIA", "ABIA", "ACCA", "AIza", "ya29."),
+    *("GOCSPX-", "Q~", "LTAI", "_v1_", "dapi", "hvs.", "hvb.", "hvr.", ".atlasv1.", "tskey-", "dckr_", "glsa_"),
+    *("glc_", "sntry", "npm_", "pypi-", "rubygems_", "sk_", "rk_", "whsec_", "SG.", "key-", "shp", "pscale_", "sbp_"),
+    *("sb_secret_", "AGE-SECRET", "eyJ", "$"),
+)
 PEM = r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|$)"
 
 
@@ -121,3 +131,10 @@ PLACES = (
     Place(rf"rclone{_BLANK}obscure"),
     Place(r"htpasswd\s+-[A-Za-z]*b[A-Za-z]*"),
 )  # fmt: skip
+# Each program's command holds one of these; see `SHAPE_HEADS`.
+PLACE_HEADS = (
+    *("sshpass", "mysql", "mariadb", "redis-cli", "valkey-cli", "keydb-cli", "mongo", "curl", "http", "xh", "wget"),
+    *("ldap", "smbclient", "lftp", "7z", "rar", "zip", "openssl", "ipmi", "bmc-info", "snmp", "sqlcmd", "bcp"),
+    *("freerdp", "mosquitto_", "influx", "login", "secret", "variable", "ngrok", "rabbitmqctl", "mc", "rclone"),
+    "htpasswd",
+)
