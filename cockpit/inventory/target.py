@@ -43,6 +43,16 @@ class Hop:
     implied: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     ssh: SshSettings = field(default=SshSettings(), repr=False)
 
+    @property
+    def title(self) -> str:
+        """How it is called: its name in the inventory, else its address."""
+        return self.name or self.host
+
+    @property
+    def place(self) -> str:
+        """Name and address, for sentences."""
+        return f"{self.name} ({self})" if self.name else str(self)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.user}@{host}" + (f":{self.port}" if self.port != SSH_PORT else "")

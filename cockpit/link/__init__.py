@@ -1,7 +1,8 @@
 """One supervised link per host. Frames go in one direction, to the sink; nothing here judges what they say.
 
 `link` supervises lanes, `session` speaks the wire (sans-I/O), `way` is what a link asks of a transport; `unix`, `ssh`,
-`binary` and `temporary` are the transports. asyncssh is imported when the first SSH link runs, never before.
+`binary` and `temporary` are the transports, `factory` chooses. `keys`, `ssh_config` and `asking` are what a login
+needs; `doctor` and `discovery` look at the way itself. asyncssh is imported when the first SSH link runs, never before.
 """
 
 from cockpit.link.asking.prompts import Prompter

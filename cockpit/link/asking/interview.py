@@ -14,7 +14,6 @@ from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.link.asking.prompts import SAID_LINES, WORDS, PromptKind, PromptRequest, Questions, cleaned
-from cockpit.link.ssh import diagnosis
 
 AFTER_S = 60.0  # a second factor may go on where we cannot see it: a push to a phone waits that long
 TOUCH_S = 0.4  # a signature that takes longer waits for a finger
@@ -52,7 +51,7 @@ class Interview(asyncssh.SSHClient):
 
     def verdict(self, error: Exception | None) -> LinkError | None:
         """What a failed login means if it came to questions; `error` None: its deadline has passed."""
-        where, hop = diagnosis.place(self.hop), diagnosis.title(self.hop)
+        where, hop = self.hop.place, self.hop.title
         if self._declined is not None:
             says, hint = f"you declined to give {WORDS[self._declined]}", "a new attempt asks again: r in the screens"
         elif self._asking_since and self._asked is not None:
@@ -154,7 +153,7 @@ class Interview(asyncssh.SSHClient):
     def _why_not(self) -> str:
         """What keeps us from asking, as a hint."""
         if self._questions.possible:
-            return f"ssh_config says BatchMode yes for {diagnosis.title(self.hop)}: nobody is asked"
+            return f"ssh_config says BatchMode yes for {self.hop.title}: nobody is asked"
         return "run it in a terminal and without --batch to be asked"
 
     def _next_round(self, kind: PromptKind) -> bool:
@@ -172,7 +171,7 @@ class Interview(asyncssh.SSHClient):
         return True
 
     async def _ask(self, kind: PromptKind, said: tuple[str, ...], *, echo: bool = False) -> str | None:
-        hop = diagnosis.place(self.hop)
+        hop = self.hop.place
         request = PromptRequest(hop, kind, said=said, echo=echo, attempt=max(1, self._rounds), hosts=self._hosts)
         with self._asking(kind):
             answer = await self._questions.ask(request)

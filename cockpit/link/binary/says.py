@@ -100,7 +100,7 @@ def failed(
     """Why ssh ended before it was logged in; `command` goes the same way by hand, `facts` tells of jumps that only the
     configuration knows."""
     hop, text = _hop(target, said), said.text
-    where, name = _place(hop), hop.name or hop.host
+    where, name = hop.place, hop.title
     front = hop is not target.hop
     if not front and (elsewhere := _elsewhere(target, said, facts)):
         where, name = elsewhere
@@ -122,9 +122,9 @@ def failed(
         return LinkError(gone, f"{where}: the name cannot be resolved", f"try: {command}", name, "name")
     if _FORWARDING.search(text):
         front_hop = target.jumps[-1] if target.jumps else hop
-        says = f"{_place(front_hop)} does not let us through to {target.hop.host}:{target.hop.port}"
+        says = f"{front_hop.place} does not let us through to {target.hop.host}:{target.hop.port}"
         hint = "look at AllowTcpForwarding and PermitOpen in its sshd_config"
-        return LinkError(LinkState.DENIED, says, hint, front_hop.name or front_hop.host, "tcp")
+        return LinkError(LinkState.DENIED, says, hint, front_hop.title, "tcp")
     reason = next((ours for theirs, ours in _REASONS if theirs in text), "")
     ended = f"ssh ended with status {status}" if status is not None else "ssh ended"
     words = reason or f"{ended}{f': {said.last}' if said.last else ''}"
@@ -162,7 +162,3 @@ def _hint(words: str, command: str) -> str:
     if "keyboard-interactive" in words or "password" in words:
         return f"if it wants a code or a password: run it in a terminal and without --batch; try: {command}"
     return f"check the user and that your key is authorized there; try: {command}"
-
-
-def _place(hop: Hop) -> str:
-    return f"{hop.name} ({hop})" if hop.name else str(hop)

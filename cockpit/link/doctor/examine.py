@@ -118,7 +118,7 @@ class Examination:
             entry.name,
             str(entry.target),
             (*before, *behind),
-            tuple(jump.name or jump.host for jump in met.target.jumps) if met else (),
+            tuple(jump.title for jump in met.target.jumps) if met else (),
             remarks=remarks(met.target) if met else (),
             id=record.host_id,
             age_s=now.mono - record.last_frame if math.isfinite(record.last_frame) else None,

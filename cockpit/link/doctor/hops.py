@@ -30,12 +30,12 @@ class Sshd:
     @property
     def title(self) -> str:
         """How it is called."""
-        return diagnosis.title(self.hop)
+        return self.hop.title
 
     @property
     def before(self) -> str:
         """Whoever connects to it: the last bastion, empty for this machine."""
-        return diagnosis.title(self.via[-1]) if self.via else ""
+        return self.via[-1].title if self.via else ""
 
     def reached(self, step: str) -> bool:
         """Whether the login came past this step."""
@@ -137,7 +137,7 @@ def _name(sshd: Sshd) -> str:
 def _says(sshd: Sshd, error: LinkError) -> str:
     """The error's sentence without the place, which the step names already."""
     text = str(error).removeprefix("bastion ")
-    return text.removeprefix(f"{diagnosis.place(sshd.hop)}: ").removeprefix(f"{sshd.title}: ")
+    return text.removeprefix(f"{sshd.hop.place}: ").removeprefix(f"{sshd.title}: ")
 
 
 def _fix(sshd: Sshd, step: str, error: LinkError) -> str:

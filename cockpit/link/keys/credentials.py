@@ -60,7 +60,7 @@ class Credentials:
         """
         if hop.ssh.refused is not None:
             refused = hop.ssh.refused
-            title = hop.name or hop.host
+            title = hop.title
             says = ": ".join(filter(None, (title, refused.place, refused.construct, refused.says)))
             raise LinkError(LinkState.DENIED, says, refused.step, title)
         self._identity(hop)
@@ -125,11 +125,11 @@ class Credentials:
                 login_timeout=0,  # ours stands still while a human is asked
             )
         except ValueError as error:
-            title = hop.name or hop.host
+            title = hop.title
             says = f"{title}: ssh_config cannot be followed: {error}"
             raise LinkError(LinkState.DENIED, says, BINARY, title) from None
 
 
 def _unusable(hop: Hop, says: str, hint: str) -> LinkError:
-    name = hop.name or hop.host
+    name = hop.title
     return LinkError(LinkState.DENIED, f"{name}: identity {hop.identity} {says}", hint, name, "authentication")

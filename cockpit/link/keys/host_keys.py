@@ -169,5 +169,5 @@ def _name(hop: Hop) -> tuple[str, int | None]:
 
 
 def _refused(hop: Hop, says: str, hint: str) -> LinkError:
-    name = hop.name or hop.host
+    name = hop.title
     return LinkError(LinkState.DENIED, f"{name}: {says}", hint, name, "key")

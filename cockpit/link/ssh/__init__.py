@@ -1,4 +1,4 @@
 """The way through sshd: logins, bastions, the paths from a host's sshd to its agent, and what went wrong on them.
 
-Imports asyncssh, so nothing outside this room and its neighbours of the way imports it before the first SSH link runs.
+All but `trail` and `by_hand` import asyncssh, so nothing but a factory that is about to make an SSH way imports them.
 """

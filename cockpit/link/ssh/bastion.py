@@ -72,7 +72,7 @@ class Bastion:
         if self._was_down:
             self._was_down = False
             for back in self._users:
-                back(diagnosis.title(self.hop))
+                back(self.hop.title)
         return connection
 
     def doubt(self) -> None:
@@ -116,7 +116,7 @@ class Bastion:
         """Why it is down, for a host behind it: a hop before it is to blame first."""
         if self._before is not None and not self._before.alive:
             return self._before.lost()
-        return self._failure.again() if self._failure else self._lost(f"{diagnosis.place(self.hop)} is gone")
+        return self._failure.again() if self._failure else self._lost(f"{self.hop.place} is gone")
 
     async def _open(self) -> Connection:
         tunnel = await self._before.connection() if self._before is not None else None
@@ -149,4 +149,4 @@ class Bastion:
         return real + (self._logins.timing.bastion_hold_s if fast else self._schedule.pause_s(real))
 
     def _lost(self, says: str, hint: str = "", step: str = "") -> LinkError:
-        return LinkError(LinkState.BASTION_LOST, f"bastion {says}", hint, diagnosis.title(self.hop), step)
+        return LinkError(LinkState.BASTION_LOST, f"bastion {says}", hint, self.hop.title, step)

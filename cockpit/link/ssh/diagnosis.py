@@ -16,16 +16,6 @@ class Answered(LinkError):
     """The host has answered, if only to refuse: whatever is wrong there, it is not down."""
 
 
-def title(hop: Hop) -> str:
-    """How a hop is called: its name in the inventory, else its address."""
-    return hop.name or hop.host
-
-
-def place(hop: Hop) -> str:
-    """Name and address, for sentences."""
-    return f"{hop.name} ({hop})" if hop.name else str(hop)
-
-
 def plain(text: str) -> str:
     """Remote text, harmless and short."""
     return "".join(char for char in " ".join(text.split()) if char.isprintable())[:200]
@@ -34,7 +24,7 @@ def plain(text: str) -> str:
 def login_failed(error: Exception, hop: Hop, via: tuple[Hop, ...], ours: tuple[str, str] | None = None) -> LinkError:
     """Why a login did not come about; host keys are `host_identity`'s. `ours`: what may be wrong with the certificate
     that we offered, and what to do."""
-    where, name = place(hop), title(hop)
+    where, name = hop.place, hop.title
     if isinstance(error, asyncssh.PermissionDenied):
         mine = f"that {hop.identity}" if hop.identity else "that your public key"
         shown = "" if hop.identity else "; ssh-add -l lists what you offer"
@@ -67,9 +57,9 @@ def broken(error: Exception | None, hop: Hop, via: tuple[Hop, ...]) -> LinkError
     says = f"the connection is gone: {plain(str(error))}" if error and str(error) else "the connection is gone"
     return LinkError(
         LinkState.UNREACHABLE,
-        f"{place(hop)}: {says}",
+        f"{hop.place}: {says}",
         f"host or network, unknown which; try: {command(hop, via)}",
-        title(hop),
+        hop.title,
     )
 
 
@@ -77,9 +67,9 @@ def timed_out(hop: Hop, via: tuple[Hop, ...], deadline_s: float, doing: str) -> 
     """A hop did not answer in time."""
     return LinkError(
         LinkState.UNREACHABLE,
-        f"{place(hop)}: no answer within {deadline_s:.2g} s while {doing}",
+        f"{hop.place}: no answer within {deadline_s:.2g} s while {doing}",
         f"host or network, unknown which; try: {command(hop, via)}",
-        title(hop),
+        hop.title,
     )
 
 
@@ -87,9 +77,9 @@ def speechless(hop: Hop, via: tuple[Hop, ...], deadline_s: float) -> LinkError:
     """A hop took the connection and never said who it is."""
     return Answered(
         LinkState.UNREACHABLE,
-        f"{place(hop)}: takes the connection, but says nothing within {deadline_s:.2g} s (no SSH banner)",
+        f"{hop.place}: takes the connection, but says nothing within {deadline_s:.2g} s (no SSH banner)",
         f"the host may hang, or something in between swallows SSH; try: {command(hop, via)}",
-        title(hop),
+        hop.title,
         "ssh",
     )
 
@@ -100,19 +90,19 @@ def _not_forwarded(error: asyncssh.ChannelOpenError, hop: Hop, via: tuple[Hop, .
     if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
         return LinkError(
             LinkState.DENIED,
-            f"{place(last)} does not let {last.user} through to {hop.host}:{hop.port}",
+            f"{last.place} does not let {last.user} through to {hop.host}:{hop.port}",
             "look at AllowTcpForwarding, DisableForwarding and PermitOpen in its sshd_config, "
             "and at restrict or permitopen before your key",
-            title(last),
+            last.title,
             "forward",
         )
     reason = plain(error.reason)
     kind = Answered if "refused" in reason or "reset" in reason else LinkError
     return kind(
         LinkState.UNREACHABLE,
-        f"{place(hop)}: cannot be reached from {title(last)}: {reason}",
+        f"{hop.place}: cannot be reached from {last.title}: {reason}",
         f"does sshd run there, on port {hop.port}? try: {command(hop, via)}",
-        title(hop),
+        hop.title,
     )
 
 

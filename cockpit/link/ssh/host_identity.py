@@ -13,7 +13,7 @@ from cockpit.inventory import Hop
 from cockpit.link.keys.certificates import Certificate
 from cockpit.link.keys.host_keys import Offered, file_of, revoked_in
 from cockpit.link.ssh.by_hand import command
-from cockpit.link.ssh.diagnosis import place, plain, title
+from cockpit.link.ssh.diagnosis import plain
 
 ALARM = "SECURITY"  # in every sentence about a host that may be somebody else
 
@@ -101,11 +101,11 @@ def _unknown(hop: Hop, via: tuple[Hop, ...], shown: Shown, offered: Offered) -> 
 
 
 def _alarm(hop: Hop, says: str, hint: str) -> LinkError:
-    return LinkError(LinkState.KEY_CHANGED, f"{place(hop)}: {ALARM}: {says}", hint, title(hop), "key")
+    return LinkError(LinkState.KEY_CHANGED, f"{hop.place}: {ALARM}: {says}", hint, hop.title, "key")
 
 
 def _denied(hop: Hop, says: str, hint: str) -> LinkError:
-    return LinkError(LinkState.DENIED, f"{place(hop)}: {says}", hint, title(hop), "key")
+    return LinkError(LinkState.DENIED, f"{hop.place}: {says}", hint, hop.title, "key")
 
 
 def _key(offered: Offered) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
-from cockpit.link.ssh.diagnosis import plain, title
+from cockpit.link.ssh.diagnosis import plain
 
 NOT_FOUND = (126, 127)  # what shells say of a command that they cannot run
 NOBODY, DENIED, OTHER = 3, 4, 5  # exit codes of `gpu-cockpit-agent attach`
@@ -42,7 +42,7 @@ def proved(host: str, hop: Hop, path: str, status: int | None, said: str) -> Lin
         return denied(host, hop, path)
     if status == OTHER:
         return LinkError(
-            LinkState.INCOMPATIBLE, f"{host}: {text.partition('; ')[0]}", "check the path", title(hop), "socket"
+            LinkState.INCOMPATIBLE, f"{host}: {text.partition('; ')[0]}", "check the path", hop.title, "socket"
         )
     return _nobody(host, hop, _REASON.sub(r": \1", text))
 
@@ -53,7 +53,7 @@ def denied(host: str, hop: Hop, path: str) -> LinkError:
         LinkState.DENIED,
         f"{host}: {hop.user} may not open {path}",
         f"on {host}: usermod -aG gpu-cockpit-view {hop.user}",
-        title(hop),
+        hop.title,
         "socket",
     )
 
@@ -72,7 +72,7 @@ def no_path(host: str, hop: Hop, path: str, found: Findings) -> LinkError:
         f"{host}: {path} {state}, but sshd opens no way to it for {hop.user}, and {_instead(found)}",
         f"on {host}: systemctl status gpu-cockpit-agent; if it runs, in sshd_config: AllowStreamLocalForwarding local, "
         f"AllowTcpForwarding local, or port-forwarding for this key",
-        title(hop),
+        hop.title,
         "forward",
     )
 
@@ -94,7 +94,7 @@ def _missing(host: str, hop: Hop, path: str, found: Findings) -> LinkError:
             LinkState.AGENT_DOWN,
             f"{host}: gpu-cockpit-agent is not installed there, and {path} does not exist",
             f"install it on {host}, or look without it: gpu-cockpit --temporary --host {hop}",
-            title(hop),
+            hop.title,
             "socket",
         )
     state = "is there but" if found.socket == "there" else "cannot be reached:"
@@ -103,7 +103,7 @@ def _missing(host: str, hop: Hop, path: str, found: Findings) -> LinkError:
         f"{host}: {path} {state} sshd does not open it for {hop.user}, and gpu-cockpit-agent is not in the PATH there",
         f"on {host}: put gpu-cockpit-agent into PATH (install it if need be), or in sshd_config: "
         f"AllowStreamLocalForwarding local, AllowTcpForwarding local",
-        title(hop),
+        hop.title,
         "forward",
     )
 
@@ -113,6 +113,6 @@ def _nobody(host: str, hop: Hop, text: str) -> LinkError:
         LinkState.AGENT_DOWN,
         f"{host}: no agent is running ({text})",
         f"on {host}: systemctl status gpu-cockpit-agent",
-        title(hop),
+        hop.title,
         "socket",
     )

@@ -10,7 +10,6 @@ from cockpit.errors import LinkError
 from cockpit.fleet.link_state import LinkState
 from cockpit.inventory import Hop
 from cockpit.link.asking.prompts import cleaned
-from cockpit.link.ssh import diagnosis
 
 _SAID_BYTES = 4096
 _LAST_WORDS_S = 0.3  # a command that has closed its output may still say why, and end
@@ -43,8 +42,8 @@ class ProxyCommand:
         said = " / ".join(cleaned(self._pipe.said.decode("utf-8", "replace"))[-2:])
         status = self._pipe.status
         how = f"ended with status {status}" if status is not None else "ended"
-        says = f"{diagnosis.place(hop)}: its ProxyCommand {how}" + (f": {said}" if said else "")
-        return LinkError(LinkState.UNREACHABLE, says, f"try: {self.command}", diagnosis.title(hop), "tcp")
+        says = f"{hop.place}: its ProxyCommand {how}" + (f": {said}" if said else "")
+        return LinkError(LinkState.UNREACHABLE, says, f"try: {self.command}", hop.title, "tcp")
 
 
 class _Pipe(asyncio.SubprocessProtocol):

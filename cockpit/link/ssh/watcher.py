@@ -11,7 +11,6 @@ from cockpit.link.asking.prompts import PromptKind, Questions, unlocked
 from cockpit.link.keys.credentials import Credentials
 from cockpit.link.keys.host_keys import Offered
 from cockpit.link.keys.keyring import Offer
-from cockpit.link.ssh import diagnosis
 from cockpit.link.ssh.trail import Walk
 
 Connection = asyncssh.SSHClientConnection
@@ -69,7 +68,7 @@ class Watcher(Interview):
 
     async def unlock(self, path: str) -> asyncssh.SSHKey:
         """The key of a file with a passphrase; no deadline of ours runs while a human is asked."""
-        title = diagnosis.title(self.hop)
+        title = self.hop.title
         with self._asking(PromptKind.PASSPHRASE):
             try:
                 return await self._credentials.keys.opened(

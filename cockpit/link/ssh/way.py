@@ -203,12 +203,12 @@ class SshWay:
         self._missed_by.count = 0 if isinstance(error, diagnosis.Answered) else self._missed_by.count + 1
         if self._missed_by.count < _MISSES:
             return error
-        says = f"{error}; {diagnosis.title(self._bastion.hop)} is fine"
+        says = f"{error}; {self._bastion.hop.title} is fine"
         return LinkError(LinkState.HOST_DOWN, says, error.hint, error.hop)
 
     def _answered(self) -> None:
         if self.back is not None:
-            self.back(diagnosis.title(self.hop))
+            self.back(self.hop.title)
 
     def _ended(self, _error: Exception | None) -> None:
         self._connection = None
