@@ -78,7 +78,7 @@ USERS = (
     User("revoked", ("user_ca", "-n", "oncall", "-V", VALID), "denied", "is not accepted", "or knows it as revoked"),
     User("untrusted", ("other_ca", "-n", "oncall", "-V", VALID), "denied", "is not accepted", "authority SHA256:"),
     User("plain", (), "live", port=PLAIN_PORT),
-    User("plain-revoked", (), "denied", "user 'root' is not let in", "your public key is authorized", PLAIN_PORT),
+    User("plain-revoked", (), "denied", "user 'root' is not let in", "plain-revoked is authorized there", PLAIN_PORT),
     User("plain-and-expired", ("user_ca", "-n", "oncall", "-V", "-2h:-1h"), "live", port=PLAIN_PORT),
 )
 TRUST = "@cert-authority {address} {ca}\n"
