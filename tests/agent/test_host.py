@@ -159,7 +159,9 @@ def test_facts_name_the_host_and_come_again_only_when_they_change(machine: Machi
     source = machine.source()
     facts = source.read_now(ALL).facts["host"]
     assert facts["os"] == "Some Linux 12"
-    assert (facts["cpu"], facts.get("cores")) == ("Big CPU", psutil.cpu_count(logical=False))
+    # psutil takes them from the machine's own /sys, wherever /proc is; its stand-in from the written cpuinfo.
+    cores = 2 if sys.modules["psutil"] is None else psutil.cpu_count(logical=False)
+    assert (facts["cpu"], facts.get("cores")) == ("Big CPU", cores)
     assert facts["machine"] == "ACME GPU Box 9000"
     assert (facts["memory"], facts["boot_time"]) == (1000 * 1024, 1_700_000_000)
     assert facts["kernel"] == os.uname().release
