@@ -9,7 +9,7 @@ class LinkState(StrEnum):
 
     CONNECTING = "connecting"
     LIVE = "live"
-    STALE = "stale"  # the way is open, nothing arrived for 2.5 intervals
+    STALE = "stale"  # nothing arrived for 2.5 intervals, and nobody has hung up
     UNREACHABLE = "unreachable"  # link or host, unknown which
     AGENT_DOWN = "agent_down"  # SSH is fine, no agent answers
     HOST_DOWN = "host_down"  # the bastion is fine and two fresh connects failed

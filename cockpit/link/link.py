@@ -329,8 +329,8 @@ class Link:
             says = f"{name}: what arrives is {old:.0f} s old"
             hint = "the way is slower than what it has to carry, or it was held up; a fresh connection is tried"
         else:
-            says = f"{name}: the way is open, but nothing arrives"
-            hint = "the agent may hang or starve; look at the host's load and at journalctl -u gpu-cockpit-agent"
+            says = f"{name}: nothing arrives, though its connection has not broken"
+            hint = "a fresh connection is tried; if it stays so, the agent hangs or starves: journalctl -u gpu-cockpit-agent"
         return LinkStatus(LinkState.STALE, says, hint, name)
 
     def _lanes(self) -> list[Lane]:

@@ -158,7 +158,7 @@ async def test_a_misbehaving_agent_costs_its_own_link_only(
 async def test_silence_is_stale_then_a_fresh_session_is_tried(sink: FakeSink, path: Path) -> None:
     async with FakeAgent(path, "mute") as agent, linked(sink, path):
         status = await sink.state(LinkState.STALE)
-        assert status.says == "n00: the way is open, but nothing arrives"
+        assert status.says == "n00: nothing arrives, though its connection has not broken"
         assert agent.opened == 1
         agent.behaviour = "good"
         await sink.until(lambda: bool(sink.of(Sample)))
