@@ -330,7 +330,7 @@ class Link:
             hint = "the way is slower than what it has to carry, or it was held up; a fresh connection is tried"
         else:
             says = f"{name}: nothing arrives, though its connection has not broken"
-            hint = "a fresh connection is tried; if it stays so, the agent hangs or starves: journalctl -u gpu-cockpit-agent"
+            hint = "a fresh one is tried; if it stays so, the agent hangs or starves: journalctl -u gpu-cockpit-agent"
         return LinkStatus(LinkState.STALE, says, hint, name)
 
     def _lanes(self) -> list[Lane]:
