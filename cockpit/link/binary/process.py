@@ -123,11 +123,13 @@ class Process(asyncio.Protocol):
         """End it and wait for that, `_LINGER_S` before it is forced."""
         self.kill()
         self.deaf()
-        for _ in range(int(_LINGER_S / _POLL_S)):
-            if self._popen.poll() is not None:
-                return
-            await asyncio.sleep(_POLL_S)
-        self._signal(signal.SIGKILL)
+        try:
+            for _ in range(int(_LINGER_S / _POLL_S)):
+                if self._popen.poll() is not None:
+                    return
+                await asyncio.sleep(_POLL_S)
+        finally:  # also when nobody waits for it any longer: no process outlives its way
+            self._signal(signal.SIGKILL)
         await asyncio.to_thread(self._popen.wait)
 
     def deaf(self) -> None:
