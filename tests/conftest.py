@@ -1,11 +1,16 @@
 """For every test: what the machine lacked is said at the end, never whispered."""
 
+import signal
 from collections import Counter
 from collections.abc import Generator
 
 import pytest
 
 from tests.lab import HOW, LEFT_OUT
+
+# A run in the background of a script is started with ctrl-C ignored, and every program under test would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
