@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from agent.wire.specs import Event, Severity
-from cockpit.fleet.link_state import LinkState, LinkStatus
-from cockpit.fleet.records import FleetEvent, HostRecord
+from cockpit.fleet.records import FleetEvent
 
 KEPT = 10_000
 _SLACK = 2_000  # appended beyond KEPT before the oldest are cut off, so that cutting is rare
@@ -52,13 +51,3 @@ def told(
 ) -> Event:
     """An event that the cockpit itself witnessed: it has no position, so `seq` is 0."""
     return Event(seq=0, at=at, mono=0.0, kind=kind, subject="host", severity=severity, text=text, data=data or {})
-
-
-def alarming(hosts: Sequence[HostRecord], status: LinkStatus, at: float) -> Event | None:
-    """The security event that a link has met: one for each hop that is not who it was, however many hosts it bars."""
-    if status.state is not LinkState.KEY_CHANGED:
-        return None
-    if any(other.link.state is LinkState.KEY_CHANGED and other.link.hop == status.hop for other in hosts):
-        return None
-    data: dict[str, object] = {"state": status.state.value, "hop": status.hop, "try": status.hint}
-    return told("link", at, f"SECURITY: {status.says.replace('SECURITY: ', '', 1)}", Severity.CRITICAL, data)

@@ -91,7 +91,8 @@ class HostRecord:
     `gpu_rows` are rows of `Fleet.gpus`, by GPU index; `gpus_missing` how many expected GPUs no row stands for.
     `facts[section]` is as sent; what `cockpit.fleet.facts` knows of it stands typed beside it.
     `skew_s` = the host's wall clock minus ours, `skews` what it ever was, newest first.
-    `link_since` is wall seconds of the last change of the link's state.
+    `link_since` is wall seconds of the last change of the link's state, `lost_at` those at which it was lost (0 while
+    it is not), `lost_hop` the shared hop that took it along.
     """
 
     number: int
@@ -103,6 +104,8 @@ class HostRecord:
     expected_by_agent: int = 0
     link: LinkStatus = field(default_factory=lambda: LinkStatus(LinkState.CONNECTING))
     link_since: float = 0.0
+    lost_at: float = 0.0
+    lost_hop: str = ""
     host_id: str = ""
     hostname: str = ""
     boot_id: str = ""

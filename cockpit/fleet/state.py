@@ -21,7 +21,8 @@ from agent.wire.specs import Finding, FindingState, Schema, Scope, Severity
 from cockpit.clock import Instant
 from cockpit.fleet import facts as fact
 from cockpit.fleet import skew
-from cockpit.fleet.events import EventLog, alarming, told
+from cockpit.fleet.events import EventLog, told
+from cockpit.fleet.link_news import news
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.plan import Plan
 from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
@@ -110,8 +111,8 @@ class Fleet:
         record = self.hosts[host]
         if status.state is not record.link.state or not record.link_since:
             record.link_since = now.wall
-        if alarm := alarming(self.hosts, status, now.wall):
-            self._log.add(FleetEvent(host, alarm, now.wall))
+        if event := news(self.hosts, record, status, now.wall):
+            self._log.add(FleetEvent(host, event, now.wall))
         record.link = status
         self._refresh(record)
         self.version += 1

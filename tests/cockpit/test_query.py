@@ -98,7 +98,8 @@ def test_events_findings_and_processes_are_filtered_by_the_same_words(fleet: Fle
 
     assert events("xid:13") == events("kind:xid") == events("temp>80") == events("pool:prod") == ["XID 13 graphics"]
     assert events("user:bob") == ["XID 13 graphics"]
-    assert events("!xid:13") == events("pool:dev") == events("lost") == []
+    assert events("!xid:13") == events("kind:link") == ["gpu-b01: no answer for 6 s"]
+    assert events("!xid:13 pool:prod") == events("lost") == []
     found = parse_filter("rule:gpu.*").findings(fleet, fleet.findings())
     assert [entry.finding.rule for entry in found] == ["gpu.lost"]
     processes = [(record.number, item) for record in fleet.hosts for item in record.processes]
