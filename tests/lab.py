@@ -22,6 +22,12 @@ def require(reason: str, ok: bool) -> None:
     pytest.skip(f"{LEFT_OUT}{reason}")
 
 
+def may_lack(what: str, ok: bool) -> None:
+    """Go on only if `ok`. For what no package of `make lab` brings: it is left out aloud even with `REQUIRE_LAB=1`."""
+    if not ok:
+        pytest.skip(f"{LEFT_OUT}{what}, which `make lab` cannot bring")
+
+
 def has_root() -> bool:
     """Whether this process may do what root does."""
     return os.geteuid() == 0

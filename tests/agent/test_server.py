@@ -19,6 +19,7 @@ from agent.wire.frames import Bye, Subscribe
 from agent.wire.specs import Level
 from tests.agent.station import Station
 from tests.fakes.client import OPENING, Client, Picture, subscribe
+from tests.lab import has_root, require
 
 
 @asynccontextmanager
@@ -308,8 +309,7 @@ def test_a_missing_path_of_directories_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_the_lock_of_another_users_agent_is_named_with_what_to_do(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can leave a lock of another user")
+    require("root (to leave another user's lock)", has_root())
     lock = tmp_path / "a.sock.lock"
     lock.symlink_to("nowhere")  # as good as a file that may not be opened: root may open all
     os.lchown(lock, 47211, -1)

@@ -17,6 +17,7 @@ from cockpit.link.ssh_config.remarks import remarks
 from cockpit.link.ssh_config.resolver import Resolver
 from cockpit.link.ssh_config.words import WORDS, Verdict
 from cockpit.link.ssh_config.world import World, this_machine
+from tests.lab import require
 
 DOCS = Path(__file__).parents[2] / "packaging" / "docs" / "ssh_config.md"
 
@@ -252,8 +253,7 @@ def test_what_makes_no_difference_is_not_mentioned(tmp_path: Path, text: str) ->
 
 def test_the_systems_file_for_everybody_is_no_reason_to_speak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    if not Path("/etc/ssh/ssh_config").exists():
-        pytest.skip("there is no /etc/ssh/ssh_config on this machine")
+    require("openssh-client (its /etc/ssh/ssh_config)", Path("/etc/ssh/ssh_config").exists())
     assert remarks(Resolver(now=lambda: 0.0).resolve(target("gpu"))) == ()
 
 

@@ -1,7 +1,6 @@
 """The .deb as a file: what is in it, for whom, and that it fits what the sources ask for."""
 
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.lab import has_command, require
+from tests.lab import has_command, may_lack, require
 from tests.packaging.builds import PACKAGING, ROOT, THIS, interpreter, shared
 
 sys.path.insert(0, str(PACKAGING))
@@ -64,8 +63,7 @@ def test_it_touches_no_configuration_of_sshd(tree: Path) -> None:
 @pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
 def test_what_it_brings_runs_on_this_python_without_anything_else(tree: Path, version: str) -> None:
     python = interpreter(version)
-    if python is None:
-        pytest.skip(f"there is no Python {version} here")
+    may_lack(f"a Python {version}", python is not None)
     code = (
         f"import sys; sys.path.insert(0, {str(tree / 'usr/lib/gpu-cockpit-agent')!r})\n"
         "import msgpack._cmsgpack, psutil, pynvml, zeroconf.asyncio\n"
@@ -90,8 +88,7 @@ def test_its_scripts_are_scripts(tmp_path: Path, package: Path) -> None:
 
 @pytest.mark.more
 def test_lintian_finds_nothing(package: Path) -> None:
-    if shutil.which("lintian") is None:
-        pytest.skip("there is no lintian here")
+    may_lack("lintian", has_command("lintian"))
     done = subprocess.run(
         ["lintian", "--allow-root", "--fail-on", "warning,error", package], capture_output=True, text=True, timeout=60
     )

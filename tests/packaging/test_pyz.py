@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.client import fetch
-from tests.lab import has_command, has_root, require
+from tests.lab import has_command, has_root, may_lack, require
 from tests.packaging.builds import MADE_AT, THIS, build, interpreter, shared
 
 AGENT, CONSOLE = "gpu-cockpit-agent.pyz", "gpu-cockpit.pyz"
@@ -49,8 +49,8 @@ def run(
 @pytest.mark.parametrize("name", [AGENT, CONSOLE])
 def test_it_works_on_this_python(folder: Path, home: Path, name: str, version: str) -> None:
     python = interpreter(version)
-    if python is None:
-        pytest.skip(f"there is no Python {version} here")
+    may_lack(f"a Python {version}", python is not None)
+    assert python is not None
     words, expected = (("once", "--json"), '"schema": 1') if name == AGENT else (("rules", "--json"), '"schema": 1')
     done = run(folder / name, *words, home=home, python=python)
     assert done.returncode == 0, done.stderr
@@ -217,8 +217,8 @@ def test_a_file_system_that_nothing_may_run_from_is_not_used(folder: Path, tmp_p
 
 def test_a_python_that_is_too_old_looks_for_a_newer_one_in_path(folder: Path, tmp_path: Path) -> None:
     old = next(iter(sorted(Path.home().glob(".pyenv/versions/3.[6-9]*/bin/python3"))), None)
-    if old is None:
-        pytest.skip("there is no old Python here")
+    may_lack("a Python older than 3.10", old is not None)
+    assert old is not None
     newer = interpreter("3.11") or interpreter("3.12") or interpreter("3.13")
     assert newer is not None
     found = run(folder / AGENT, "rules", home=tmp_path, python=old, PATH=str(newer.parent))

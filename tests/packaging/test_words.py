@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import require
+from tests.lab import has_command, require
 from tests.packaging.builds import PACKAGING
 
 sys.path.insert(0, str(PACKAGING))
@@ -104,8 +104,7 @@ def test_bash_offers_nothing_where_only_a_number_makes_sense(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("shell", "words"), [("zsh", ("-n",)), ("fish", ("--no-execute",))])
 def test_the_other_shells_can_read_theirs(program: Program, tmp_path: Path, shell: str, words: tuple[str, ...]) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"there is no {shell} here")
+    require(shell, has_command(shell))
     path = tmp_path / shell
     path.write_text(getattr(completion, shell)(program))
     done = subprocess.run([shell, *words, path], capture_output=True, text=True, timeout=10)
@@ -124,8 +123,7 @@ def test_every_option_is_offered_by_every_shell(program: Program) -> None:
 
 
 def test_fish_really_completes(tmp_path: Path) -> None:
-    if shutil.which("fish") is None:
-        pytest.skip("there is no fish here")
+    require("fish", has_command("fish"))
     path = tmp_path / "gpu-cockpit.fish"
     path.write_text(completion.fish(program_of("gpu-cockpit")))
     script = f"source {path}; complete -C 'gpu-cockpit status --ch'"
