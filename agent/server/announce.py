@@ -14,13 +14,12 @@ from collections.abc import Callable
 import agent
 from agent.clock import Clock
 from agent.config import Discovery
-from agent.server.interfaces import Interface, choose, here
 from agent.sources.base import Reason
 from agent.wire import version
+from agent.wire.announcement import TYPE, Interface, choose, interfaces
 
 log = logging.getLogger(__name__)
 
-TYPE = "_gpu-cockpit._tcp.local."
 NAME_BYTES = 63  # of one DNS label
 LOOK_AGAIN_S = 60.0  # addresses come and go; what failed may work by then
 _DEADLINE_S = 10.0
@@ -99,6 +98,13 @@ class Announcer:
 _INSTALL = (
     "install the package zeroconf beside the agent (pip install 'gpu-cockpit[discovery]'), or set announce = false"
 )
+
+
+def here() -> tuple[Interface, ...]:
+    """The interfaces of this machine."""
+    import psutil  # where nothing is announced it is not needed
+
+    return interfaces(psutil.net_if_stats(), psutil.net_if_addrs())
 
 
 def properties() -> dict[str, str]:

@@ -15,7 +15,7 @@ from cockpit.cli.progress import Progress
 from cockpit.clock import SystemClock
 from cockpit.fleet.rollup import SCHEMA, iso
 from cockpit.inventory import Hop, HostEntry, SshTarget
-from cockpit.link.discovery.browse import Discovery, Found, Hint
+from cockpit.link.discovery import Discovery, Found, Hint
 
 _HEAD = ("NAME", "ADDRESS", "VERSION", "PROTOCOL", "")
 _WIDTHS = (28, 21, 10, 8)  # columns in the table; --json has the whole texts

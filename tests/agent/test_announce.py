@@ -7,12 +7,12 @@ import pytest
 
 from agent.config import Discovery, parse
 from agent.errors import ConfigError
-from agent.server.announce import NAME_BYTES, Announcer, label, properties
-from agent.server.interfaces import Interface, choose
+from agent.server.announce import NAME_BYTES, Announcer, here, label, properties
 from agent.sources.base import Reason
+from agent.wire.announcement import Interface, choose
 from tests.fakes.clock import FakeClock
 
-UP = 0x1 | 0x40 | 0x1000
+UP = frozenset(("up", "broadcast", "running", "multicast"))
 ETH = Interface("eth0", ("10.77.0.5",), UP)
 
 
@@ -32,14 +32,21 @@ def test_nothing_but_version_and_protocol_is_said() -> None:
 
 def test_the_ways_that_lead_outside_are_chosen() -> None:
     inner = [
-        Interface("lo", ("127.0.0.1",), UP | 0x8),
+        Interface("lo", ("127.0.0.1",), UP | {"loopback"}),
         Interface("docker0", ("172.17.0.1",), UP),
         Interface("veth12ab", ("169.254.1.1",), UP),
-        Interface("tun0", ("10.8.0.2",), UP | 0x10),
-        Interface("eth1", ("10.77.1.5",), UP & ~0x40),
-        Interface("eth2", ("10.77.2.5",), UP & ~0x1000),
+        Interface("tun0", ("10.8.0.2",), UP | {"pointopoint"}),
+        Interface("eth1", ("10.77.1.5",), UP - {"running"}),
+        Interface("eth2", ("10.77.2.5",), UP - {"multicast"}),
     ]
     assert choose([*inner, ETH], ()) == ("10.77.0.5",)
+
+
+def test_the_loopback_of_this_machine_is_found_and_not_chosen() -> None:
+    found = {interface.name: interface for interface in here()}
+    assert "127.0.0.1" in found["lo"].addresses
+    assert found["lo"].flags >= {"up", "loopback"}
+    assert choose([found["lo"]], ()) == ()
 
 
 @pytest.mark.parametrize("wanted", [("docker0",), ("172.17.0.1",)])

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from agent.wire.announcement import TYPE, Interface, choose
 from cockpit.cli.discover import fleet_lines
 from cockpit.clock import SystemClock
 from cockpit.config import load as load_config
 from cockpit.errors import CockpitError, ConfigError
 from cockpit.inventory import load
-from cockpit.link.discovery.browse import NAMES, TYPE, Discovery, Hint, plain, spoken
-from cockpit.link.discovery.interfaces import Interface, choose
+from cockpit.link.discovery import NAMES, Discovery, Hint, here, plain, spoken
 
-UP = 0x1 | 0x40 | 0x1000
+UP = frozenset(("up", "broadcast", "running", "multicast"))
 ETH = Interface("eth0", ("10.77.0.5",), UP)
 ADDED, REMOVED = SimpleNamespace(name="Added"), SimpleNamespace(name="Removed")
 
@@ -84,24 +84,14 @@ def test_names_that_go_and_come_again_fill_no_queue() -> None:
     assert discovery._heard.left_out == NAMES
 
 
-def test_what_leads_outside_is_chosen_as_agents_do() -> None:
-    from agent.server import interfaces as of_agents
-
-    here = [
-        ETH,
-        Interface("lo", ("127.0.0.1",), UP | 0x8),
-        Interface("docker0", ("172.17.0.1",), UP),
-        Interface("eth1", ("10.77.1.5",), 0x1 | 0x1000),
-        Interface("tun0", ("10.8.0.1",), UP | 0x10),
-    ]
-    for wanted in ((), ("docker0",), ("172.17.0.1", "eth1")):
-        theirs = [of_agents.Interface(each.name, each.addresses, each.flags) for each in here]
-        assert choose(here, wanted) == of_agents.choose(theirs, wanted)
-    assert choose(here, ()) == ("10.77.0.5",)
+def test_the_loopback_of_this_machine_is_found_and_not_listened_on() -> None:
+    found = {interface.name: interface for interface in here()}
+    assert "127.0.0.1" in found["lo"].addresses
+    assert choose([found["lo"]], ()) == ()
 
 
 async def test_nothing_to_listen_on_is_one_sentence() -> None:
-    down = Interface("eth0", ("10.77.0.5",), 0)
+    down = Interface("eth0", ("10.77.0.5",), frozenset())
     with pytest.raises(CockpitError, match="no interface that leads outside has an IPv4 address; name one with"):
         await Discovery(SystemClock(), (), lambda: [down]).look(0.1)
 

@@ -12,21 +12,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agent.wire.announcement import TYPE, Interface, choose, interfaces
 from cockpit.clock import Clock
 from cockpit.errors import CockpitError
-from cockpit.link.discovery.interfaces import Interface, choose, here
 
 if TYPE_CHECKING:
     from zeroconf import ServiceStateChange, Zeroconf
     from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
-TYPE = "_gpu-cockpit._tcp.local."
 NAMES = 1000  # more than one network segment holds; a flood beyond it is counted
 ADDRESSES = 8
 TEXT = 64  # characters of a name, a version, a protocol
 REQUEST_S = 1.0  # one question; found and not resolved is normal, then it is asked again
 AT_ONCE = 16
 QUIET_S = 2.0  # nothing new for so long and everything resolved: nobody else is there
+
+
+def here() -> tuple[Interface, ...]:
+    """The interfaces of this machine."""
+    import psutil  # by this command alone
+
+    return interfaces(psutil.net_if_stats(), psutil.net_if_addrs())
 
 
 @dataclass(frozen=True, slots=True)
