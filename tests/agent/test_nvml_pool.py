@@ -5,7 +5,9 @@ from itertools import pairwise
 import pytest
 
 from agent.sources.nvml import channel, codes
-from agent.sources.nvml.pool import BACK_OFF_S, DEADLINE_S, INIT_DEADLINE_S, LEAVE_S, RETURN_AFTER, STALL_S, Pool
+from agent.sources.nvml.departures import LEAVE_S
+from agent.sources.nvml.pool import DEADLINE_S, INIT_DEADLINE_S, Pool
+from agent.sources.nvml.suspects import BACK_OFF_S, RETURN_AFTER, STALL_S
 from tests.fakes.nvml.workers import FakeWorker, Ledger
 
 FAST = frozenset({0})

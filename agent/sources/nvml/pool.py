@@ -15,17 +15,13 @@ from enum import Enum
 
 from agent.sources.nvml import channel, codes
 from agent.sources.nvml.channel import ChannelError, Message
+from agent.sources.nvml.departures import Departures
 from agent.sources.nvml.ports import Answer, Sink, WorkerHandle
+from agent.sources.nvml.suspects import BACK_OFF_S, STALL_S, Suspects
 
-STALL_S = 1.0
 DEADLINE_S = 2.0
 INIT_DEADLINE_S = 30.0  # without persistence mode the driver initialises each GPU first: seconds on a healthy host
-LEAVE_S = 1.0  # from a polite end to SIGKILL
 MAX_WORKERS = 2
-RETURN_AFTER = 10  # reads below STALL_S
-BACK_OFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-_REAP_EVERY_S = 0.01
-_REAP_RARELY_S = 1.0
 
 
 class Phase(Enum):
@@ -49,24 +45,6 @@ class Lane:
     reported: bool = False  # that it does not start
 
 
-@dataclass(slots=True)
-class Suspect:
-    """A GPU on which a read stalled."""
-
-    failures: int = 0
-    probe_at: float = 0.0
-    good: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Leaving:
-    """A worker that was told to end."""
-
-    worker: WorkerHandle
-    since: float
-    killed: bool
-
-
 class Pool:
     """The two lanes. Drive it with `request` and `step`; watch `bells`; come back at `wake_at`."""
 
@@ -75,8 +53,8 @@ class Pool:
         self._sink = sink
         self._main: Lane | None = None
         self._side: Lane | None = None
-        self._leaving: list[Leaving] = []
-        self._suspects: dict[int, Suspect] = {}
+        self._leaving = Departures()
+        self._suspects = Suspects()
         self._owed: frozenset[int] = frozenset()
         self._side_owed: frozenset[int] = frozenset()
         self._count = 0
@@ -106,12 +84,12 @@ class Pool:
     @property
     def stuck(self) -> list[int]:
         """Process ids of killed workers that the kernel has not given back."""
-        return [item.worker.pid for item in self._leaving if item.killed]
+        return self._leaving.stuck
 
     @property
     def suspects(self) -> frozenset[int]:
         """GPUs that the main worker leaves out."""
-        return frozenset(self._suspects)
+        return self._suspects.indexes
 
     @property
     def settled(self) -> bool:
@@ -130,7 +108,7 @@ class Pool:
     def step(self, now: float) -> None:
         """Take in what was said, give up what is overdue, start and ask what is free."""
         self._listen(now)
-        self._reap(now)
+        self._leaving.reap(now)
         self._check_main(now)
         self._check_side(now)
         self._start(now)
@@ -143,10 +121,7 @@ class Pool:
         for lane in (self._main, self._side):
             if lane is not None:
                 times += self._lane_wakes(lane)
-        for item in self._leaving:
-            polite_end = item.since + LEAVE_S
-            every = _REAP_EVERY_S if now - item.since < 2 * LEAVE_S else _REAP_RARELY_S
-            times.append(min(now + every, polite_end) if not item.killed and now < polite_end else now + every)
+        times += self._leaving.wakes(now)
         if self._open and self._main is None and self._room():
             times.append(self._spawn_at)
         return min(times, default=None)
@@ -163,8 +138,7 @@ class Pool:
 
     def abandon(self) -> None:
         """Kill whatever is left and wait for nothing."""
-        for item in self._leaving:
-            item.worker.kill()
+        self._leaving.kill()
 
     def reopen(self, now: float) -> None:
         """Start again after `close`."""
@@ -202,11 +176,11 @@ class Pool:
             self._sink.values(index, Answer(at, latency, cadence, values, bad, pids, needs_reset))
             if last:
                 self._read_whole(lane, index)
-                self._improve(index, latency)
+                self._suspects.answered(index, latency)
         elif kind == channel.LOST:
             code, text = rest
             self._read_whole(lane, index)
-            self._suspects.pop(index, None)
+            self._suspects.drop(index)
             self._sink.lost(index, code, text)
         elif kind == channel.OPENED:
             self._sink.opened(index, rest[0])
@@ -219,16 +193,6 @@ class Pool:
         if index in lane.pending:
             while lane.pending.popleft() != index:
                 pass
-
-    def _improve(self, index: int, latency: float) -> None:
-        """A GPU answered: if it is a suspect, after enough good reads it is none."""
-        suspect = self._suspects.get(index)
-        if suspect is None:
-            return
-        suspect.failures = 0
-        suspect.good = suspect.good + 1 if latency < STALL_S else 0
-        if suspect.good >= RETURN_AFTER:
-            del self._suspects[index]
 
     def _take_ring(self, lane: Lane, message: Message, now: float) -> None:
         """A word on the bell. Raises ValueError for what no worker says."""
@@ -288,7 +252,7 @@ class Pool:
             if culprit is None:
                 self._sink.failed(codes.WORKER_DIED, says)
             else:
-                self._suspects.setdefault(culprit, Suspect())
+                self._suspects.add(culprit)
         self._leave(lane, now, kill=True)
 
     def _lose_main(self, lane: Lane) -> None:
@@ -303,26 +267,12 @@ class Pool:
 
     def _leave(self, lane: Lane, now: float, *, kill: bool) -> None:
         """Let a worker go; it counts until it is gone."""
-        lane.worker.finish()
-        if kill:
-            lane.worker.kill()
-        self._leaving.append(Leaving(lane.worker, now, kill))
-
-    def _reap(self, now: float) -> None:
-        """Forget the workers that are gone, kill those that do not go."""
-        for item in self._leaving:
-            if not item.killed and now - item.since >= LEAVE_S:
-                item.worker.kill()
-                item.killed = True
-        self._leaving = [item for item in self._leaving if not item.worker.gone()]
+        self._leaving.add(lane.worker, now, kill=kill)
 
     def _fail_read(self, lane: Lane, now: float) -> None:
         """The read that a worker is on has failed by deadline: its GPU times out, the worker is given up."""
         index = lane.pending[0]
-        suspect = self._suspects.setdefault(index, Suspect())
-        suspect.probe_at = now + BACK_OFF_S[min(suspect.failures + 1, len(BACK_OFF_S) - 1)]
-        suspect.failures += 1
-        suspect.good = 0
+        self._suspects.failed(index, now)
         self._sink.timed_out(index)
         self._leave(lane, now, kill=True)
         if lane is self._side:
@@ -373,7 +323,7 @@ class Pool:
     def _set_aside(self, lane: Lane) -> None:
         """The main worker stalls on one GPU: a new one shall read the others, this one stays with the suspect."""
         index = lane.pending[0]
-        self._suspects.setdefault(index, Suspect())
+        self._suspects.add(index)
         lane.pending = deque([index])
         lane.worker.send([channel.DROP])
         self._lose_main(lane)
@@ -388,8 +338,7 @@ class Pool:
         elif lane.phase is Phase.STARTING and now - lane.since >= INIT_DEADLINE_S:
             self._leave(lane, now, kill=True)
             self._side = None
-            for suspect in self._suspects.values():
-                suspect.probe_at = now + BACK_OFF_S[-1]
+            self._suspects.put_off(now)
         elif lane.phase is Phase.IDLE and not self._suspects:
             self._leave(lane, now, kill=False)
             self._side = None
@@ -405,7 +354,7 @@ class Pool:
         if self._main is None:
             if self._room() and now >= self._spawn_at:
                 self._main = self._spawned(now)
-        elif self._side is None and self._main.phase is not Phase.STARTING and self._room() and self._to_probe(now):
+        elif self._side is None and self._main.phase is not Phase.STARTING and self._room() and self._suspects.due(now):
             self._side = self._spawned(now)
 
     def _spawned(self, now: float) -> Lane | None:
@@ -415,10 +364,6 @@ class Pool:
             self._back_off(now)
             self._sink.failed(codes.WORKER_DIED, f"its worker cannot be started ({error.strerror})")
             return None
-
-    def _to_probe(self, now: float) -> list[int]:
-        """Suspects that may be asked now."""
-        return [index for index, suspect in self._suspects.items() if now >= suspect.probe_at]
 
     def _ask_main(self, now: float) -> None:
         lane = self._main
@@ -432,7 +377,7 @@ class Pool:
         lane = self._side
         if lane is None or lane.phase is not Phase.IDLE or not self._side_owed:
             return
-        if indexes := self._to_probe(now):
+        if indexes := self._suspects.due(now):
             cadences, self._side_owed = self._side_owed, frozenset()
             self._ask(lane, cadences, indexes, now)
 
