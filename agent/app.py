@@ -182,7 +182,7 @@ class HostAgent:
             self._engine.observe(metrics)
         self._append(self._witness.tick(now))
         self._set_reasons()
-        self._evaluate(now)
+        self._tell(self._engine.evaluate(now), now)
         self._board.publish(now.mono)
         self._door.tick()
         self._ticked.set()
@@ -194,7 +194,7 @@ class HostAgent:
         now = self._clock.now()
         for raw in raws:
             self._append(self._witness.observe(raw, now))
-        self._evaluate(now)
+        self._tell(self._engine.react(now), now)
         self._door.wake()
         if self._settling is None:
             self._settling = asyncio.get_running_loop().call_later(SETTLE_S, self._settle)
@@ -203,7 +203,7 @@ class HostAgent:
         self._settling = None
         now = self._clock.now()
         self._append(self._witness.tick(now))
-        self._evaluate(now)
+        self._tell(self._engine.react(now), now)
         self._door.wake()
 
     def _append(self, drafts: Iterable[EventDraft]) -> None:
@@ -212,8 +212,8 @@ class HostAgent:
         if self._events.runs_low:
             self._save_soon.set()
 
-    def _evaluate(self, now: Instant) -> None:
-        for transition in self._engine.evaluate(now):
+    def _tell(self, transitions: Iterable[Transition], now: Instant) -> None:
+        for transition in transitions:
             finding = _sane(transition.finding)
             data = {"finding": pack(finding), "change": transition.change.value}
             weight, text = _said(transition)

@@ -125,12 +125,18 @@ class Engine:
             self._mark(number, finding.subject)
 
     def evaluate(self, now: Instant) -> list[Transition]:
-        """What changes now. Cheap when nothing did."""
+        """What changes at a tick, be it by time alone. Cheap when nothing did."""
+        self._dirty |= self._active
+        return self.react(now)
+
+    def react(self, now: Instant) -> list[Transition]:
+        """What changes because of what came in since anybody asked. What is open elsewhere is not asked again: in a
+        storm of events over many GPUs each one would pay for all of them."""
         found = [_gone(finding, now) for finding in self._leftover]
         self._leftover = []
-        if not self._dirty and not self._active:
+        if not self._dirty:
             return found
-        asked = sorted(self._dirty | self._active)
+        asked = sorted(self._dirty)
         self._dirty = set()
         host = HostView(self._memory, now)
         for number, subject in asked:

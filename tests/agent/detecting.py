@@ -90,10 +90,8 @@ class Watched:
         self.judge()
 
     def judge(self) -> list[Transition]:
-        """Ask the engine now."""
-        found = self.engine.evaluate(self.now)
-        self.seen += found
-        return found
+        """Ask the engine now, as at a tick."""
+        return self._noted(self.engine.evaluate(self.now))
 
     def xid(self, code: int, gpu: int | None = 0, *, ago: float = 0.0, replayed: bool = False, **data: Any) -> None:
         """A line of the kernel log, judged at once."""
@@ -108,7 +106,7 @@ class Watched:
         at = Instant(self.now.wall - ago, self.now.mono - ago)
         text = f"{kind} event"
         self.engine.event(Event(self.events, at.wall, at.mono, kind, subject, Severity.WARNING, text, data, replayed))
-        return self.judge()
+        return self._noted(self.engine.react(self.now))
 
     def open(self) -> dict[tuple[str, int | str], Finding]:
         """What is open or unknown, by rule and GPU index."""
@@ -148,6 +146,10 @@ class Watched:
             for signal in MEDIUM:
                 if not signal.endswith("aggregate"):
                     self.values[signal, gpu] = 0
+
+    def _noted(self, found: list[Transition]) -> list[Transition]:
+        self.seen += found
+        return found
 
     def _started(self) -> Engine:
         engine = Engine("host-1", self.boot, self.rules, float(self.period))

@@ -389,6 +389,23 @@ def test_a_tick_of_eight_gpus_is_cheap() -> None:
     assert best < 800e-6
 
 
+def test_an_event_asks_of_its_own_gpu_alone_however_many_have_something_open() -> None:
+    asked: list[str] = []
+
+    @gpu_rule(spec("test.fault"), Cadence.MEDIUM, kinds=frozenset({"xid"}))
+    def judge(gpu: GpuView, found: Finding | None) -> Verdict:
+        asked.append(gpu.uuid)
+        return Verdict(Word.FIRE, "a fault") if gpu.sightings() else HOLD
+
+    host = Watched(40, rules=(judge,))
+    for gpu in range(40):
+        assert changes(host.say("xid", gpu, {"xid": 79})) == [("test.fault", Change.OPENED)]
+    assert asked == [uuid_of(gpu) for gpu in range(40)]
+    asked.clear()
+    host.tick()
+    assert sorted(asked) == sorted(uuid_of(gpu) for gpu in range(40)), "a tick asks all that is open"
+
+
 SIGNALS = [*(signal.name for signal in MEDIUM_SIGNALS), "gpu.nvml.latency", "host.gpus.nvml", "host.uptime", "x"]
 ROWS = ["GPU-0", "GPU-1", "host-1", "", "GPU-\x00"]
 NUMBERS = [
