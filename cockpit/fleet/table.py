@@ -10,20 +10,20 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from agent.wire import limits
-from agent.wire.block import ALL, exceptions_of
 from agent.wire.errors import WireError
 from agent.wire.specs import Cadence, Kind, Level, Quality, Scope, Severity, SignalSpec
 from cockpit.clock import Instant
+from cockpit.fleet.block_quality import qualities
 from cockpit.fleet.history import SIGNALS as HISTORY_SIGNALS
 from cockpit.fleet.history import History
 from cockpit.fleet.plan import Plan, Recipe, columns, make_plan, make_recipe
+from cockpit.fleet.rates import Rates, grown
 from cockpit.fleet.records import GpuState
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,6 @@ FIELDS = limits.SPECS  # different signal names that one table holds
 PERIODS = 2.0
 INTERVALS = 2.5
 _RECIPES = 512  # kept at once
-_SAME_CAPTURE_S = 0.2  # two deliveries of one capture; their distance says nothing about a rate
 _LAST_KNOWN = np.zeros(256, dtype=np.bool_)
 _LAST_KNOWN[[Quality.TIMEOUT, Quality.STALE, Quality.LOST, Quality.ERROR]] = True
 
@@ -79,8 +78,7 @@ class Table:
         self._values: Floats = np.zeros((0, 0))
         self._at: Floats = np.zeros((0, 0))
         self._quality: Bytes = np.zeros((0, 0), dtype=np.uint8)
-        self._rate: Floats = np.zeros((0, 0))
-        self._since: Floats = np.zeros((0, 0))
+        self._rates = Rates()
 
     @property
     def host(self) -> npt.NDArray[np.int32]:
@@ -193,7 +191,7 @@ class Table:
                 return True
             fresh = flat.reshape(run.shape)
             if run.counters is not None:
-                self._count(run.counters, self._values[run.where], fresh, at, None)
+                self._rates.count(run.counters, self._values[run.where], fresh, at, None)
             self._values[run.where] = fresh
         self._at[plan.where] = at
         if plan.marked:
@@ -203,8 +201,7 @@ class Table:
 
     def forget_rates(self, rows: Sequence[int]) -> None:
         """The counters of these rows start anew: their host has booted."""
-        self._rate[:, rows] = np.nan
-        self._since[:, rows] = np.nan
+        self._rates.forget(rows)
 
     def value(self, signal: str) -> Floats:
         """Last known value of every row, NaN where never known."""
@@ -248,7 +245,7 @@ class Table:
         field = self.fields.get(signal)
         if field is None or self._counters[field] < 0:
             return np.full(self.n, np.nan)
-        return self._rate[self._counters[field], : self.n]
+        return self._rates.of(self._counters[field], self.n)
 
     def history(self, signal: str, row: int) -> Floats:
         """The last 300 one-second samples of a history signal, oldest first, NaN where there was none."""
@@ -294,7 +291,7 @@ class Table:
 
     def frozen(self) -> "Table":
         """A copy that no longer changes with this one."""
-        grids = ("_values", "_at", "_quality", "_rate", "_since", "live", "detail")
+        grids = ("_values", "_at", "_quality", "_rates", "live", "detail")
         twin = copy.copy(self)
         vars(twin).update({name: getattr(self, name).copy() for name in grids})
         vars(twin).update(
@@ -353,27 +350,14 @@ class Table:
                 for name, column in self._columns.items()
             }
         fields, counters = len(self.specs), max(self._counters, default=-1) + 1
-        self._values = _grown(self._values, fields, capacity, np.nan)
-        self._at = _grown(self._at, fields, capacity, np.nan)
-        self._quality = _grown(self._quality, fields, capacity, Quality.PENDING)
-        self._rate = _grown(self._rate, counters, capacity, np.nan)
-        self._since = _grown(self._since, counters, capacity, np.nan)
+        self._values = grown(self._values, fields, capacity, np.nan)
+        self._at = grown(self._at, fields, capacity, np.nan)
+        self._quality = grown(self._quality, fields, capacity, Quality.PENDING)
+        self._rates.fit(counters, capacity)
         for spec in self.specs[self._limits.shape[1] :]:
             summary_s = Cadence(spec.summary).period_s if spec.summary >= 0 else spec.period_s
             both = [[max(PERIODS * summary_s, self._floor_s)], [max(PERIODS * spec.period_s, self._floor_s)]]
             self._limits = np.concatenate([self._limits, both], axis=1)
-
-    def _count(self, where: Any, old: Floats, fresh: Floats, at: float, ok: npt.NDArray[np.bool_] | None) -> None:
-        since = self._since[where]
-        lapse = at - since
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            rate = np.where(fresh >= old, (fresh - old) / lapse, np.nan)
-        # Before the first sample `since` is NaN, so the rate is too; a capture delivered twice changes nothing.
-        moved = ~(lapse < _SAME_CAPTURE_S)
-        if ok is not None:
-            moved &= ok
-        self._rate[where] = np.where(moved, rate, self._rate[where])
-        self._since[where] = np.where(moved, at, since)
 
     def _write_cells(self, plan: Plan, data: bytes, exceptions: bytes, at: float) -> None:
         """The careful way: some cells are not OK. Such a cell keeps our last value and its capture time."""
@@ -384,7 +368,7 @@ class Table:
             with np.errstate(invalid="ignore"):  # a signalling NaN is one of the things an agent may send
                 fresh[column : column + run.shape[0]] = flat.reshape(run.shape)
             column += run.shape[0]
-        quality = _qualities(plan.shape, exceptions).copy()
+        quality = qualities(plan.shape, exceptions).copy()
         finite = np.isfinite(fresh)
         quality[(quality == Quality.OK) & ~finite] = Quality.ERROR
         ok = quality == Quality.OK
@@ -394,38 +378,8 @@ class Table:
         theirs = np.isnan(old) & finite & _LAST_KNOWN[quality] & sure
         if plan.counters.any():
             counted = plan.counters
-            self._count(plan.counter_where, old[counted], fresh[counted], at, ok[counted])
+            self._rates.count(plan.counter_where, old[counted], fresh[counted], at, ok[counted])
         self._values[plan.where] = np.where(ok | theirs, fresh, old)
         self._at[plan.where] = np.where(ok, at, self._at[plan.where])
         self._quality[plan.where] = quality
         plan.marked = True
-
-
-@lru_cache(maxsize=512)
-def _qualities(shape: tuple[int, int], exceptions: bytes) -> Bytes:
-    """`Quality` of each cell of a block; later entries win. Kept, since exceptions seldom change; not to be written to.
-
-    Raises:
-        WireError: an entry is outside the block, or there are more of them than cells.
-    """
-    quality = np.zeros(shape, dtype=np.uint8)
-    entries = exceptions_of(exceptions)
-    if len(entries) > (shape[0] + 1) * (shape[1] + 1):
-        raise WireError(f"{len(entries)} exceptions for {shape[0]} x {shape[1]} values")
-    for column, row, word in entries:
-        if (column >= shape[0] and column != ALL) or (row >= shape[1] and row != ALL):
-            raise WireError(f"exception for column {column}, row {row} of {shape[0]} x {shape[1]} values")
-        quality[
-            slice(None) if column == ALL else column,
-            slice(None) if row == ALL else row,
-        ] = word
-    return quality
-
-
-def _grown(grid: Any, fields: int, rows: int, fill: float) -> Any:
-    have_fields, have_rows = grid.shape
-    if have_fields >= fields and have_rows >= rows:
-        return grid
-    out = np.full((max(fields, have_fields), max(rows, have_rows)), fill, dtype=grid.dtype)
-    out[:have_fields, :have_rows] = grid
-    return out
