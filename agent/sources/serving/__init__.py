@@ -1,0 +1,1 @@
+"""Replicas on this host: who listens, which engine it is, how it is, read over HTTP from itself alone."""
