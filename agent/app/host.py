@@ -8,15 +8,15 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Any
 
 import agent
 from agent.app.annotating import Annotating
 from agent.app.historian import Historian
 from agent.app.judging import Judging
 from agent.app.keeping import Keeping
+from agent.app.roll import AGENT, Roll
 from agent.clock import Clock
 from agent.config import AgentConfig, HostIdentity
 from agent.detect import RULES, Engine, thresholds
@@ -29,21 +29,18 @@ from agent.sampler.cadence import Plan
 from agent.server import Door, Feed, Server
 from agent.server.desk import Desk
 from agent.server.roles import Roles
-from agent.sources.base import Batch, RawEvent, Reading, Reason, Source, Value
+from agent.sources.base import RawEvent, Reading, Reason, Source, Value
 from agent.sources.processes.redact import redact_value
 from agent.wire.requests import Annotate
-from agent.wire.specs import Cadence, Schema, Scope
+from agent.wire.specs import Cadence, Schema
 from agent.witness import Witness
 
 log = logging.getLogger(__name__)
 
-AGENT = "agent"
-EXPECTED = "host.gpus.expected"
 FIRST_TICK_S = 2.5
 LET_GO_DEADLINE_S = 5.0
 CLOSE_DEADLINE_S = 2.5
 STRANGER_S = 5.0  # for so long after the start a word waits for the name of its GPU: a driver may still initialise
-GONE = frozenset({"lost", "missing"})
 TEMPORARY = Reason(
     "agent",
     "temporary",
@@ -92,7 +89,11 @@ class HostAgent:
         declared = {baseline for rule in RULES for baseline in rule.baselines}
         self._historian.baselines(declared, self._engine.baselines, normal)
         self._roles = Roles(config.policy, clock)
-        self._recall()
+        self._roll = Roll(
+            self.facts, clock, self._board, self._engine, self._witness, self._keeping, expected=config.gpus_expected
+        )
+        self._roll.recall(recorder)
+        self._judging.recall()
         self._annotating = self._annotator(config, host_id)
         self._desk = Desk(recorder, self._historian.ask, self._annotating.annotate)
         schema = Schema(self._board.signals, tuple(thresholds.told(rule, settings) for rule in RULES))
@@ -201,9 +202,9 @@ class HostAgent:
             self._board.apply(batch)
             self._engine.observe(batch)
             self._historian.observe(batch)
-            self._count(batch)
+            self._roll.count(batch)
         for section, data in reading.facts.items():
-            self._fact(section, data)
+            self._roll.fact(section, data)
         if reading.reasons is not None:
             self._reasons[source] = reading.reasons
         if reading.events:
@@ -236,44 +237,12 @@ class HostAgent:
         self._door.tick()
         self._ticked.set()
 
-    # Facts.
-
-    def _count(self, batch: Batch) -> None:
-        """How many GPUs there should be is said to every cockpit, whatever signals it subscribes to."""
-        counted = batch.columns.get(EXPECTED)
-        if counted and isinstance(counted[0], int):
-            expected = max(counted[0], self._configured)
-            self.facts.set(AGENT, {**self.facts.get(AGENT), "gpus_expected": expected or None})
-
-    def _fact(self, section: str, data: Any) -> None:
-        if not self.facts.set(section, data):
-            return
-        if section != "gpus":
-            self._engine.facts(section, self.facts.get(section))
-            return
-        gpus = self.facts.get("gpus")
-        rows = sorted(gpus, key=lambda uuid: (_index(gpus[uuid]), uuid))
-        self._board.forget(Scope.GPU, [row for row in self._board.rows(Scope.GPU) if row not in gpus])
-        self._board.know(Scope.GPU, rows, [uuid for uuid in rows if gpus[uuid].get("state") in GONE])
-        self._witness.gpus(_slots(gpus))
-        self._engine.roster(gpus, self._clock.now())
-        self._keeping.gpus(gpus)
-
-    def _recall(self) -> None:
-        """What an earlier start knew: whose address is whose, and what was open. How each GPU is will be asked anew."""
-        gpus = self._recorder.gpus
-        known = {uuid: {**facts, "state": "unknown", "reset_required": False} for uuid, facts in gpus.items()}
-        self._witness.gpus(_slots(gpus))
-        self._engine.roster(known, self._clock.now())
-        self._judging.recall()
-
     def _wake(self) -> None:
         """Sessions have something to read."""
         self._keeping.tick()
         self._door.wake()
 
     def _introduce(self, config: AgentConfig, *, signals: bool) -> None:
-        self._configured = config.gpus_expected or 0
         self.facts.set("labels", {name: redact_value(name, value) for name, value in config.labels.items()})
         self.facts.set(
             AGENT,
@@ -357,14 +326,3 @@ class HostAgent:
 
 def _socket(feed: Feed, config: AgentConfig, clock: Clock) -> Door:
     return Server(feed, config.socket, clock, mode=config.socket_mode, group=config.socket_group)
-
-
-def _index(facts: dict[str, Any]) -> int:
-    index = facts.get("index")
-    return index if isinstance(index, int) and index >= 0 else 1 << 30
-
-
-def _slots(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Which GPU is at which bus id; of several that were there, the one that is."""
-    by_presence = sorted(gpus.items(), key=lambda item: item[1].get("state") == "present")
-    return {facts["bus_id"]: uuid for uuid, facts in by_presence if facts.get("bus_id")}

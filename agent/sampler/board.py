@@ -142,7 +142,7 @@ class Board:
             if not table.rows:
                 continue
             for part in table.parts:
-                period = max(part.cadence.period_s, self._tick_s)
+                period = max(part.period_s, self._tick_s)
                 if table.age(part, mono - STALE_PERIODS * period - _SLACK * self._tick_s):
                     self._touch(scope, part)
 

@@ -27,6 +27,11 @@ class Part:
     at: list[float] = field(default_factory=list)
     stale: frozenset[int] = frozenset()
 
+    @property
+    def period_s(self) -> float:
+        """Data seconds between two readings: some sources read a class more often than it asks for."""
+        return min(spec.period_s for spec in self.columns)
+
 
 @dataclass(slots=True, eq=False)
 class Column:

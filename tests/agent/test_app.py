@@ -208,6 +208,23 @@ async def test_a_gpu_that_is_lost_keeps_its_row_and_last_values(tmp_path: Path) 
         await client.close()
 
 
+async def test_a_replica_has_a_row_for_as_long_as_it_is_on_the_roll(tmp_path: Path) -> None:
+    def told(*replicas: str) -> Reading:
+        return Reading(facts={"replicas": [{"id": replica, "state": "ready"} for replica in replicas]})
+
+    agent, _ = make(tmp_path)
+    async with running(agent):
+        agent.reading("serving", told("vllm:8000", "triton:8010"))
+        picture = await look(tmp_path)
+        assert picture.layout is not None
+        assert picture.layout.tables["replica"] == ("vllm:8000", "triton:8010")
+        assert [one["id"] for one in picture.facts["replicas"]] == ["vllm:8000", "triton:8010"]
+        agent.reading("serving", told("triton:8010"))
+        picture = await look(tmp_path)
+        assert picture.layout is not None
+        assert picture.layout.tables["replica"] == ("triton:8010",)
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_an_xid_that_comes_before_the_gpus_are_known_is_booked_on_its_gpu(
     tmp_path: Path, restarted: bool

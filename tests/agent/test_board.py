@@ -152,6 +152,16 @@ def test_with_slow_ticks_staleness_follows_the_tick() -> None:
     assert {quality for _, quality in cells(board)[UTIL.name]} == {Quality.STALE}
 
 
+def test_what_is_read_more_often_than_its_class_asks_ages_by_its_own_period() -> None:
+    waiting = SignalSpec("replica.waiting", Scope.REPLICA, Kind.GAUGE, "count", MEDIUM, "", summary=1, period_s=5.0)
+    board = Board({"serving": (waiting,)}, "h1", 1.0)
+    board.apply(Batch(Scope.REPLICA, MEDIUM, Instant(1.7e9, 100.0), ("vllm:8000",), {"replica.waiting": [3.0]}))
+    board.publish(110.0)
+    assert cells(board)["replica.waiting"] == [(3.0, Quality.OK)]
+    board.publish(111.0)
+    assert cells(board)["replica.waiting"] == [(3.0, Quality.STALE)]
+
+
 def test_rows_left_out_of_a_batch_age_alone(board: Board) -> None:
     board.apply(fast(10, [0.1, 0.2, 0.3]))
     for mono in range(11, 15):
