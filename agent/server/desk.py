@@ -1,4 +1,5 @@
-"""Answers what cockpits ask for beside the stream: the past, the journal, annotations. One answer for each request.
+"""Answers what cockpits ask for beside the stream: the past, the journal, annotations, a replica's log. One answer for
+each request.
 
 A session hands a request over and is called back with encoded frames; what goes wrong becomes a `Refused`, never the
 end of a session. Everything has a deadline: a disk that does not answer costs the question, not the asker.
@@ -16,7 +17,7 @@ from agent.wire import limits
 from agent.wire.codec import encode
 from agent.wire.errors import WireError
 from agent.wire.frames import Gap
-from agent.wire.requests import Annotate, Answer, Done, History, Journal, Refused, Request, Series
+from agent.wire.requests import Annotate, Answer, Done, History, Journal, Lines, Log, Refused, Request, Series
 from agent.wire.specs import Event
 
 log = logging.getLogger(__name__)
@@ -32,11 +33,12 @@ Behind = tuple[tuple[Event, ...], tuple[Gap, ...]]
 
 @dataclass(slots=True)
 class Desk:
-    """`history` and `annotate` do the work; None where there is nothing to ask."""
+    """`history`, `annotate` and `log` do the work; None where there is nothing to ask."""
 
     recorder: Recorder
     history: Callable[[History], Awaitable[tuple[Series, ...]]] | None = None
     annotate: Callable[[Annotate, Caller], Awaitable[Done]] | None = None
+    log: Callable[[Log], Awaitable[Lines]] | None = None
     _group: asyncio.TaskGroup | None = None
     _open: int = 0
 
@@ -102,6 +104,10 @@ class Desk:
             if self.annotate is None:
                 raise Refusal("not_recorded", "this agent keeps no annotations")
             return (await self.annotate(request, caller),)
+        if isinstance(request, Log):
+            if self.log is None:
+                raise Refusal("not_recorded", "this agent knows no logs of replicas")
+            return (await self.log(request),)
         if self.history is None:
             raise Refusal("not_recorded", "this agent records no history")
         return await self.history(request)

@@ -27,7 +27,7 @@ from agent.wire.frames import (
     Subscribe,
     Synced,
 )
-from agent.wire.requests import Annotate, History, Journal, Request
+from agent.wire.requests import Annotate, History, Journal, Log, Request
 from agent.wire.specs import Event, Level
 
 FRAMES_PER_S = 100  # a cockpit sends one ack in 5 s and one ping in 30; this leaves room for probes
@@ -184,7 +184,7 @@ class Session:
             self._subscribe(frame, now)
         elif isinstance(frame, Ping):
             self._ping = frame
-        elif isinstance(frame, (History, Journal, Annotate)):
+        elif isinstance(frame, (History, Journal, Annotate, Log)):
             self._heard_at = now
             self._ask(frame)
         elif isinstance(frame, (Bye, Error)):

@@ -35,12 +35,12 @@ from agent.wire.frames import (
     sample_from,
 )
 from agent.wire.kinds import FrameKind
-from agent.wire.requests import Annotate, Done, History, Journal, Page, Refused, Series
+from agent.wire.requests import Annotate, Done, History, Journal, Lines, Log, Page, Refused, Series
 from agent.wire.shape import clean, pack, unpack
 
 FRAMES: tuple[type[Any], ...] = (
     Hello, Subscribe, Layout, Snapshot, Synced, Sample, Facts, EventFrame, Gap, Ack, Ping, Pong, Error, Bye,
-    History, Journal, Annotate, Series, Page, Done, Refused,
+    History, Journal, Annotate, Series, Page, Done, Refused, Log, Lines,
 )  # fmt: skip
 _BY_KIND: dict[int, type[Any]] = {int(frame.KIND): frame for frame in FRAMES}
 _LENGTH = struct.Struct(">I")

@@ -28,3 +28,5 @@ class FrameKind(IntEnum):
     PAGE = 20
     DONE = 21
     REFUSED = 22
+    LOG = 23
+    LINES = 24

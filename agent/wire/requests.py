@@ -1,7 +1,8 @@
-"""What a cockpit may ask an agent for, and the answers: since minor 1.
+"""What a cockpit may ask an agent for, and the answers: since minor 1; a replica's log since minor 2.
 
 Every request carries an `id` that the cockpit chose; each frame of its answer carries it back. A request ends with
-exactly one last frame: a `Series` with `last`, a `Page`, a `Done` or a `Refused`. An older agent is not asked.
+exactly one last frame: a `Series` with `last`, a `Page`, a `Done`, the `Lines` or a `Refused`. An older agent is not
+asked.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from agent.wire.shape import blob, choice, flag, mapping, real, record, sequence
 from agent.wire.specs import Event, Scope
 
 MINOR = 1  # the first minor that knows these frames
+LOG_MINOR = 2  # the first that knows `Log` and `Lines`
 SIGNALS = 32  # of one History
 POINTS = 4096  # of one Series
 EVENTS = 1000  # of one Page
+LINES = 200  # of one Lines
+LINE = 1024  # characters of one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +170,32 @@ class Refused:
     says: str = wired(string(limits.TEXT))
 
 
-Request = History | Journal | Annotate
-Answer = Series | Page | Done | Refused
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The newest lines that the unit of a replica (`subject`: "replica:ID") wrote to the host's journal."""
+
+    KIND: ClassVar[FrameKind] = FrameKind.LOG
+    id: int = wired(whole())
+    subject: str = wired(string())
+    lines: int = wired(whole(1, LINES), default=LINES)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A log's newest lines, oldest first, without secrets and cut to `LINE` characters. `source` names where they come
+    from ("the journal of vllm@0.service"); `says` is a sentence why there are fewer than one would expect, or none."""
+
+    KIND: ClassVar[FrameKind] = FrameKind.LINES
+    id: int = wired(whole())
+    lines: tuple[str, ...] = wired(sequence(string(LINE), LINES))
+    source: str = wired(string(limits.TEXT), default="")
+    says: str = wired(string(limits.TEXT), default="")
+
+
+Request = History | Journal | Annotate | Log
+Answer = Series | Page | Done | Lines | Refused
+
+
+def since(request: Request) -> int:
+    """The first minor of an agent that can be asked this."""
+    return LOG_MINOR if isinstance(request, Log) else MINOR

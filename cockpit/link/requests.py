@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 
-from agent.wire.requests import MINOR, Annotate, Answer, Refused, Request, Series
+from agent.wire.requests import Annotate, Answer, Refused, Request, Series, since
 from cockpit.errors import RequestError
 
 IN_FLIGHT = 4  # what an agent takes of one session at a time
@@ -46,7 +46,7 @@ class Requests:
         Raises:
             RequestError: refused, not answered in time, or nobody is left who could answer; says which.
         """
-        if minor < MINOR:
+        if minor < since(request):
             raise RequestError(
                 "too_old", f"{self._host}: its agent is too old for this; update gpu-cockpit-agent there"
             )

@@ -30,7 +30,7 @@ from agent.wire.frames import (
     Synced,
 )
 from agent.wire.limits import FROM_AGENT_BYTES, FROM_COCKPIT_BYTES
-from agent.wire.requests import Annotate, Answer, Done, History, Journal, Page, Refused, Request, Series
+from agent.wire.requests import Annotate, Answer, Done, History, Journal, Lines, Log, Page, Refused, Request, Series
 from agent.wire.specs import Level
 from cockpit.clock import Instant
 from cockpit.errors import LinkError
@@ -237,10 +237,10 @@ class Session:
             case Bye(why=why):
                 says = f"{self._host}: the agent said goodbye: {why}"
                 self.ended = LinkError(LinkState.AGENT_DOWN, says, "it may be restarting", self._host)
-            case Series() | Page() | Done() | Refused():
+            case Series() | Page() | Done() | Lines() | Refused():
                 if self.answered is not None:
                     self.answered(frame)
-            case Subscribe() | Ack() | History() | Journal() | Annotate():
+            case Subscribe() | Ack() | History() | Journal() | Annotate() | Log():
                 raise WireError(f"an agent does not send {frame.KIND.name.lower()}")
             case _:
                 return True

@@ -23,7 +23,7 @@ from agent.server import desk as desk_module
 from agent.server.desk import IN_FLIGHT
 from agent.server.roles import Caller, Roles, read
 from agent.wire.frames import Position
-from agent.wire.requests import Annotate, History, Journal, Mark, Page, Refused, Series
+from agent.wire.requests import Annotate, History, Journal, Log, Mark, Page, Refused, Series
 from agent.wire.specs import Scope, Severity
 from agent.witness import EventDraft
 from tests.agent.station import Station
@@ -118,12 +118,13 @@ async def test_an_answer_too_large_for_a_frame_is_refused(station: Station, peer
 
 async def test_what_nobody_can_answer_is_said(station: Station, peer: Peer) -> None:
     async with open_desk(station):
-        peer.send(history(1)).send(Annotate(2, "k", Mark.NOTE, "alice", "x"))
+        peer.send(history(1)).send(Annotate(2, "k", Mark.NOTE, "alice", "x")).send(Log(3, "replica:vllm:8000"))
         await turns()
         found = answers(peer)
     assert [(one.id, one.code) for one in found if isinstance(one, Refused)] == [
         (1, "not_recorded"),
         (2, "not_recorded"),
+        (3, "not_recorded"),
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.wire.requests import Annotate, Answer, Done, Journal, Mark, Page, Refused, Request, Series
+from agent.wire.requests import Annotate, Answer, Done, Journal, Lines, Log, Mark, Page, Refused, Request, Series
 from cockpit.clock import SystemClock
 from cockpit.errors import RequestError
 from cockpit.fleet.link_state import LinkState
@@ -150,6 +150,27 @@ async def test_an_older_agent_is_not_asked_at_all(path: Path) -> None:
         with pytest.raises(RequestError, match=r"too old.*update gpu-cockpit-agent"):
             await runtime.request(0, ASK)
     assert not agent.asked(Journal)
+
+
+async def test_an_agent_before_logs_is_asked_for_everything_else(path: Path) -> None:
+    agent = FakeAgent(path)
+    agent.minor = 1
+    agent.answers = lambda request: (Page(request.id, ()),)
+    async with asked(path, agent) as runtime:
+        with pytest.raises(RequestError, match=r"too old.*update gpu-cockpit-agent"):
+            await runtime.request(0, Log(0, "replica:vllm:8000"))
+        assert await runtime.request(0, ASK)
+    assert not agent.asked(Log)
+
+
+async def test_the_lines_of_a_log_end_their_question(path: Path) -> None:
+    agent = FakeAgent(path)
+    agent.answers = lambda request: (Lines(request.id, ("one", "two"), "the journal of vllm.service"),)
+    async with asked(path, agent) as runtime:
+        (lines,) = await runtime.request(0, Log(0, "replica:vllm:8000", 50))
+    assert isinstance(lines, Lines)
+    assert lines.lines == ("one", "two")
+    assert [(log.subject, log.lines) for log in agent.asked(Log)] == [("replica:vllm:8000", 50)]
 
 
 async def test_few_are_under_way_and_the_others_wait_for_their_turn() -> None:

@@ -25,7 +25,7 @@ from agent.wire.frames import (
     Synced,
 )
 from agent.wire.limits import FROM_COCKPIT_BYTES
-from agent.wire.requests import Annotate, Answer, History, Journal, Request
+from agent.wire.requests import Annotate, Answer, History, Journal, Log, Request
 from agent.wire.specs import Cadence, Event, Kind, Level, RuleSpec, Schema, Scope, Severity, SignalSpec
 
 SIGNALS = (
@@ -149,7 +149,7 @@ class FakeAgent:
     def _answer(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
         if isinstance(frame, Ping):
             writer.write(encode(Pong(frame.id, 5000.0, mono())))
-        elif isinstance(frame, History | Journal | Annotate):
+        elif isinstance(frame, History | Journal | Annotate | Log):
             for answer in self.answers(frame):
                 writer.write(encode(answer))
 

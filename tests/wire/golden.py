@@ -36,7 +36,7 @@ from agent.wire.frames import (
     Subscribe,
     Synced,
 )
-from agent.wire.requests import Annotate, Done, History, Journal, Mark, Page, Refused, Series
+from agent.wire.requests import Annotate, Done, History, Journal, Lines, Log, Mark, Page, Refused, Series
 from agent.wire.specs import (
     ActionSpec,
     Cadence,
@@ -111,6 +111,18 @@ SINGLE: dict[str, tuple[Frame, ...]] = {
     "pong": (Pong(7, 1_700_000_000.75, 5000.75),),
     "error": (Error("lease", "nothing acknowledged for 15 s"),),
     "bye": (Bye("the agent is stopping"),),
+    "hello-1.2": (dataclasses.replace(HELLO_COCKPIT, minor=2),),
+    "log": (Log(4, "replica:vllm:8000", 100),),
+    "lines": (
+        Lines(
+            4,
+            ("2026-11-22T23:01:58+0000 n1 vllm[4242]: INFO 11-22 engine.py:9] generated 812.4 tokens/s",),
+            "the journal of vllm@0.service",
+        ),
+    ),
+    "lines-none": (
+        Lines(5, (), "", "vllm:8000 runs in a container: its runtime keeps the log; try: docker logs 0f3ac1"),
+    ),
     "hello-1.1": (dataclasses.replace(HELLO_COCKPIT, minor=1),),
     "snapshot-1.1": (Snapshot({}, (dataclasses.replace(FINDING, incident="1f00baa2", level=2),)),),
     "history": (History(1, Scope.GPU, "GPU-b", ("gpu.power", "gpu.energy"), 1_700_000_000.0, 1_700_001_800.0, 10.0),),
