@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from agent.wire import limits
-from agent.wire.shape import optional, real, sequence, string, whole, wired
+from agent.wire.shape import flag, optional, real, sequence, string, whole, wired
 
 PREFIX = "replica:"  # of a subject
 STUCK_PAGE = 2.0  # times its window until a stuck replica is worth a page
@@ -86,7 +86,9 @@ class ReplicaFacts:
     (NVML names its processes), `inferred` (its GPUs follow from its environment or unit alone), `hidden` or `none`.
     `state` and `phase` are words, `since` (wall seconds of the agent) when the state began, `says` one sentence why.
     `started` is when its root process began, `starts` how often that was within 10 min. `tested` says how its engine's
-    reader is proven: run | fixtures | documents.
+    reader is proven: run | fixtures | documents. `counter` names what tells its progress, `window_s` is how long that
+    had to stand still for `stuck` (0 otherwise), `sure` is False where it may as well have been paused by somebody;
+    `load_budget_s` is how long it may load.
     """
 
     id: str = wired(string())
@@ -116,6 +118,10 @@ class ReplicaFacts:
     seen: float | None = wired(optional(real()), default=None)  # when it last answered, wall seconds
     tested: str = wired(string(32), default="run")
     evidence: tuple[str, ...] = wired(sequence(string(limits.TEXT), 16), default=())
+    counter: str = wired(string(), default="")
+    window_s: float = wired(real(0.0), default=0.0)
+    sure: bool = wired(flag, default=True)
+    load_budget_s: float = wired(real(0.0), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
