@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from agent.wire import limits
-from agent.wire.shape import flag, optional, real, sequence, string, whole, wired
+from agent.wire.shape import flag, mapping, optional, real, sequence, string, whole, wired
 
 PREFIX = "replica:"  # of a subject
 STUCK_PAGE = 2.0  # times its window until a stuck replica is worth a page
@@ -88,7 +88,8 @@ class ReplicaFacts:
     `started` is when its root process began, `starts` how often that was within 10 min. `tested` says how its engine's
     reader is proven: run | fixtures | documents. `counter` names what tells its progress, `window_s` is how long that
     had to stand still for `stuck` (0 otherwise), `sure` is False where it may as well have been paused by somebody;
-    `load_budget_s` is how long it may load.
+    `load_budget_s` is how long it may load, `objectives` what its owner wants of it: signals without `replica.` and
+    the most they may be ("ttft.p99": 2.0); nobody else invents one.
     """
 
     id: str = wired(string())
@@ -122,6 +123,7 @@ class ReplicaFacts:
     window_s: float = wired(real(0.0), default=0.0)
     sure: bool = wired(flag, default=True)
     load_budget_s: float = wired(real(0.0), default=0.0)
+    objectives: dict[str, float] = wired(mapping(real(0.0), 16), default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
