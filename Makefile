@@ -32,7 +32,7 @@ check: $(DEV) ## lint, format, types and layers alone
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
-lab: ## as root: the Debian packages that the whole `make test` needs
+lab: ## as root: the Debian packages and serving engines that the whole `make test` needs
 	@packaging/lab/install
 
 bench: $(BENCH) ## the budgets: one JSON object for each

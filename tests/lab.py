@@ -5,12 +5,20 @@ what was left out at the end of the run.
 """
 
 import os
+import re
 import shutil
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 LEFT_OUT = "left out: "
 HOW = "`make lab` as root installs what is missing; `REQUIRE_LAB=1 make test` makes it a failure"
+
+
+ENGINES = Path(os.environ.get("GPU_COCKPIT_LAB") or "/opt/gpu-cockpit-lab")  # where `make lab` puts serving engines
+ENGINES_PYTHON = ENGINES / "bin/python"
+PINS = Path(__file__).parents[1] / "packaging/lab/engines.txt"
 
 
 def require(reason: str, ok: bool) -> None:
@@ -37,3 +45,14 @@ def has_command(*names: str) -> bool:
     """Whether all these programs can be found, in PATH or where Debian puts daemons."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
     return all(shutil.which(name, path=path) for name in names)
+
+
+@cache
+def has_engines() -> bool:
+    """Whether the serving engines that `make lab` installs are there, in the versions that are asked for now."""
+    lines = (re.sub(r"\s*#.*", "", line) for line in PINS.read_text().splitlines())
+    wanted = [line for line in lines if line]
+    try:
+        return (ENGINES / "installed").read_text().splitlines() == wanted
+    except OSError:
+        return False

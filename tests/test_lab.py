@@ -1,13 +1,15 @@
 """What a machine lacks is said at the end of a run, and fails it where it was promised to be there."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.lab import has_command
+from tests import lab
+from tests.lab import PINS, has_command, has_root, require
 
 REPOSITORY = Path(__file__).parents[1]
 LACKING = """
@@ -60,3 +62,43 @@ def test_daemons_are_found_where_debian_puts_them(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert has_command("sh")
     assert not has_command("sh", "no-such-program-anywhere")
+
+
+def test_every_engine_of_the_lab_is_pinned_and_has_its_reason() -> None:
+    lines = [line for line in PINS.read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 10
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+ +# \w.*", line), line
+
+
+def test_engines_of_other_pins_are_not_the_ones_that_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab, "ENGINES", tmp_path)
+    lab.has_engines.cache_clear()
+    assert not lab.has_engines()
+    pins = [line.partition("#")[0].strip() for line in PINS.read_text().splitlines()]
+    (tmp_path / "installed").write_text("\n".join(pin for pin in pins if pin) + "\n")
+    lab.has_engines.cache_clear()
+    assert lab.has_engines()
+    (tmp_path / "installed").write_text("xllamacpp==1.0\n")
+    lab.has_engines.cache_clear()
+    assert not lab.has_engines()
+    lab.has_engines.cache_clear()
+
+
+def test_where_nothing_can_be_written_make_lab_says_so_in_one_sentence() -> None:
+    require("root and what `make lab` installs", has_root() and has_command("haproxy"))
+    done = subprocess.run(
+        [REPOSITORY / "packaging/lab/install"],
+        env={**os.environ, "GPU_COCKPIT_LAB": "/proc/nowhere/engines"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr == (
+        "make lab: /proc/nowhere cannot be written; run 'sudo make lab', or name another folder in GPU_COCKPIT_LAB\n"
+    )
