@@ -21,13 +21,15 @@ class Failure(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One question: `path` with its query, `every_s` (data seconds) how often while the engine runs, 0 at every round.
-    `body` is for the one POST there is: Triton's index of models."""
+    `body` is for the one POST there is: Triton's index of models. `door` names another port of the same engine, a
+    `Door` of its record; "" is the port it serves on."""
 
     path: str
     every_s: float = 0.0
     method: str = "GET"
     body: bytes = b""
     deadline_s: float = 5.0
+    door: str = ""
 
 
 @dataclass(frozen=True, slots=True)

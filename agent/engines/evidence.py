@@ -26,9 +26,11 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Clue:
     """`confidence` 0..1: processes alone 0.5, metrics 0.7, an HTTP fingerprint 0.9; `says` what gave it away.
-    `carrier` is what prints the engine's numbers if that is something else."""
+    `carrier` is what prints the engine's numbers if that is something else, `name` the engine's own word if that is not
+    the name of the record which reads it (vllm behind a Dynamo worker)."""
 
     confidence: float
     says: tuple[str, ...]
     version: str = ""
     carrier: str = ""
+    name: str = ""
