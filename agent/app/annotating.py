@@ -28,6 +28,7 @@ SECTION = "annotations"
 SETTLED_S = 2.0
 NAME_S = 1.0
 CLEARED = 512  # ids of findings that are over and may still be noted on
+_FLEETING = "taken, but this agent ends with its console, and with it what was said"
 _FORGETFUL = "taken, but the journal cannot be written now: a restart of the agent would forget it"
 
 
@@ -153,7 +154,7 @@ class Annotating:
         self._engine.marks(tuple(self._book.active.values()))
 
     def _forgetful(self) -> str:
-        return "" if self._recorder.state.directory is None else _FORGETFUL
+        return _FLEETING if self._recorder.state.directory is None else _FORGETFUL
 
     async def _name(self, caller: Caller) -> str:
         """The user's name. A directory service that hangs holds one thread a user, however often that one asks."""

@@ -17,6 +17,7 @@ from agent.wire.shape import pack
 from agent.wire.specs import LimitSpec, RuleSpec
 
 _WIDTH = 100
+DAY_S = 86_400.0
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -64,17 +65,25 @@ def _lines(spec: RuleSpec, *, whole: bool) -> Iterable[tuple[str, str]]:
     for limit in spec.limits:
         yield f"limit {limit.name}", _limit(limit)
     for one in spec.baselines:
-        days = one.window_s / 86_400
+        days = one.window_s / DAY_S
         yield f"baseline {one.name}", f"{one.statistic} of {one.signal} over {days:g} d, after {one.minimum} min of it"
     yield "fires in", ", ".join(spec.scenarios) or "no scenario"
     yield "quiet in", ", ".join(spec.quiet) or "no scenario"
 
 
 def _limit(limit: LimitSpec) -> str:
-    unit = "" if limit.unit == "1" else f" {limit.unit}"
-    where = "default" if limit.origin == "default" else f"set by {limit.origin}, default {limit.default:g}"
+    where = (
+        "default" if limit.origin == "default" else f"set by {limit.origin}, default {_amount(limit, limit.default)}"
+    )
     about = f"{limit.help}; " if limit.help else ""
-    return f"{limit.value:g}{unit} ({where}; {limit.low:g} to {limit.high:g}): {about}{limit.source}"
+    bounds = f"{_amount(limit, limit.low)} to {_amount(limit, limit.high)}"
+    return f"{_amount(limit, limit.value)} ({where}; {bounds}): {about}{limit.source}"
+
+
+def _amount(limit: LimitSpec, value: float) -> str:
+    if limit.unit == "second" and value >= DAY_S:
+        return f"{value / DAY_S:g} d"
+    return f"{value:g}" if limit.unit == "1" else f"{value:g} {limit.unit}"
 
 
 def _item(spec: RuleSpec) -> dict[str, object]:

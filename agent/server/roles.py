@@ -168,7 +168,7 @@ def _table(content: bytes) -> dict[str, Any]:
 def _number(name: str) -> int | None:
     try:
         return grp.getgrnam(name[1:]).gr_gid if name.startswith("%") else pwd.getpwnam(name).pw_uid
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OSError):  # a directory service that cannot be asked knows nobody now
         return None
 
 

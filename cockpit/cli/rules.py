@@ -23,6 +23,7 @@ _SORTS = ("id", "severity", "scope", "runbook")
 _SEVERITIES = ("ok", "info", "unknown", "warning", "critical")
 _WIDTH = 100
 _OWN_S = 10.0
+_DAY_S = 86_400.0
 
 
 def rules(arguments: Arguments) -> int:
@@ -139,15 +140,21 @@ def _print(arguments: Arguments, found: list[Item], as_of: str, silent: list[Ite
 def _details(item: Item) -> Iterator[str]:
     """What stands behind one rule: its limits in force and whose they are, its statistics, its scenarios."""
     for limit in item.get("limits", ()):
-        unit = "" if limit["unit"] == "1" else f" {limit['unit']}"
         own = limit["origin"] != "default"
-        whose = f"set by {limit['origin']}, default {limit['default']:g}" if own else "default"
+        whose = f"set by {limit['origin']}, default {_amount(limit, 'default')}" if own else "default"
         about = f"{limit['help']}; " if limit["help"] else ""
-        bounds = f"{limit['low']:g} to {limit['high']:g}"
-        yield f"limit {limit['name']}: {limit['value']:g}{unit} ({whose}; {bounds}): {about}{limit['source']}"
+        bounds = f"{_amount(limit, 'low')} to {_amount(limit, 'high')}"
+        yield f"limit {limit['name']}: {_amount(limit, 'value')} ({whose}; {bounds}): {about}{limit['source']}"
     for one in item.get("baselines", ()):
-        days = f"{one['window_s'] / 86_400:g} d, after {one['minimum']} min of it"
+        days = f"{one['window_s'] / _DAY_S:g} d, after {one['minimum']} min of it"
         yield f"baseline {one['name']}: {one['statistic']} of {one['signal']} over {days}"
     for title, name in (("fires in", "scenarios"), ("quiet in", "quiet"), ("in force on", "hosts")):
         if item.get(name):
             yield f"{title}: {', '.join(item[name])}"
+
+
+def _amount(limit: Item, name: str) -> str:
+    value, unit = float(limit[name]), limit["unit"]
+    if unit == "second" and value >= _DAY_S:
+        return f"{value / _DAY_S:g} d"
+    return f"{value:g}" if unit == "1" else f"{value:g} {unit}"
