@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import agent
 from agent.cli.guard import PROG, guarded
-from agent.config import SOCKET_PATH_BYTES
+from agent.config.checks import SOCKET_PATH_BYTES
 from agent.errors import UsageError
 
 COMMANDS = {

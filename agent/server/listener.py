@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from agent.clock import Clock
-from agent.config import SOCKET_PATH_BYTES
+from agent.config.checks import SOCKET_PATH_BYTES
 from agent.errors import ServeError
 from agent.server.connection import Connection
 from agent.server.feed import Feed

@@ -53,6 +53,9 @@ def test_every_key_can_be_set() -> None:
         [[thresholds]]
         rule = "xid.storm"
         set = { storm = 500 }
+        [[serving]]
+        port = 8000
+        pool = "chat-70b"
         """,
         "agent.toml",
     )

@@ -4,12 +4,30 @@ Nothing is guessed: an unknown key, a wrong type or a value out of range is a `C
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from agent.config.checks import (
+    Check,
+    Wrong,
+    WrongPart,
+    count,
+    labels,
+    mode,
+    path,
+    paths,
+    seconds,
+    shown,
+    socket_path,
+    table,
+    text,
+    texts,
+    yes_or_no,
+)
+from agent.config.serving import Serving, serving
 from agent.errors import ConfigError
 
 DEFAULT_FILE = Path("/etc/gpu-cockpit/agent.toml")
@@ -18,80 +36,6 @@ STATE_DIR = Path("/var/lib/gpu-cockpit")
 POLICY = Path("/etc/gpu-cockpit/policy.toml")
 MAX_BYTES = 1024 * 1024
 MOST_THRESHOLDS = 1024
-SOCKET_PATH_BYTES = 107  # sun_path without its final zero
-
-Check = Callable[[object], Any]
-
-
-class _Wrong(Exception):
-    """What a value should have been."""
-
-
-def _path(value: object) -> Path:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise _Wrong("a path in quotes")
-    path = Path(value)
-    if not path.is_absolute():
-        raise _Wrong("an absolute path")
-    return path
-
-
-def _socket(value: object) -> Path:
-    path = _path(value)
-    if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
-        raise _Wrong(f"a path of at most {SOCKET_PATH_BYTES} bytes, as sockets have them")
-    return path
-
-
-def _text(limit: int) -> Check:
-    def check(value: object) -> str:
-        if not isinstance(value, str) or not value or len(value) > limit or not value.isprintable():
-            raise _Wrong(f"printable text of 1 to {limit} characters")
-        return value
-
-    return check
-
-
-def _seconds(low: float, high: float) -> Check:
-    def check(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise _Wrong(f"a number of seconds from {low:g} to {high:g}")
-        return float(value)
-
-    return check
-
-
-def _count(low: int, high: int) -> Check:
-    def check(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _Wrong(f"a whole number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _mode(value: object) -> int:
-    try:
-        mode = int(value, 8) if isinstance(value, str) else -1
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise _Wrong('an octal mode in quotes, such as "0660"')
-    return mode
-
-
-def _labels(value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict) or len(value) > 32:
-        raise _Wrong('a table of at most 32 texts, such as pool = "prod"')
-    text = _text(128)
-    for name, item in value.items():
-        if not name or len(name) > 64 or not name.isprintable():
-            raise _Wrong("a table whose keys are printable and at most 64 characters long")
-        try:
-            text(item)
-        except _Wrong as wrong:
-            raise _Wrong(f"{wrong} at {name!r}") from None
-    return MappingProxyType(dict(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,26 +48,8 @@ class Threshold:
 
 def _thresholds(value: object) -> tuple[Threshold, ...]:
     if not isinstance(value, list) or len(value) > MOST_THRESHOLDS or not all(isinstance(one, dict) for one in value):
-        raise _Wrong(f"at most {MOST_THRESHOLDS} tables: [[thresholds]] with rule, where and set")
+        raise Wrong(f"at most {MOST_THRESHOLDS} tables: [[thresholds]] with rule, where and set")
     return tuple(Threshold(f"thresholds {number}", MappingProxyType(one)) for number, one in enumerate(value, 1))
-
-
-def _yes_or_no(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _Wrong("true or false")
-    return value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > 32:
-        raise _Wrong('a list of at most 32 texts, such as ["eth0"]')
-    return tuple(map(_text(64), value))
-
-
-def _paths(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > 16:
-        raise _Wrong('a list of at most 16 absolute paths, such as ["/models"]')
-    return tuple(str(_path(one)) for one in value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,25 +72,12 @@ class Network:
     ports: int | None = None
 
 
-def _table(value: object, checks: Mapping[str, Check]) -> dict[str, Any]:
-    """A table with some of these keys."""
-    if not isinstance(value, dict) or not set(value) <= set(checks):
-        raise _Wrong(f"a table of {', '.join(checks)}")
-    found = {}
-    for name, item in value.items():
-        try:
-            found[name] = checks[name](item)
-        except _Wrong as wrong:
-            raise _Wrong(f"a table whose {name} is {wrong}") from None
-    return found
-
-
 def _discovery(value: object) -> Discovery:
-    return Discovery(**_table(value, {"announce": _yes_or_no, "interfaces": _texts, "port": _count(1, 65535)}))
+    return Discovery(**table(value, {"announce": yes_or_no, "interfaces": texts, "port": count(1, 65535)}))
 
 
 def _network(value: object) -> Network:
-    return Network(**_table(value, {"compute": _texts, "exclude": _texts, "ports": _count(0, 48)}))
+    return Network(**table(value, {"compute": texts, "exclude": texts, "ports": count(0, 48)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +86,7 @@ class AgentConfig:
     were ever seen; `labels` are those of the cockpit's columns: pool, rack, role and what a site adds;
     `history_mib` and `journal_mib` are what recorded samples and events may take of the disk; `policy` says who may do
     what; `thresholds` are limits of rules that a site wants
-    otherwise, `thresholds_file` a file with more of them."""
+    otherwise, `thresholds_file` a file with more of them; `serving` is what it knows of its replicas."""
 
     socket: Path = SOCKET
     state_dir: Path = STATE_DIR
@@ -196,53 +109,55 @@ class AgentConfig:
     policy: Path = POLICY
     thresholds: tuple[Threshold, ...] = ()
     thresholds_file: Path | None = None
+    serving: tuple[Serving, ...] = ()
 
 
 _CHECKS: dict[str, Check] = {
-    "socket": _socket,
-    "state_dir": _path,
-    "interval_s": _seconds(0.5, 60),
-    "host_id": _text(64),
-    "host_name": _text(128),
-    "gpus_expected": _count(0, 1024),
-    "labels": _labels,
-    "socket_mode": _mode,
-    "socket_group": _text(64),
-    "kernel_log": _path,
-    "sysfs": _path,
-    "proc": _path,
+    "socket": socket_path,
+    "state_dir": path,
+    "interval_s": seconds(0.5, 60),
+    "host_id": text(64),
+    "host_name": text(128),
+    "gpus_expected": count(0, 1024),
+    "labels": labels,
+    "socket_mode": mode,
+    "socket_group": text(64),
+    "kernel_log": path,
+    "sysfs": path,
+    "proc": path,
     "discovery": _discovery,
     "network": _network,
-    "disks": _paths,
-    "kernel_modules": _texts,
-    "history_mib": _count(16, 65536),
-    "journal_mib": _count(4, 4096),
-    "policy": _path,
+    "disks": paths,
+    "kernel_modules": texts,
+    "history_mib": count(16, 65536),
+    "journal_mib": count(4, 4096),
+    "policy": path,
     "thresholds": _thresholds,
-    "thresholds_file": _path,
+    "thresholds_file": path,
+    "serving": serving,
 }
 KEYS = tuple(_CHECKS)
 
 
-def load(path: Path | None = None) -> AgentConfig:
-    """The configuration in `path`; without one, that of the default file, which may be absent.
+def load(file: Path | None = None) -> AgentConfig:
+    """The configuration in `file`; without one, that of the default file, which may be absent.
 
     Raises:
         ConfigError: it cannot be read, is no TOML, or says something the agent does not know.
     """
-    file = path or DEFAULT_FILE
-    content = _content(file, optional=path is None)
+    given, file = file, file or DEFAULT_FILE
+    content = _content(file, optional=given is None)
     if content is None:
         return AgentConfig()
     config = parse(content, str(file))
     if config.thresholds_file is None:
         return config
     more = str(config.thresholds_file)
-    table = _tables(_content(config.thresholds_file) or b"", more)
-    for key in table:
+    tables = _tables(_content(config.thresholds_file) or b"", more)
+    for key in tables:
         if key != "thresholds":
             raise ConfigError(f"{more}: unknown key {key[:64]!r}; this file has [[thresholds]] alone")
-    found: tuple[Threshold, ...] = _checked(more, "thresholds", table.get("thresholds", []))
+    found: tuple[Threshold, ...] = _checked(more, "thresholds", tables.get("thresholds", []))
     return replace(config, thresholds=config.thresholds + _placed(more, found))
 
 
@@ -300,15 +215,10 @@ def _checked(file: str, key: str, value: object) -> Any:
         raise ConfigError(f"{file}: unknown key {key[:64]!r}; {hint}")
     try:
         return check(value)
-    except _Wrong as wrong:
-        raise ConfigError(f"{file}: {key} must be {wrong}, not {_shown(value)}") from None
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, (dict, list)):
-        return "this table" if isinstance(value, dict) else "this list"  # what is in it may be a secret
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    except WrongPart as wrong:
+        raise ConfigError(f"{file}: {wrong}") from None
+    except Wrong as wrong:
+        raise ConfigError(f"{file}: {key} must be {wrong}, not {shown(value)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,10 +245,10 @@ def identify(config: AgentConfig) -> HostIdentity:
     return HostIdentity(host_id, name, boot_id)
 
 
-def _word(path: Path) -> str:
+def _word(file: Path) -> str:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            return file.read(256).decode("ascii", "replace").strip()[:64]
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as stream:
+            return stream.read(256).decode("ascii", "replace").strip()[:64]
     except OSError:
         return ""
