@@ -19,7 +19,7 @@ from agent.app.keeping import Keeping
 from agent.app.roll import AGENT, Roll
 from agent.clock import Clock
 from agent.config import AgentConfig, HostIdentity
-from agent.detect import RULES, Engine, thresholds
+from agent.detect import BROKEN, RULES, Engine, thresholds
 from agent.detect.baselines import Baselines
 from agent.detect.catalogue import severity
 from agent.errors import ServeError, SourceError, StateError
@@ -96,7 +96,7 @@ class HostAgent:
         self._judging.recall()
         self._annotating = self._annotator(config, host_id)
         self._desk = Desk(recorder, self._historian.ask, self._annotating.annotate)
-        schema = Schema(self._board.signals, tuple(thresholds.told(rule, settings) for rule in RULES))
+        schema = Schema(self._board.signals, tuple(thresholds.told(rule, settings) for rule in (*RULES, BROKEN)))
         self._feed = self._fed(identity, schema)
         self._door: Door = door(self._feed) if door else _socket(self._feed, config, clock)
         self._sampler = Sampler(sources, self, clock, host_id, config.interval_s)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from agent.cli.moment import iso
 from agent.clock import SystemClock
 from agent.config import AgentConfig, load
-from agent.detect import RULES
+from agent.detect import BROKEN, RULES
 from agent.detect.thresholds import resolve, told
 from agent.errors import ConfigError, UsageError
 from agent.wire.shape import pack
@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print every rule, or explain one."""
     config = _config(arguments)
     settings = resolve(config.thresholds, config.labels, RULES)
-    specs = [told(rule, settings) for rule in RULES]
+    specs = [told(rule, settings) for rule in (*RULES, BROKEN)]
     if arguments.explain is not None:
         specs = [_named(arguments.explain, specs)]
     if arguments.json:

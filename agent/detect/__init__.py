@@ -4,8 +4,8 @@
 themselves, `track` one finding's life, `engine` the order of it all, `catalogue` what each XID means.
 """
 
-from agent.detect.engine import Engine, Transition
+from agent.detect.engine import BROKEN, Engine, Transition
 from agent.detect.rules import RULES
 from agent.detect.track import Change
 
-__all__ = ["RULES", "Change", "Engine", "Transition"]
+__all__ = ["BROKEN", "RULES", "Change", "Engine", "Transition"]

@@ -170,6 +170,11 @@ class Watched:
         self.facts[uuid_of(gpu)] = {**self.facts[uuid_of(gpu)], **facts}
         self.engine.roster(self.facts, self.now)
 
+    def retire(self, gpu: int) -> None:
+        """The roster no longer names a GPU, and what was known of it is forgotten."""
+        del self.facts[uuid_of(gpu)]
+        self.engine.roster(self.facts, self.now)
+
     def restart(self, *, reboot: bool = False, down: float = 5.0) -> None:
         """The agent is gone for `down` seconds; after a reboot everything counts from nothing."""
         self.time += down

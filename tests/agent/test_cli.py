@@ -220,7 +220,7 @@ def test_rules_are_listed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["schema"] == 1
-    assert [item["id"] for item in said["items"]] == [rule.id for rule in RULES]
+    assert [item["id"] for item in said["items"]] == [*(rule.id for rule in RULES), "agent.rule_failed"]
     keys = {"id", "severity", "scope", "when", "clears", "source", "traps", "runbook", "scenarios"}
     assert all(keys <= item.keys() for item in said["items"])
     assert {item["severity"] for item in said["items"]} <= {"info", "warning", "critical"}

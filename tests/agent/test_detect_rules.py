@@ -368,6 +368,18 @@ def test_a_siblings_link_error_that_only_warns_needs_nobody_beside_its_cause() -
     assert "echo of XID 79 on GPU 0" in echo.text
 
 
+@pytest.mark.parametrize("registers", [None, [0, 0, 0x10000, 0, 0, 0, 0]])
+def test_an_echo_stays_one_when_the_gpu_that_caused_it_is_retired(registers: list[int] | None) -> None:
+    host = Watched()
+    host.run(10)
+    host.xid(79, 0)
+    host.run(3)
+    host.xid(74, 1, **({"registers": registers, "link": 14} if registers else {}))
+    host.retire(0)
+    host.run(30)
+    assert [finding.severity for (_, gpu), finding in host.open().items() if gpu == 1] == [Severity.INFO]
+
+
 def test_a_link_error_of_its_own_is_critical() -> None:
     host = Watched()
     host.xid(79, 0)

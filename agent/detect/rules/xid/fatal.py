@@ -73,7 +73,7 @@ def _undecided(gpu: GpuView, sighting: Sighting) -> bool:
 
 def _fired(gpu: GpuView, found: Finding | None, roots: list[Sighting], seen: list[Sighting]) -> Verdict:
     root = min(roots, key=lambda sighting: (_rank(sighting, roots), sighting.first.at))
-    echo = words.echo_of(gpu, root)
+    echo = words.echo_of(gpu, root, found)
     others = [sighting for sighting in seen if sighting is not root and words.near(sighting, roots)]
     cure = max(_asked(sighting) for sighting in [*roots, *others])
     also = [proof.name(sighting) for sighting in others if sighting in roots and sighting.code != root.code]
@@ -86,7 +86,7 @@ def _fired(gpu: GpuView, found: Finding | None, roots: list[Sighting], seen: lis
         Word.FIRE,
         text,
         Severity.INFO if echo else Severity.CRITICAL,
-        (*evidence[: proof.LINES * 2], *proof.counters(gpu)),
+        (*evidence[: proof.LINES * 2], *words.echoes(echo), *proof.counters(gpu)),
         since=min(sighting.first.at for sighting in roots),
         runbook="observe" if echo else cure.runbook,
         count=sum(sighting.count for sighting in roots),

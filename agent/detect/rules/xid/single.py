@@ -158,11 +158,15 @@ def xid_warning(gpu: GpuView, found: Finding | None) -> Verdict:
         return HOLD  # evidence of that
     warned = [one for one in seen if _only_warns(gpu, one, seen)]
     verdict = _fading(gpu, found, warned, "")
-    echo = words.echo_of(gpu, warned[0]) if len(warned) == 1 else ""
+    echo = words.echo_of(gpu, warned[0], found) if len(warned) == 1 else ""
     if verdict.word is not Word.FIRE or not echo:
         return verdict
     return replace(
-        verdict, severity=Severity.INFO, text=f"{verdict.text}; probably the echo of {echo}", runbook="observe"
+        verdict,
+        severity=Severity.INFO,
+        text=f"{verdict.text}; probably the echo of {echo}",
+        evidence=(*verdict.evidence, *words.echoes(echo)),
+        runbook="observe",
     )
 
 

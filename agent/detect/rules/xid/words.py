@@ -6,8 +6,9 @@ from agent.detect import proof
 from agent.detect.catalogue import Rank, lookup
 from agent.detect.memory import Key, Sighting
 from agent.detect.past import BURST_S, Burst
+from agent.detect.rule import Evidence
 from agent.detect.view import GpuView
-from agent.wire.specs import Event
+from agent.wire.specs import Event, Finding
 
 JOIN_S = 60.0  # what was seen within a minute of a code on the same GPU belongs to it
 OLD_S = 600.0  # a word from before the agent's start, older than this, needs the GPU to agree
@@ -17,6 +18,7 @@ NVLINK = 74
 CONTAINED = 94
 VERDICT = 154
 KILLED = 45
+ECHO = "echo of"
 
 
 def where(gpu: GpuView, seen: Sighting) -> str:
@@ -37,8 +39,9 @@ def who(seen: Sighting) -> str:
     return f" ({process or 'process'}{f', pid {pid}' if pid else ''})"
 
 
-def echo_of(gpu: GpuView, root: Sighting) -> str:
-    """The fault of a sibling that took this GPU's links with it and that explains them; empty where there is none."""
+def echo_of(gpu: GpuView, root: Sighting, found: Finding | None) -> str:
+    """The fault of a sibling that took this GPU's links with it and that explains them; empty where there is none. An
+    open finding keeps its explanation when that sibling is retired."""
     if lookup(root.code).rank is not Rank.LINK:
         return ""
     for other in gpu.host.gpus:
@@ -46,7 +49,13 @@ def echo_of(gpu: GpuView, root: Sighting) -> str:
             before = root.first.at - sighting.first.at
             if lookup(sighting.code).rank is Rank.BUS and -2.0 <= before <= JOIN_S:
                 return f"{proof.name(sighting)} on {other.label}"
-    return ""
+    known = (str(item.get("value")) for item in found.evidence if item.get("what") == ECHO) if found else iter(())
+    return next(known, "")
+
+
+def echoes(echo: str) -> tuple[Evidence, ...]:
+    """The explanation as evidence."""
+    return ({"what": ECHO, "value": echo},) if echo else ()
 
 
 def near(sighting: Sighting, roots: Iterable[Sighting]) -> bool:
