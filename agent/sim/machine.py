@@ -14,7 +14,8 @@ from typing import Any
 from agent.sim import kernel, physics
 from agent.sim.dials import Dials
 from agent.sim.noise import between, identity, mix, unit
-from agent.sim.workload import Replica, host_name, pool_of, rack_of, replicas
+from agent.sim.serving.layout import replicas
+from agent.sim.workload import Replica, host_name, pool_of, rack_of
 from agent.wire.requests import Annotate
 
 UPTIME_S = 30 * 86_400.0

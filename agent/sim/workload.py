@@ -1,6 +1,7 @@
 """What simulated GPUs are busy with: serving replicas with a daily curve, one process per GPU they hold.
 
-Demand follows from seed, replica and moment alone. All GPUs of one replica (a tensor-parallel group) work in step.
+Which replicas a host has stands in `agent.sim.serving.layout`. Demand follows from seed, replica and moment alone. All
+GPUs of one replica (a tensor-parallel group) work in step.
 """
 
 from dataclasses import dataclass, field
@@ -12,47 +13,28 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class PoolSpec:
-    """One kind of serving. `width` GPUs a replica, `floor` and `swing` of the daily demand curve, `memory` bytes per
-    GPU, `memory_bound` the share of busy time in which memory is read or written."""
+    """One kind of serving, by an engine in the format of vLLM or of Triton. `floor` and `swing` of the daily demand
+    curve, `memory` bytes per GPU, `memory_bound` the share of busy time in which memory is read or written. `first` is
+    the port of a host's first replica, `step` how far the next one's is."""
 
     name: str
     role: str
-    width: int
+    engine: str
+    model: str
     floor: float
     swing: float
     memory: float
     memory_bound: float
     user: str
     owner: str  # unit | container | pod
-    command: str
+    first: int
+    step: int
 
 
 POOLS: tuple[PoolSpec, ...] = (
-    PoolSpec("chat-70b", "chat", 4, 0.30, 0.48, 71.6 * GIB, 0.72, "vllm", "unit", "VLLM::Worker_TP{rank}"),
-    PoolSpec(
-        "embed",
-        "embed",
-        1,
-        0.12,
-        0.62,
-        9.4 * GIB,
-        0.38,
-        "tei",
-        "container",
-        "text-embeddings-router --model-id BAAI/bge-m3 --port {port} --dtype float16 --max-batch-tokens 65536",
-    ),
-    PoolSpec(
-        "rerank",
-        "rerank",
-        1,
-        0.08,
-        0.40,
-        6.8 * GIB,
-        0.30,
-        "infinity",
-        "pod",
-        "python3 -m infinity_emb v2 --model-id BAAI/bge-reranker-v2-m3 --engine torch --port {port}",
-    ),
+    PoolSpec("chat-70b", "chat", "vllm", "llama-3.3-70b", 0.30, 0.48, 71.6 * GIB, 0.72, "vllm", "unit", 8000, 1),
+    PoolSpec("embed", "embed", "triton", "bge-m3", 0.12, 0.62, 9.4 * GIB, 0.38, "triton", "container", 8010, 10),
+    PoolSpec("rerank", "rerank", "triton", "bge-reranker", 0.08, 0.40, 6.8 * GIB, 0.30, "triton", "pod", 8010, 10),
 )
 _HOST_CYCLE = ("chat-70b", "embed", "chat-70b", "rerank", "chat-70b", "chat-70b", "embed", "chat-70b")
 _PEAK_HOUR = 15.0
@@ -60,8 +42,12 @@ HOSTS_PER_RACK = 4
 
 
 def pool_of(host: int) -> PoolSpec:
-    """The pool that host number `host` serves."""
-    name = _HOST_CYCLE[host % len(_HOST_CYCLE)]
+    """The pool that host number `host` is named after."""
+    return pool_named(_HOST_CYCLE[host % len(_HOST_CYCLE)])
+
+
+def pool_named(name: str) -> PoolSpec:
+    """The pool of this name; there is one."""
     return next(pool for pool in POOLS if pool.name == name)
 
 
@@ -83,7 +69,7 @@ def host_name(host: int) -> str:
 
 @dataclass(slots=True)
 class Worker:
-    """One process on one GPU."""
+    """One process on one GPU. `command` is its command line, or the title that replaced it."""
 
     pid: int
     gpu: int
@@ -93,7 +79,8 @@ class Worker:
 
 @dataclass(slots=True)
 class Replica:
-    """One serving process group. `ready_at` is when it takes load again; None while it is down for good."""
+    """One serving process group. `ready_at` is when it takes load again; None while it is down for good. `halted` while
+    its engine does no work although it is asked to; `held` is the share of its memory that it holds."""
 
     pool: PoolSpec
     number: int
@@ -103,6 +90,9 @@ class Replica:
     workers: list[Worker] = field(default_factory=list)
     ready_at: float | None = 0.0
     full: bool = False  # asked for all that it can do, whatever the hour
+    halted: bool = False
+    held: float = 1.0
+    generation: int = 0
     _slow: Wave = field(init=False)
     _middle: Wave = field(init=False)
     _fast: Wave = field(init=False)
@@ -117,12 +107,10 @@ class Replica:
     @property
     def port(self) -> int:
         """Where it serves."""
-        return 8000 + self.number
+        return self.pool.first + self.pool.step * self.number
 
-    def demand(self, moment: float) -> float:
-        """Work asked of each of its GPUs, 0 to about 1.05."""
-        if self.ready_at is None or moment < self.ready_at or not self.workers:
-            return 0.0
+    def asked(self, moment: float) -> float:
+        """What its users ask for, whether it runs or not: 1 is what its GPUs do at their highest clocks."""
         if self.full:
             return 1.05
         pool = self.pool
@@ -130,11 +118,17 @@ class Replica:
         wave = 0.10 * self._slow.at(moment) + 0.09 * self._middle.at(moment) + 0.05 * self._fast.at(moment)
         return min(1.05, max(0.02, base + wave))
 
+    def demand(self, moment: float) -> float:
+        """Work asked of each of its GPUs, 0 to about 1.05."""
+        if self.halted or self.ready_at is None or moment < self.ready_at or not self.workers:
+            return 0.0
+        return self.asked(moment)
+
     def memory(self, moment: float) -> float:
         """Bytes it holds on each of its GPUs: weights stream in while it starts, then it stays level."""
         if not self.workers:
             return 0.0
-        full = self.pool.memory * (1.0 + 0.01 * self._bias)
+        full = self.pool.memory * self.held * (1.0 + 0.01 * self._bias)
         if self.ready_at is None or moment >= self.ready_at:
             return full
         span = max(1.0, self.ready_at - self.started)
@@ -142,18 +136,34 @@ class Replica:
 
     def start(self, at: float, ready_at: float, generation: int) -> None:
         """New processes, one per GPU."""
-        self.started, self.ready_at = at, ready_at
-        first = 20_000 + mix(self.key, "pid", generation) % 400_000
-        self.workers = [self._worker(first + 3 * rank, rank, gpu) for rank, gpu in enumerate(self.gpus)]
+        self.started, self.ready_at, self.generation = at, ready_at, generation
+        self.workers = [self._worker(self.pid(3 * rank), rank, gpu) for rank, gpu in enumerate(self.gpus)]
 
     def stop(self) -> None:
-        """All its processes are gone."""
+        """All its processes on GPUs are gone."""
         self.workers, self.ready_at = [], None
 
+    def pid(self, place: int) -> int:
+        """The process id at that place of its process tree: 0 is that of its first process on a GPU."""
+        return 20_000 + mix(self.key, "pid", self.generation) % 400_000 + place
+
     def _worker(self, pid: int, rank: int, gpu: int) -> Worker:
-        command = self.pool.command.format(rank=rank, port=self.port)
-        program = command.split()[0].rsplit("/", 1)[-1]
-        return Worker(pid, gpu, program[:15], command)
+        if self.pool.engine == "vllm":
+            title = f"VLLM::Worker_TP{rank}" if len(self.gpus) > 1 else "VLLM::EngineCore"
+            return Worker(pid, gpu, title[:15], title)
+        return Worker(pid, gpu, "tritonserver", " ".join(self.argv()))
+
+    def argv(self) -> tuple[str, ...]:
+        """The command line that started it."""
+        pool, port = self.pool, self.port
+        if pool.engine == "vllm":
+            path = f"/models/{pool.model}"
+            return ("/opt/vllm/bin/python3", "/opt/vllm/bin/vllm", "serve", path, "--served-model-name", pool.model,
+                    "--tensor-parallel-size", str(len(self.gpus)), "--port", str(port), "--max-num-seqs",
+                    str(32 * len(self.gpus)), "--shutdown-timeout", "60")  # fmt: skip
+        return ("/opt/tritonserver/bin/tritonserver", f"--model-repository=/models/{pool.name}",
+                "--model-control-mode=explicit", f"--load-model={pool.model}", "--allow-grpc=false",
+                f"--http-port={port}", f"--metrics-port={port + 2}")  # fmt: skip
 
     def owner(self) -> dict[str, str]:
         """What started it, as the process table names it: unit, container, job, pod."""
@@ -168,17 +178,3 @@ class Replica:
                 :36
             ]
         return owner
-
-
-def replicas(seed: int, host: int, gpus: int, started: float) -> list[Replica]:
-    """The replicas of one host: as many as its GPUs hold; what is left over idles."""
-    pool = pool_of(host)
-    width = min(pool.width, gpus)
-    found = []
-    for number in range(gpus // width):
-        key = mix(seed, "replica", host, number)
-        held = tuple(range(number * width, (number + 1) * width))
-        replica = Replica(pool, number, held, key, started)
-        replica.start(started, started, 0)
-        found.append(replica)
-    return found

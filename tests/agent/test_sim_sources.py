@@ -68,15 +68,15 @@ def test_a_lost_gpu_keeps_its_row_its_identity_and_its_last_values() -> None:
     machine, clock = Machine(1, 0, 4, EPOCH), HandClock(EPOCH)
     nvml = SimNvml(machine, clock)
     facts = nvml.read_now(EVERY).facts["gpus"]
-    inject(machine, "xid79", 5, gpu=2)
+    inject(machine, "xid79", 5, gpu=1)
     clock.turn_to(EPOCH + 4.9)
     before = gpu_batch(nvml.read_now(FAST).batches)
     clock.turn_to(EPOCH + 6)
     reading = nvml.read_now(EVERY)
-    after, uuid = gpu_batch(reading.batches), machine.gpus[2].uuid
+    after, uuid = gpu_batch(reading.batches), machine.gpus[1].uuid
     assert after.rows == before.rows
     assert after.exceptions == {(ALL_SIGNALS, uuid): Quality.LOST}
-    assert after.columns["gpu.temperature"][2] == before.columns["gpu.temperature"][2]
+    assert after.columns["gpu.temperature"][1] == before.columns["gpu.temperature"][1]
     now = reading.facts["gpus"][uuid]
     assert now["state"] == "lost"
     assert now["last_seen"] == EPOCH + 5
