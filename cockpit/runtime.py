@@ -84,7 +84,7 @@ class Runtime:
         self.inventory = inventory
         self.clock = clock
         self.interval_s = interval_s
-        self.fleet = Fleet(inventory.hosts, speed=clock.speed, interval_s=interval_s)
+        self.fleet = Fleet(inventory.hosts, speed=clock.speed, interval_s=interval_s, pools=inventory.pools)
         self._factory = links or claiming("")
         self._links: Sequence[RunningLink] = ()
         self._focus: frozenset[int] = frozenset()

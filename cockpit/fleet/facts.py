@@ -12,6 +12,7 @@ from agent.wire import limits
 from agent.wire.errors import WireError
 from agent.wire.requests import Annotation
 from agent.wire.shape import Shape, clean, real, record, sequence, unpack, whole, wired
+from cockpit.fleet.serving import facts as serving
 
 T = TypeVar("T")
 _ANNOTATIONS = sequence(record(Annotation))
@@ -168,6 +169,9 @@ READERS: dict[str, Callable[[object], Any]] = {
     "agent": agent,
     "host": host,
     "annotations": annotations,
+    "replicas": serving.replicas,
+    "backends": serving.backends,
+    "latencies": serving.latencies,
 }
 
 

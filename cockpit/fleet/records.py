@@ -9,12 +9,15 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
+from agent.wire.histogram import Histogram
+from agent.wire.replicas import BackendFacts, ReplicaFacts
 from agent.wire.requests import Annotation
 from agent.wire.specs import Event, Finding, RuleSpec, Severity
 from cockpit.fleet.annotations import NONE, Marks, Quiet, all_marks, next_end
 from cockpit.fleet.facts import GpuFacts, Process, Reason
 from cockpit.fleet.fault_log import FaultLog
 from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.serving.facts import addresses
 
 _KEPT_TYPED = {
     "gpus": "gpu_facts",
@@ -22,6 +25,9 @@ _KEPT_TYPED = {
     "processes_left_out": "processes_left_out",
     "reasons": "reasons",
     "annotations": "annotations",
+    "replicas": "replica_facts",
+    "backends": "backends",
+    "latencies": "latencies",
 }
 
 
@@ -86,8 +92,9 @@ class FleetFinding:
 class Problem:
     """What a human should read: one fault of one subject, or one cause that hides several hosts.
 
-    `since` is wall seconds, `gpu_row` the row in `Fleet.gpus`, `hosts` all host numbers it is about, `count` how many
-    subjects (hosts or GPUs) it stands for, `findings` the ids of what was judged.
+    `since` is wall seconds, `gpu_row` the row in `Fleet.gpus`, `replica_row` that in `Fleet.replicas`, `hosts` all host
+    numbers it is about, `count` how many subjects (hosts, GPUs or replicas) it stands for, `findings` the ids of what
+    was judged.
     """
 
     severity: Severity
@@ -99,6 +106,7 @@ class Problem:
     findings: tuple[str, ...] = ()
     hosts: tuple[int, ...] = ()
     count: int = 1
+    replica_row: int | None = None
 
 
 @dataclass(slots=True)
@@ -107,6 +115,8 @@ class HostRecord:
 
     `name` is the inventory's, `host_id` the agent's. `labels`: the fleet file wins over what the agent says.
     `gpu_rows` are rows of `Fleet.gpus`, by GPU index; `gpus_missing` how many expected GPUs no row stands for.
+    `replica_rows` are rows of `Fleet.replicas`, by port; `replicas_expected` of them are owed an answer,
+    `replicas_present` of them run. `latencies` were heard at our wall second `latencies_at`.
     `facts[section]` is as sent; what `cockpit.fleet.facts` knows of it stands typed beside it.
     `skew_s` = the host's wall clock minus ours, `skews` what it ever was, newest first.
     `link_since` is wall seconds of the last change of the link's state, `lost_at` those at which it was lost (0 while
@@ -155,12 +165,25 @@ class HostRecord:
     gpus_expected: int = 0
     gpus_present: int = 0
     gpus_missing: int = 0
+    addresses: tuple[str, ...] = ()
+    replica_facts: dict[str, ReplicaFacts] = field(default_factory=dict)
+    backends: tuple[BackendFacts, ...] = ()
+    latencies: dict[str, dict[str, Histogram]] = field(default_factory=dict)
+    latencies_at: float = math.nan
+    replica_rows: list[int] = field(default_factory=list)
+    replicas_expected: int = 0
+    replicas_present: int = 0
     severity: Severity = Severity.UNKNOWN
 
     @property
     def live(self) -> bool:
         """Whether what we know of it is fresh: its link is live and its snapshot complete."""
         return self.synced and self.link.state is LinkState.LIVE
+
+    @property
+    def replicas_known(self) -> bool:
+        """Whether its agent looks for replicas at all; without that, none is not known to be none."""
+        return "replicas" in self.facts
 
     def keep(self, section: str, data: Any, read: Any) -> None:
         """A section of facts, as it came and as `cockpit.fleet.facts` reads it."""
@@ -169,6 +192,8 @@ class HostRecord:
             setattr(self, _KEPT_TYPED[section], read)
         elif section == "labels":
             self.labels = {**read, **self.labels_by_file}
+        elif section == "host":
+            self.addresses = addresses(data)
         elif section == "agent":
             self.agent_version = read.version or self.agent_version
             self.expected_by_agent = read.gpus_expected or 0
@@ -199,6 +224,7 @@ class HostRecord:
             marks=dict(self.marks),
             past=self.past.copy(),
             gpu_rows=list(self.gpu_rows),
+            replica_rows=list(self.replica_rows),
             facts=dict(self.facts),
             gpu_facts=dict(self.gpu_facts),
         )

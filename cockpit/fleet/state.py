@@ -5,8 +5,8 @@ was known before stays, and ages.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from agent.wire import limits
 from agent.wire.block import unpack_schema
 from agent.wire.errors import WireError
 from agent.wire.frames import Bye, Error, EventFrame, Facts, Frame, Gap, Hello, Layout, Pong, Sample, Snapshot, Synced
+from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.shape import unpack
 from agent.wire.specs import Finding, FindingState, Schema, Scope, Severity
 from cockpit.clock import Instant
@@ -24,38 +25,37 @@ from cockpit.fleet import skew
 from cockpit.fleet.events import EventLog, told
 from cockpit.fleet.link_news import news
 from cockpit.fleet.link_state import LinkState, LinkStatus
-from cockpit.fleet.plan import Plan
 from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.roster import call_roll
+from cockpit.fleet.serving.backends import Backends
+from cockpit.fleet.serving.roster import call_replicas
+from cockpit.fleet.serving.words import ReplicaWords
+from cockpit.fleet.session import MOST, Session, seats
 from cockpit.fleet.table import Table
 from cockpit.fleet.words import GpuWords, ProcessWords
-from cockpit.inventory import HostEntry
+from cockpit.inventory import HostEntry, PoolEntry
 
-GPUS_PER_HOST = 256  # different GPUs ever seen on one host
+GPUS_PER_HOST = MOST[Scope.GPU]
+_NO_POOLS: Mapping[str, PoolEntry] = MappingProxyType({})
 _STEP_S = 0.05  # of our wall clock against our monotonic one, within a second
-
-
-@dataclass(slots=True)
-class _Session:
-    """What the frames of one session build on. `shift` turns the agent's monotonic seconds into ours; `early` keeps
-    finding transitions that came before `synced`."""
-
-    schema: Schema
-    shift: float
-    layout: int = -1
-    rows: dict[Scope, list[int]] = field(default_factory=dict)
-    plans: dict[tuple[int, int, int], Plan] = field(default_factory=dict)
-    early: dict[str, Finding] = field(default_factory=dict)
 
 
 class Fleet:
     """All hosts of an inventory. `version` grows whenever anything changed; readers poll it.
 
-    `gpus` has one row per GPU ever seen, `host_table` one per host, row = host number. `speed` is the data clock's,
-    `interval_s` the real delivery interval that links subscribe with: both decide when a value is aged.
+    `gpus` has one row per GPU ever seen, `replicas` one per replica, `host_table` one per host, row = host number.
+    `speed` is the data clock's, `interval_s` the real delivery interval that links subscribe with: both decide when a
+    value is aged. `pool_entries` is what the fleet file says of pools of replicas.
     """
 
-    def __init__(self, entries: Sequence[HostEntry], *, speed: float = 1.0, interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        entries: Sequence[HostEntry],
+        *,
+        speed: float = 1.0,
+        interval_s: float = 1.0,
+        pools: Mapping[str, PoolEntry] = _NO_POOLS,
+    ) -> None:
         self.version = 0
         self.hosts = [
             HostRecord(
@@ -66,13 +66,17 @@ class Fleet:
         self.numbers = {record.name: record.number for record in self.hosts}
         self.gpus = Table(Scope.GPU, speed=speed, interval_s=interval_s)
         self.host_table = Table(Scope.HOST, speed=speed, interval_s=interval_s)
+        self.replicas = Table(Scope.REPLICA, speed=speed, interval_s=interval_s)
+        self.pool_entries = pools
+        self.backends = Backends()
         self.gpu_words = GpuWords()
+        self.replica_words = ReplicaWords()
         self.process_words = ProcessWords()
         self.schemas: dict[str, Schema] = {}
         self.now = Instant(0.0, 0.0)
-        self._tables = {Scope.GPU: self.gpus, Scope.HOST: self.host_table}
+        self._tables = {Scope.GPU: self.gpus, Scope.HOST: self.host_table, Scope.REPLICA: self.replicas}
         self._log = EventLog()
-        self._sessions: list[_Session | None] = [None] * len(self.hosts)
+        self._sessions: list[Session | None] = [None] * len(self.hosts)
         self._live: npt.NDArray[np.bool_] = np.zeros(len(self.hosts), dtype=np.bool_)
         self._detail: npt.NDArray[np.bool_] = np.zeros(len(self.hosts), dtype=np.bool_)
         self._findings: tuple[int, list[FleetFinding]] = (-1, [])
@@ -143,6 +147,7 @@ class Fleet:
                 self._refresh(record)
         self._tell_tables()
         self.gpus.record()
+        self.replicas.record()
         self.version += 1
 
     def findings(self) -> list[FleetFinding]:
@@ -163,17 +168,24 @@ class Fleet:
         kind, _, identity = subject.partition(":")
         return self.gpus.row(host, identity) if kind == "gpu" else None
 
+    def replica_row(self, host: int, subject: str) -> int | None:
+        """The row of a subject `replica:ID` of this host, if it is one."""
+        return self.replicas.row(host, subject.removeprefix(REPLICA)) if subject.startswith(REPLICA) else None
+
     def frozen(self) -> "Fleet":
         """A fleet that no longer changes with this one: what a paused screen looks at."""
-        gpus, host_table = self.gpus.frozen(), self.host_table.frozen()
+        tables = {scope: table.frozen() for scope, table in self._tables.items()}
         twin = copy.copy(self)
         vars(twin).update(
-            gpus=gpus,
-            host_table=host_table,
+            gpus=tables[Scope.GPU],
+            host_table=tables[Scope.HOST],
+            replicas=tables[Scope.REPLICA],
             gpu_words=self.gpu_words.copy(),
+            replica_words=self.replica_words.copy(),
             process_words=ProcessWords(),
+            backends=self.backends.copy(),
             hosts=[record.frozen() for record in self.hosts],
-            _tables={Scope.GPU: gpus, Scope.HOST: host_table},
+            _tables=tables,
             _log=self._log.copy(),
             _live=self._live.copy(),
             _detail=self._detail.copy(),
@@ -181,23 +193,26 @@ class Fleet:
         return twin
 
     def _tell_tables(self) -> None:
-        self.gpus.age_out(self.now, self._live, self._detail)
-        self.host_table.age_out(self.now, self._live, self._detail)
+        for table in self._tables.values():
+            table.age_out(self.now, self._live, self._detail)
 
     def _refresh(self, record: HostRecord) -> None:
         """Roll call and severity of one host, after whatever they rest on has changed."""
         session = self._sessions[record.number]
-        here = frozenset(session.rows.get(Scope.GPU, ())) if session else frozenset()
+        rows = session.rows if session else {}
         self._live[record.number] = record.live
         record.judge_marks(self.now.wall)
-        call_roll(record, self.gpus, here)
+        call_roll(record, self.gpus, frozenset(rows.get(Scope.GPU, ())))
+        if record.replica_rows:
+            worst = call_replicas(record, self.replicas, frozenset(rows.get(Scope.REPLICA, ())))
+            record.severity = max(record.severity, worst)
         self.host_table.severity[record.number] = record.severity
         self.host_table.state[record.number] = _LINK_ORDER[record.link.state]
         self.host_table.index[record.number] = record.number
         record.told += 1
         self._judged += 1
 
-    def _session(self, record: HostRecord) -> _Session:
+    def _session(self, record: HostRecord) -> Session:
         session = self._sessions[record.number]
         if session is None:
             raise WireError("the first frame of a session is hello")
@@ -217,7 +232,7 @@ class Fleet:
         record.rules = schema.rules
         skew.measured(record, frame.wall - now.wall)
         record.synced = False
-        self._sessions[record.number] = _Session(schema, now.mono - frame.mono)
+        self._sessions[record.number] = Session(schema, now.mono - frame.mono)
         self._refresh(record)
 
     def _learn(self, schema: Schema) -> None:
@@ -231,6 +246,7 @@ class Fleet:
         record.last_seq = 0
         self.gpus.forget_rates(record.gpu_rows)
         self.host_table.forget_rates([record.number])
+        self.replicas.forget_rates(record.replica_rows)
         text = "the host has booted" if record.host_id == frame.host_id else "another machine answers here now"
         self._log.add(
             FleetEvent(record.number, told("boot", now.wall, text, Severity.WARNING), now.wall, frame.boot_id)
@@ -238,18 +254,17 @@ class Fleet:
 
     def _layout(self, record: HostRecord, frame: Layout, now: Instant) -> None:
         session = self._session(record)
-        gpu_ids, host_ids = frame.tables.get("gpu", ()), frame.tables.get("host", ())
-        if len(host_ids) > 1 or len(set(gpu_ids)) < len(gpu_ids):
+        gpu_ids, host_ids, replica_ids = (frame.tables.get(word, ()) for word in ("gpu", "host", "replica"))
+        if len(host_ids) > 1:
             raise WireError("layout: a row is named twice")
-        new = sum(self.gpus.row(record.number, uuid) is None for uuid in gpu_ids)
-        if new and new + np.count_nonzero(self.gpus.host == record.number) > GPUS_PER_HOST:
-            raise WireError(f"layout: more than {GPUS_PER_HOST} GPUs on one host")
-        rows = self.gpus.rows(record.number, gpu_ids)
-        session.layout = frame.version
-        session.rows = {Scope.GPU: rows, Scope.HOST: [record.number] * len(host_ids)}
-        session.plans.clear()
-        record.gpu_rows = sorted({*record.gpu_rows, *rows})
+        gpus = seats(self.gpus, record.number, gpu_ids)
+        replicas = seats(self.replicas, record.number, replica_ids)
+        rows = {Scope.GPU: gpus, Scope.HOST: [record.number] * len(host_ids), Scope.REPLICA: replicas}
+        session.laid_out(frame.version, rows)
+        record.gpu_rows = sorted({*record.gpu_rows, *gpus})
+        record.replica_rows = sorted({*record.replica_rows, *replicas})
         self._name(record)
+        self._name_replicas(record)
         self._refresh(record)
 
     def _snapshot(self, record: HostRecord, frame: Snapshot, now: Instant) -> None:
@@ -273,12 +288,26 @@ class Fleet:
         if section == "gpus":
             self._name(record)
             self._date_lost(record, now)
+        elif section == "replicas":
+            told = seats(self.replicas, record.number, tuple(record.replica_facts))
+            record.replica_rows = sorted({*record.replica_rows, *told})
+            self._name_replicas(record)
+        elif section == "latencies":
+            record.latencies_at = now.wall
+        if section in _JOINED:
+            self.backends.changed()
 
     def _name(self, record: HostRecord) -> None:
         """What the GPUs of a host are called now, for filters and sorting."""
         for row in record.gpu_rows:
             uuid = self.gpus.ids[row]
             self.gpu_words.tell(row, uuid, record.gpu_facts.get(uuid))
+
+    def _name_replicas(self, record: HostRecord) -> None:
+        """The same of its replicas."""
+        for row in record.replica_rows:
+            identity = self.replicas.ids[row]
+            self.replica_words.tell(row, identity, record.replica_facts.get(identity))
 
     def _date_lost(self, record: HostRecord, now: Instant) -> None:
         """A GPU that was gone before we looked: its last values are as old as the agent says it was seen."""
@@ -292,28 +321,9 @@ class Fleet:
         if frame.layout != session.layout:
             raise WireError(f"sample of layout {frame.layout}, the layout is {session.layout}")
         for block in frame.blocks:
-            scope = block.scope
-            key = (scope, block.cadence, block.level)
-            plan = session.plans.get(key)
-            if plan is None:
-                if scope is Scope.REPLICA:
-                    continue
-                rows = session.rows.get(scope, [])
-                plan = self._tables[scope].plan(session.schema.signals, block.cadence, block.level, rows)
-                session.plans[key] = plan
-            at = block.at_ms / 1000 + session.shift
-            if at > now.mono:  # nothing is captured in the future: the hello was slower than this frame
-                session.shift -= at - now.mono
-                at = now.mono
-            if self._tables[scope].write(plan, block.data, block.exceptions, at):
-                self._mixed(record, session, scope, now)
-
-    def _mixed(self, record: HostRecord, session: _Session, scope: Scope, now: Instant) -> None:
-        """Some cells were not OK: every plan over these cells has to wipe them once."""
-        for key, plan in session.plans.items():
-            plan.marked |= key[0] == scope
-        if scope is Scope.GPU and any(facts.state not in ("present", "") for facts in record.gpu_facts.values()):
-            self._date_lost(record, now)
+            odd = session.take(self._tables, block, now)
+            if odd and block.scope is Scope.GPU and any(_is_away(facts) for facts in record.gpu_facts.values()):
+                self._date_lost(record, now)
 
     def _event(self, record: HostRecord, frame: EventFrame, now: Instant) -> None:
         session = self._session(record)
@@ -379,5 +389,10 @@ class Fleet:
     }
 
 
-_ROLL_CALL = frozenset({"gpus", "agent", "annotations"})  # the other sections change none
+def _is_away(facts: fact.GpuFacts) -> bool:
+    return facts.state not in ("present", "")
+
+
+_ROLL_CALL = frozenset({"gpus", "agent", "annotations", "replicas"})  # the other sections change none
+_JOINED = frozenset({"replicas", "backends", "host"})
 _LINK_ORDER = {state: number for number, state in enumerate(LinkState)}

@@ -20,8 +20,7 @@ from agent.wire.errors import WireError
 from agent.wire.specs import Cadence, Kind, Level, Quality, Scope, Severity, SignalSpec
 from cockpit.clock import Instant
 from cockpit.fleet.block_quality import qualities
-from cockpit.fleet.history import SIGNALS as HISTORY_SIGNALS
-from cockpit.fleet.history import History
+from cockpit.fleet.history import STEPS, History
 from cockpit.fleet.plan import Plan, Recipe, columns, make_plan, make_recipe
 from cockpit.fleet.rates import Rates, grown
 from cockpit.fleet.records import GpuState
@@ -48,8 +47,8 @@ class Cell:
 
 
 class Table:
-    """Rows of one scope. `ids[row]`, `host[row]` (host number), `index[row]` (GPU index, -1 unknown), `state[row]`
-    (`GpuState`), `severity[row]` (`Severity`)."""
+    """Rows of one scope. `ids[row]`, `host[row]` (host number), `index[row]` (GPU index, port of a replica, -1
+    unknown), `state[row]` (`GpuState`, `agent.wire.replicas.State`), `severity[row]` (`Severity`)."""
 
     def __init__(self, scope: Scope, *, speed: float = 1.0, interval_s: float = 1.0) -> None:
         self.scope = scope
@@ -57,7 +56,7 @@ class Table:
         self.ids: list[str] = []
         self.specs: list[SignalSpec] = []
         self.fields: dict[str, int] = {}
-        self.history_ring = History()
+        self.history_ring = History(STEPS[scope])
         self.now = Instant(0.0, 0.0)
         self.live: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self.detail: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
@@ -87,12 +86,12 @@ class Table:
 
     @property
     def index(self) -> npt.NDArray[np.int32]:
-        """GPU index of each row, -1 where nobody said."""
+        """GPU index or port of each row, -1 where nobody said."""
         return self._columns["index"][: self.n]
 
     @property
     def state(self) -> Bytes:
-        """`GpuState` of each row."""
+        """`GpuState` of each row, `State` of a replica's."""
         return self._columns["state"][: self.n]
 
     @property
@@ -113,11 +112,11 @@ class Table:
         counted: npt.NDArray[np.bool_] = self._columns["counted"][: self.n]
         return counted
 
-    def dismiss(self, row: int) -> None:
+    def dismiss(self, row: int, state: int = GpuState.MISSING) -> None:
         """This row is owed nothing any more; it comes back if the same identity does."""
         self.counted[row] = False
         self.died[row] = np.inf
-        self.state[row] = GpuState.MISSING
+        self.state[row] = state
         self.severity[row] = Severity.OK
 
     def row(self, host: int, identity: str) -> int | None:
@@ -281,10 +280,10 @@ class Table:
         column[np.isnan(column) & ~np.isnan(self._values[:, row])] = at
 
     def record(self) -> None:
-        """Write one slot of history from what is OK now."""
+        """Write one slot of history from what is OK now; of counters their growth."""
         columns = []
-        for signal in HISTORY_SIGNALS:
-            values = self.value(signal).copy()
+        for signal in self.history_ring.signals:
+            values = (self.rate(signal) if self._is_counter(signal) else self.value(signal)).copy()
             values[self.quality(signal) != Quality.OK] = np.nan
             columns.append(values)
         self.history_ring.write(columns, self.n)
@@ -305,6 +304,10 @@ class Table:
             _columns={name: column.copy() for name, column in self._columns.items()},
         )
         return twin
+
+    def _is_counter(self, signal: str) -> bool:
+        field = self.fields.get(signal)
+        return field is not None and self._counters[field] >= 0
 
     def _is_last(self, field: int, rows: Any) -> Any:
         """Whether values are the last that their GPUs said before they fell silent; `rows` is one or an array."""
@@ -355,7 +358,9 @@ class Table:
         self._quality = grown(self._quality, fields, capacity, Quality.PENDING)
         self._rates.fit(counters, capacity)
         for spec in self.specs[self._limits.shape[1] :]:
-            summary_s = Cadence(spec.summary).period_s if spec.summary >= 0 else spec.period_s
+            # In its own class a signal comes whenever it is read, which may be oftener than the class.
+            other = spec.summary >= 0 and spec.summary != spec.cadence
+            summary_s = Cadence(spec.summary).period_s if other else spec.period_s
             both = [[max(PERIODS * summary_s, self._floor_s)], [max(PERIODS * spec.period_s, self._floor_s)]]
             self._limits = np.concatenate([self._limits, both], axis=1)
 

@@ -73,5 +73,5 @@ def _of(fleet: Fleet, incident: Incident, told: Problem | None) -> Need:
         incident.open_ids,
         (incident.host,),
         max(1, found.count),
-        incident,
+        incident=incident,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cockpit.errors import InventoryError
-from cockpit.inventory.hosts import HostEntry, Inventory, did_you_mean
+from cockpit.inventory.hosts import HostEntry, Inventory, PoolEntry, did_you_mean
 from cockpit.inventory.patterns import SshNames, expand, is_pattern
 from cockpit.inventory.target import (
     AGENT_SOCKET,
@@ -27,13 +27,14 @@ from cockpit.inventory.target import (
 
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f/]{1,128}")
 
-_TOP = ("clock", "defaults", "jump", "host", "ssh")
+_TOP = ("clock", "defaults", "jump", "host", "ssh", "pools")
 _CLOCK = ("epoch", "speed")
 _DEFAULTS = ("user", "port", "jump", "identity", "known_hosts", "socket", "labels", "ssh_config")
 _JUMP = ("name", "host", "port", "user", "identity", "known_hosts")
 _HOST_KEYS = (
     "name", "address", "pool", "rack", "role", "labels", "gpus", "jump", "identity", "known_hosts", "socket",
 )  # fmt: skip
+_POOL = ("expected", "floor")
 _SSH_KEYS = ("hosts", "user", "port", *(key for key in _HOST_KEYS if key not in ("name", "address")))
 
 
@@ -90,7 +91,7 @@ class _Reader:
                 hosts.setdefault(entry.name, entry)  # what is written out wins, then what comes first
         if not hosts:
             self._fail("", 'it names no host; add [[host]] with name = "...", or [[ssh]] with hosts = ["gpu-*"]')
-        return Inventory(tuple(hosts.values()), clock, self.path, chosen)
+        return Inventory(tuple(hosts.values()), clock, self.path, chosen, self._pools(document.get("pools", {})))
 
     def _clock(self, table: dict[str, Any]) -> tuple[float, float] | None:
         if not table:
@@ -100,6 +101,23 @@ class _Reader:
         if speed <= 0:
             self._fail("[clock]", f"speed must be above 0, not {speed:g}")
         return epoch, speed
+
+    def _pools(self, raw: Any) -> dict[str, PoolEntry]:
+        """What is promised of pools of replicas, by name."""
+        if not isinstance(raw, dict):
+            self._fail("[pools]", "must be written [pools.NAME], once for each")
+        return {name: self._pool(name, table) for name, table in raw.items()}
+
+    def _pool(self, name: str, raw: Any) -> PoolEntry:
+        where = f"[pools.{name}]"
+        table = self._keys(raw, _POOL, where)
+        for key, value in table.items():
+            if type(value) is not int or not 0 <= value <= 100_000:
+                self._fail(where, f"{key} must be a whole number from 0 to 100000, not {value!r}")
+        entry = PoolEntry(table.get("expected"), table.get("floor"))
+        if entry.expected is not None and entry.floor is not None and entry.floor > entry.expected:
+            self._fail(where, f"floor {entry.floor} is more than the {entry.expected} that are expected")
+        return entry
 
     def _jump(self, raw: Any, where: str) -> None:
         table = self._keys(raw, _JUMP, where)

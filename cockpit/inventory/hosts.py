@@ -25,14 +25,24 @@ class HostEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolEntry:
+    """What the operator promises of a pool of replicas: how many there should be, and how many must stay ready; None
+    if nothing is said."""
+
+    expected: int | None = None
+    floor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """All hosts, in the order of the file. `clock`: (epoch, speed) of a fleet whose time is scaled. `ssh_config`: the
-    file that the fleet file chose, as `--ssh-config` would."""
+    file that the fleet file chose, as `--ssh-config` would. `pools` by name: those that the file speaks of."""
 
     hosts: tuple[HostEntry, ...]
     clock: tuple[float, float] | None = None
     path: str = ""
     ssh_config: str = ""
+    pools: Mapping[str, PoolEntry] = field(default_factory=dict)
 
     def pick(self, wanted: Iterable[str], ssh_config: str = "") -> "Inventory":
         """Only these: names of this inventory or patterns over them, names and patterns of ssh_config that are not
@@ -51,7 +61,11 @@ class Inventory:
                 raise InventoryError(f"no host {text!r}{where}{did_you_mean(text, [*known, *ssh.names()])}")
             entry = entry or _entry_of(text, chosen)
             chosen[entry.name] = entry
-        return Inventory(tuple(chosen.values()), self.clock, self.path, self.ssh_config)
+        return Inventory(tuple(chosen.values()), self.clock, self.path, self.ssh_config, self._whole(chosen))
+
+    def _whole(self, chosen: Collection[str]) -> Mapping[str, PoolEntry]:
+        """What is promised of pools holds for all hosts together: of a part of them nothing is."""
+        return self.pools if {entry.name for entry in self.hosts} <= set(chosen) else {}
 
     def _meant(self, words: list[str], known: Collection[str], ssh: SshNames) -> list[str]:
         """The words with patterns replaced: by names of this inventory, else by names of ssh_config."""

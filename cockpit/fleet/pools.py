@@ -1,0 +1,249 @@
+"""PURE. Pools of replicas: how many are ready of how many there should be, what they do together, and what is wrong.
+
+A pool is the label that agents give, else the model. Where a front stands before its workers in one pool, only the
+front speaks for requests: each would be counted twice. Severity is that of the worst replica, and of empty places.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.wire.histogram import Quantile
+from agent.wire.replicas import State
+from agent.wire.specs import Kind, Quality, Severity
+from cockpit.clock import Instant
+from cockpit.fleet.replicas import host_of, since
+from cockpit.fleet.serving.latency import Latency, seconds_text, together
+from cockpit.fleet.state import Fleet
+from cockpit.fleet.times import lasting
+from cockpit.inventory import PoolEntry
+
+# What stands for a pool, by the name in its sentence and JSON; counters by their growth per second.
+SUMMED = {
+    "running": "replica.running",
+    "waiting": "replica.waiting",
+    "capacity": "replica.capacity",
+    "requests": "replica.requests",
+    "errors": "replica.errors",
+    "tokens.in": "replica.tokens.in",
+    "tokens.out": "replica.tokens.out",
+}
+LATENCIES = ("ttft", "itl", "e2e", "queue")
+NEED = (
+    State.STUCK, State.DOWN, State.UNREADY, State.UNKNOWN, State.STARTING, State.DRAINING, State.DRAINED, State.READY,
+)  # fmt: skip
+_FRONTS = frozenset({"frontend", "router"})
+_RUNS = np.array([state not in (State.UNKNOWN, State.DOWN) for state in State], dtype=np.bool_)
+_NOTHING = PoolEntry()
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """`value` NaN where none of the `of` replicas that run says it; `said` of them do."""
+
+    value: float
+    unit: str
+    said: int
+    of: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRoll:
+    """One pool. `rows` are of `Fleet.replicas`, worst first; `floor` None where the operator named none; `longest`
+    how many seconds the replica that is longest in a state has been in it; `says` is all of it in one sentence."""
+
+    name: str
+    rows: tuple[int, ...]
+    hosts: tuple[int, ...]
+    ready: int
+    expected: int
+    floor: int | None
+    states: Mapping[State, int]
+    longest: Mapping[State, float]
+    severity: Severity
+    sums: Mapping[str, Sum]
+    latencies: Mapping[str, Latency]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is to be said of it, the most important first: how many are ready, what the others are, how it feels."""
+        below = f", below its floor of {self.floor}" if self.below else ""
+        parts = [f"{self.ready}/{self.expected} ready{below}"]
+        counts = [(state, count) for state in NEED[:-1] if (count := self.states.get(state, 0))]
+        parts += [f"{_count(count)} {state.word}{_lasts(count, self.longest.get(state))}" for state, count in counts]
+        if self.missing:
+            parts.append(f"{_count(self.missing)} never seen")
+        ttft = self.latencies.get("ttft")
+        if ttft is not None and ttft.p99 is not None:
+            of = f" (of {ttft.said} of {ttft.of} replicas)" if ttft.said < ttft.of else ""
+            parts.append(f"p99 TTFT {seconds_text(ttft.p99)}{of}")
+        return tuple(parts)
+
+    @property
+    def says(self) -> str:
+        """`chat-70b: 11/12 ready, one stuck 40 s, p99 TTFT 2.1 s`."""
+        return f"{self.name or 'no pool'}: {', '.join(self.parts)}"
+
+    @property
+    def worst(self) -> int | None:
+        """The row that needs a human most; None for a pool of which nothing was ever seen."""
+        return self.rows[0] if self.rows else None
+
+    @property
+    def missing(self) -> int:
+        """How many are expected and were never seen."""
+        return max(0, self.expected - len(self.rows))
+
+    @property
+    def below(self) -> bool:
+        """Whether fewer are ready than must be."""
+        return self.floor is not None and self.ready < self.floor
+
+    @property
+    def p50(self) -> Quantile | None:
+        """Median time to first token."""
+        return self.latencies["ttft"].p50 if "ttft" in self.latencies else None
+
+    @property
+    def p99(self) -> Quantile | None:
+        """The time within which 99 of 100 requests had their first token."""
+        return self.latencies["ttft"].p99 if "ttft" in self.latencies else None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The roll call of all replicas: `accounted` of `expected` gave an answer, the oldest `age_s` ago (NaN: none)."""
+
+    ready: int
+    expected: int
+    accounted: int
+    age_s: float
+
+
+def calls(fleet: Fleet) -> Call:
+    """Who is there of all replicas that ever were, or that the fleet file promises."""
+    table = fleet.replicas
+    known = table.counted & (table.state != State.UNKNOWN)
+    ages = table.age("replica.state")[known]
+    heard = ages[~np.isnan(ages)]
+    return Call(
+        int(np.count_nonzero(known & (table.state == State.READY))),
+        int(np.count_nonzero(table.counted)) + sum(_short(fleet).values()),
+        int(np.count_nonzero(known)),
+        float(heard.max()) if len(heard) else math.nan,
+    )
+
+
+def severity(fleet: Fleet) -> Severity:
+    """Of empty places of pools that the fleet file speaks of; a replica's own is in that of its host."""
+    empty = any(_short(fleet).values())
+    return _of_empty_places(fleet) if empty else Severity.OK
+
+
+def pools(fleet: Fleet, now: Instant | None = None) -> list[PoolRoll]:
+    """All pools, those that need a human most first, then by name."""
+    at = (now or fleet.now).wall
+    table, column = fleet.replicas, fleet.replica_words.pools
+    counted = np.flatnonzero(table.counted)
+    code_of = column.codes[counted] if len(counted) else np.zeros(0, dtype=np.intp)
+    sums = _sums(fleet, counted, code_of, len(column.words))
+    found = [
+        _pool(fleet, name, counted[code_of == code].tolist(), sums[code], at)
+        for code, name in enumerate(column.words)
+        if (code_of == code).any()
+    ]
+    seen = {pool.name for pool in found}
+    found += [_pool(fleet, name, [], {}, at) for name in fleet.pool_entries if name not in seen]
+    return sorted(found, key=lambda pool: (-pool.severity, not pool.name, pool.name))
+
+
+def _pool(fleet: Fleet, name: str, rows: list[int], sums: Mapping[str, Sum], now: float) -> PoolRoll:
+    table, entry = fleet.replicas, fleet.pool_entries.get(name, _NOTHING)
+    states: dict[State, int] = {}
+    longest: dict[State, float] = {}
+    for row in rows:
+        state = State(int(table.state[row]))
+        states[state] = states.get(state, 0) + 1
+        if state is not State.READY and (begun := since(fleet, row)):
+            longest[state] = max(longest.get(state, 0.0), now - begun)
+    expected = len(rows) if entry.expected is None else entry.expected
+    worst = max((int(table.severity[row]) for row in rows), default=int(Severity.OK))
+    if expected > len(rows):
+        worst = max(worst, _of_empty_places(fleet))
+    ordered = sorted(rows, key=lambda row: (-int(table.severity[row]), NEED.index(State(int(table.state[row]))), row))
+    members = [(host_of(fleet, row), table.ids[row]) for row in _speakers(fleet, rows) if _RUNS[table.state[row]]]
+    heard = {kind: latency for kind in LATENCIES if (latency := together(kind, members, now)) is not None}
+    ready = states.get(State.READY, 0)
+    return PoolRoll(
+        name, tuple(ordered), tuple(sorted({int(table.host[row]) for row in rows})), ready, expected, entry.floor,
+        states, longest, Severity(worst), sums, heard,
+    )  # fmt: skip
+
+
+def _lasts(count: int, seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f" {lasting(seconds)}" if count == 1 else f" (longest {lasting(seconds)})"
+
+
+def _count(count: int) -> str:
+    return "one" if count == 1 else str(count)
+
+
+def _speakers(fleet: Fleet, rows: Sequence[int]) -> Sequence[int]:
+    """The replicas that speak for the requests of their pool."""
+    roles = fleet.replica_words.column("role")
+    fronts = [row for row in rows if roles.words[roles.codes[row]] in _FRONTS]
+    return fronts or rows
+
+
+def _sums(
+    fleet: Fleet, counted: npt.NDArray[np.intp], code_of: npt.NDArray[np.intp], pools_known: int
+) -> list[dict[str, Sum]]:
+    """By pool, what its replicas do together."""
+    table, roles = fleet.replicas, fleet.replica_words.column("role")
+    found: list[dict[str, Sum]] = [{} for _ in range(pools_known)]
+    if not len(counted):
+        return found
+    front = np.array([word in _FRONTS for word in roles.words], dtype=np.bool_)[roles.codes[counted]]
+    has_front = np.bincount(code_of, weights=front, minlength=pools_known) > 0
+    speaks = (front | ~has_front[code_of]) & _RUNS[table.state[counted]]
+    of = np.bincount(code_of, weights=speaks, minlength=pools_known)
+    for name, signal in SUMMED.items():
+        field = table.fields.get(signal)
+        if field is None:
+            continue
+        spec = table.specs[field]
+        counter = spec.kind is Kind.COUNTER
+        values: npt.NDArray[Any] = (table.rate(signal) if counter else table.value(signal))[counted]
+        ok = speaks & (table.quality(signal)[counted] == Quality.OK) & ~np.isnan(values)
+        said = np.bincount(code_of, weights=ok, minlength=pools_known)
+        sums = np.bincount(code_of, weights=np.where(ok, values, 0.0), minlength=pools_known)
+        ages = np.full(pools_known, -np.inf)
+        np.maximum.at(ages, code_of[ok], table.age(signal)[counted][ok])
+        unit = f"{spec.unit}/s" if counter else spec.unit
+        for pool in range(pools_known):
+            count = int(said[pool])
+            value, age = (float(sums[pool]), float(ages[pool])) if count else (math.nan, math.nan)
+            found[pool][name] = Sum(value, unit, count, int(of[pool]), age)
+    return found
+
+
+def _short(fleet: Fleet) -> dict[str, int]:
+    """By pool of the fleet file, how many of it were never seen."""
+    if not fleet.pool_entries:
+        return {}
+    column = fleet.replica_words.pools
+    counts = np.bincount(column.codes[fleet.replicas.counted], minlength=len(column.words))
+    seen = {name: int(count) for name, count in zip(column.words, counts, strict=True)}
+    return {name: max(0, (entry.expected or 0) - seen.get(name, 0)) for name, entry in fleet.pool_entries.items()}
+
+
+def _of_empty_places(fleet: Fleet) -> Severity:
+    """An empty place is worth a look once everybody who could fill it has answered."""
+    return Severity.WARNING if all(record.live for record in fleet.hosts) else Severity.UNKNOWN

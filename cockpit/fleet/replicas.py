@@ -1,0 +1,103 @@
+"""PURE. What is known of one replica, a row of `Fleet.replicas`, as everything that draws or prints asks for it.
+
+What nobody told is empty or None. What its host last said before it fell silent is told as such, never as of now.
+"""
+
+from agent.wire.replicas import ReplicaFacts, State
+from agent.wire.specs import Finding
+from cockpit.fleet.records import HostRecord
+from cockpit.fleet.serving.backends import Joined
+from cockpit.fleet.serving.words import pool_of
+from cockpit.fleet.state import Fleet
+
+__all__ = [
+    "Joined", "facts_of", "findings_of", "gpu_rows", "host_of", "joined", "label", "model", "name", "on_gpu", "phase",
+    "pool", "says", "since", "state",
+]  # fmt: skip
+
+
+def host_of(fleet: Fleet, row: int) -> HostRecord:
+    """The host that it runs on."""
+    return fleet.hosts[int(fleet.replicas.host[row])]
+
+
+def label(fleet: Fleet, row: int) -> str:
+    """How its host calls it: `vllm:8000`."""
+    return fleet.replicas.ids[row]
+
+
+def name(fleet: Fleet, row: int) -> str:
+    """How people call it: `gpu-a01 vllm:8000`."""
+    return f"{host_of(fleet, row).name} {label(fleet, row)}"
+
+
+def facts_of(fleet: Fleet, row: int) -> ReplicaFacts | None:
+    """What its agent last told of it."""
+    return host_of(fleet, row).replica_facts.get(fleet.replicas.ids[row])
+
+
+def state(fleet: Fleet, row: int) -> State:
+    """Its state now."""
+    return State(int(fleet.replicas.state[row]))
+
+
+def phase(fleet: Fleet, row: int) -> str:
+    """Why it is in that state, in a word."""
+    facts = facts_of(fleet, row)
+    return facts.phase if facts is not None and host_of(fleet, row).live else "unknown"
+
+
+def pool(fleet: Fleet, row: int) -> str:
+    """The pool it belongs to; empty for none."""
+    facts = facts_of(fleet, row)
+    return pool_of(facts) if facts is not None else ""
+
+
+def model(fleet: Fleet, row: int) -> str:
+    """The model that it serves, `and 3 more` of several."""
+    facts = facts_of(fleet, row)
+    models = facts.models if facts is not None else ()
+    if len(models) > 1:
+        return f"{models[0]} and {len(models) - 1} more"
+    return models[0] if models else ""
+
+
+def since(fleet: Fleet, row: int) -> float:
+    """Since when it is in its state: our wall seconds, 0 where nobody knows."""
+    record, facts = host_of(fleet, row), facts_of(fleet, row)
+    if not record.live:
+        return record.link_since
+    return record.here(facts.since, fleet.now.wall) if facts is not None and facts.since else 0.0
+
+
+def says(fleet: Fleet, row: int) -> str:
+    """One sentence why it is what it is."""
+    record, facts = host_of(fleet, row), facts_of(fleet, row)
+    if not record.live:
+        was = f", when it was {facts.state}" if facts is not None else ""
+        return f"its host is {record.link.state.value.replace('_', ' ')}: nothing is known of it since then{was}"
+    return facts.says if facts is not None else "its agent has not told anything of it yet"
+
+
+def gpu_rows(fleet: Fleet, row: int) -> list[int]:
+    """The rows of `Fleet.gpus` that it holds, or held last."""
+    facts, host = facts_of(fleet, row), int(fleet.replicas.host[row])
+    found = (fleet.gpus.row(host, uuid) for uuid in (facts.gpus if facts is not None else ()))
+    return [gpu for gpu in found if gpu is not None]
+
+
+def on_gpu(fleet: Fleet, gpu: int) -> list[int]:
+    """The replicas that hold a GPU, or held it last, by port."""
+    record, uuid = fleet.hosts[int(fleet.gpus.host[gpu])], fleet.gpus.ids[gpu]
+    return [row for row in record.replica_rows if (facts := facts_of(fleet, row)) is not None and uuid in facts.gpus]
+
+
+def findings_of(fleet: Fleet, row: int) -> list[Finding]:
+    """What is open about it."""
+    subject = f"replica:{fleet.replicas.ids[row]}"
+    return [finding for finding in host_of(fleet, row).findings.values() if finding.subject == subject]
+
+
+def joined(fleet: Fleet, row: int) -> tuple[Joined, ...]:
+    """The servers of load balancers that stand for it; see `cockpit.fleet.serving.backends`."""
+    return fleet.backends.of(fleet.hosts, int(fleet.replicas.host[row]), fleet.replicas.ids[row])
