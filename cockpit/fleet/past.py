@@ -83,6 +83,15 @@ class Told:
         mean, low, high = (np.where(inside, column[points], np.nan) for column in (self.mean, self.low, self.high))
         return Stretch(mean, low, high)
 
+    def growth(self, over_s: float) -> "Told":
+        """Of a counter its growth a second, each point over the last `over_s` seconds; a counter that fell began anew,
+        and what it did then is a hole."""
+        back = min(len(self.mean), max(1, round(over_s / self.step_s))) if len(self.mean) else 1
+        grown = np.full(len(self.mean), np.nan)
+        grown[back:] = (self.mean[back:] - self.mean[:-back]) / (back * self.step_s)
+        grown[grown < 0] = np.nan
+        return replace(self, unit=f"{self.unit}/s", mean=grown, low=grown, high=grown)
+
     def reason(self, point: int) -> str:
         """Why a point has no value, in a word; empty where it has one."""
         said = self.why[point]

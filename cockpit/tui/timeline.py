@@ -24,16 +24,19 @@ from cockpit.tui.widgets.chart import Axis
 AGAIN_S = 10.0  # real seconds until the same is asked again, at least
 STEP = 0.5  # of the window: how far one key press moves it
 AT_ONCE = 4  # questions under way
+GROWN_S = 10.0  # data seconds over which a counter's growth is taken: two readings at least of what is read each 5 s
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a table whose past is drawn: `key` as the agent knows it, empty for the host itself."""
+    """A row of a table whose past is drawn: `key` as the agent knows it, empty for the host itself. Of `counters`, which
+    are some of its signals, the growth a second is drawn."""
 
     host: int
     scope: Scope
     key: str
     signals: tuple[str, ...]
+    counters: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +109,7 @@ class Timeline:
         else:
             skew_s = self.view.fleet.hosts[row.host].skew_s
             told = {one.signal: Told.of(one, skew_s) for one in answers if isinstance(one, Series)}
+            told |= {name: told[name].growth(GROWN_S) for name in row.counters if name in told}
             self._known[key] = _Known(window, real, told)
         finally:
             self._asking.discard(key)

@@ -95,3 +95,20 @@ def test_rows_together_leave_out_those_of_which_nothing_is_known() -> None:
     assert together([one, two], "most").high[:2].tolist() == [3.0, 6.0]
     assert np.isnan(together([one, two], "sum").mean[2])
     assert np.isnan(together([], "mean").mean).all()
+
+
+def test_a_counter_is_drawn_by_its_growth_over_the_readings_of_some_seconds() -> None:
+    held = [100.0 + 50.0 * (second // 5) for second in range(30)]  # read each 5 s, ten a second
+    grown = told(held, NOW, 1.0).growth(10.0)
+    assert np.isnan(grown.mean[:10]).all()
+    assert grown.mean[10:].tolist() == [10.0] * 20
+    assert told([0.0, 600.0, 1200.0], NOW, 60.0).growth(10.0).mean[1:].tolist() == [10.0, 10.0]
+
+
+def test_a_counter_that_began_anew_has_a_hole_and_one_reading_grows_by_nothing() -> None:
+    fell = told([50.0, 60.0, 0.0, 5.0], NOW, 10.0).growth(10.0)
+    assert fell.mean[1] == 1.0
+    assert math.isnan(fell.mean[2])
+    assert fell.mean[3] == 0.5
+    assert np.isnan(told([5.0], NOW, 1.0).growth(10.0).mean).all()
+    assert len(told([], NOW, 1.0).growth(10.0).mean) == 0
