@@ -4,21 +4,21 @@ A rule that fails is switched off and says so; the others, and the agent, never 
 """
 
 import logging
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.clock import Instant
-from agent.detect import correlate
 from agent.detect.asks import Asks
 from agent.detect.baselines import Baselines
 from agent.detect.limit import Settings
 from agent.detect.marks import Marks
-from agent.detect.memory import HOST, NEVER, Memory, Row
+from agent.detect.memory import Memory
+from agent.detect.rows import HOST, NEVER, Row
 from agent.detect.rule import HOLD, Rule, Verdict, Word
 from agent.detect.rules import RULES
 from agent.detect.track import Change, Track
+from agent.detect.tracks import Key, Tracks
 from agent.detect.view import HostView
 from agent.sources.base import UNIDENTIFIED, Batch, Reason
 from agent.sources.nvml.signals import SIGNALS
@@ -28,13 +28,10 @@ from agent.wire.specs import Cadence, Event, Finding, FindingState, Quality, Rul
 
 log = logging.getLogger(__name__)
 
-Key = tuple[int, str]  # number of a rule, subject it is asked about
-
 OLD_BOOT_SLACK_S = 5.0
 SAME_BOOT_S = 300.0  # so far wall and monotonic time may drift apart within one boot, steps of the clock included
 BACK_IN_SERVICE = frozenset({"xid.fatal", "gpu.lost"})  # their end is proof that the GPU has left all faults behind
 ROUNDS = 2  # the second is for rules that look at what the first has opened; what is left waits for the next tick
-RECENT = 32  # findings that were cleared lately and still gather their echoes
 BROKEN = Rule(
     RuleSpec(
         "agent.rule_failed",
@@ -80,14 +77,12 @@ class Engine:
         self._view = HostView(self._memory, NEVER)
         self._marks = Marks()
         self._dirty: set[Key] = set()
-        self._active: set[Key] = set()
         self._held: set[Key] = set()  # they fire and may not open yet: asked again at the next tick
-        self._tracks: tuple[dict[str, Track], ...] = tuple({} for _ in rules)
+        self._tracks = Tracks(host_id, rules, tick_s)
         self._broken: dict[int, str] = {}
         self._failures = Track(host_id, BROKEN, HOST, tick_s)
         self._leftover: list[Finding] = []
         self._on_roster: frozenset[str] = frozenset()
-        self._cleared: deque[Finding] = deque(maxlen=RECENT)
 
     @property
     def remembers(self) -> frozenset[str]:
@@ -144,7 +139,7 @@ class Engine:
                 if number is None or row is None or not isinstance(told, Mapping):
                     continue
                 if event.data.get("change") == Change.OPENED:
-                    self._track(number, event.subject).opened_before(event.at)
+                    self._tracks.track(number, event.subject).opened_before(event.at)
                 elif event.data.get("change") == Change.CLEARED:
                     row.forget(_settled(str(rule), told, row), event.at)
             elif event.kind in self._asks.kinds and row is not None:
@@ -207,12 +202,12 @@ class Engine:
             if number is None or row is None:
                 self._leftover.append(finding)
                 continue
-            self._track(number, finding.subject).resume(finding)
+            self._tracks.track(number, finding.subject).resume(finding)
             self._mark(number, finding.subject)
 
     def evaluate(self, now: Instant) -> list[Transition]:
         """What changes at a tick, be it by time alone. Cheap when nothing did."""
-        self._dirty |= self._active | self._held
+        self._dirty |= self._tracks.active | self._held
         self._held.clear()
         return self.react(now)
 
@@ -239,7 +234,7 @@ class Engine:
 
     def open(self) -> tuple[Finding, ...]:
         """Every finding that is open or unknown."""
-        tracks = [self._failures, *(track for tracks in self._tracks for track in tracks.values())]
+        tracks = [self._failures, *self._tracks]
         return tuple(track.finding for track in tracks if track.finding is not None)
 
     def notes(self) -> tuple[str, ...]:
@@ -250,7 +245,7 @@ class Engine:
         self._dirty.update((number, row.subject) for number in self._asks.bits(wanted))
 
     def _ask(self, number: int, subject: str) -> list[Transition]:
-        rule, tracks, host = self.rules[number], self._tracks[number], self._view
+        rule, tracks, host = self.rules[number], self._tracks.of[number], self._view
         host.asked = self._asks.asked[number]
         if rule.judge_gpu is not None:
             row = self._memory.subject(subject)
@@ -267,13 +262,13 @@ class Engine:
         return [change for name, verdict in said.items() for change in self._hear(number, name, verdict)]
 
     def _hear(self, number: int, subject: str, verdict: Verdict) -> list[Transition]:
-        rule, track, now = self.rules[number], self._tracks[number].get(subject), self._view.moment
+        rule, track, now = self.rules[number], self._tracks.of[number].get(subject), self._view.moment
         if verdict.again:
             self._held.add((number, HOST if rule.judge_host else subject))
         if verdict.word is not Word.FIRE and (track is None or not track.active):
             self._settle(subject, verdict, now)
             return []
-        track = track or self._track(number, subject)
+        track = track or self._tracks.track(number, subject)
         if verdict.word is Word.FIRE and track.finding is None and self._held_back(rule, subject):
             if rule.reads or verdict.severity is Severity.CRITICAL:
                 self._held.add((number, HOST if rule.judge_host else subject))
@@ -283,10 +278,10 @@ class Engine:
         change = track.hear(verdict, now)
         finding = track.finding
         if change is Change.OPENED and finding is not None:
-            finding = track.finding = self._joined(finding)
+            finding = track.finding = self._tracks.joined(finding, now)
         elif change is Change.CLEARED and finding is not None:
             track.finding = None
-            self._cleared.append(finding)
+            self._tracks.cleared(finding)
             self._settle(subject, verdict, now)
         if change in (Change.OPENED, Change.CLEARED):
             # Who looks at what others have open is asked again, at once.
@@ -299,42 +294,19 @@ class Engine:
     def _held_back(self, rule: Rule, subject: str) -> bool:
         return self._view.uptime < rule.young_s or self._marks.hold_back(subject, rule.id, self._view.now.wall)
 
-    def _joined(self, finding: Finding) -> Finding:
-        """A finding that has just been opened, with the incident it belongs to."""
-        since = self._view.now.wall - correlate.RECENT
-        known = [*self.open(), *(old for old in self._cleared if old.updated >= since)]
-        incident = correlate.join(known, finding)
-        return replace(finding, incident=incident) if incident else finding
-
-    def _track(self, number: int, subject: str) -> Track:
-        track = self._tracks[number].get(subject)
-        if track is None:
-            track = self._tracks[number][subject] = Track(self.host_id, self.rules[number], subject, self._tick_s)
-        return track
-
     def _forget(self, uuid: str) -> None:
         subject = gpu_subject(uuid)
-        for number, tracks in enumerate(self._tracks):
-            track = tracks.pop(subject, None)
-            if track is not None and track.finding is not None:
-                self._leftover.append(track.finding)
-            self._active.discard((number, subject))
-            self._dirty.discard((number, subject))
-            if not any(other.active for other in tracks.values()):
-                self._active.discard((number, HOST))
+        self._leftover += self._tracks.forget(subject)
+        self._dirty = {key for key in self._dirty if key[1] != subject}
         self._memory.forget(uuid)
 
     def _mark(self, number: int, subject: str) -> None:
         """Remember what must be asked again although nothing new came in, and what a subject has open."""
-        rule, tracks = self.rules[number], self._tracks[number]
         row = self._memory.subject(subject)
         if row is not None:
-            (row.open.add if tracks[subject].finding is not None else row.open.discard)(rule.id)
-        if rule.judge_host is not None:
-            subject, active = HOST, any(track.active for track in tracks.values())
-        else:
-            active = tracks[subject].active
-        (self._active.add if active else self._active.discard)((number, subject))
+            finding = self._tracks.of[number][subject].finding
+            (row.open.add if finding is not None else row.open.discard)(self.rules[number].id)
+        self._tracks.mark(number, subject)
 
     def _settle(self, subject: str, verdict: Verdict, now: Instant) -> None:
         row = self._memory.subject(subject) if verdict.settles else None
@@ -353,12 +325,11 @@ class Engine:
     def _switch_off(self, number: int, error: Exception, now: Instant) -> list[Transition]:
         self._broken[number] = f"{type(error).__name__}: {error}"
         found = []
-        for subject, track in self._tracks[number].items():
+        for track in self._tracks.of[number].values():
             change = track.fail(now)
             if change and track.finding:
                 found.append(Transition(track.finding, change))
-            self._active.discard((number, subject))
-        self._active.discard((number, HOST))
+        self._tracks.off(number)
         verdict = Verdict(Word.FIRE, "; ".join(self.notes()), Severity.WARNING, count=len(self._broken))
         change = self._failures.hear(verdict, now)
         if change and self._failures.finding:

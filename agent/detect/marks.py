@@ -5,7 +5,7 @@ Only what is not yet open is held back, and only while the mark lasts: a fault t
 
 from collections.abc import Iterable
 
-from agent.detect.memory import HOST
+from agent.detect.rows import HOST
 from agent.wire.requests import Annotation, Mark
 from agent.wire.specs import Finding
 

@@ -6,7 +6,7 @@ A critical fault does not fade: it ends with a new boot, a verified reset or ano
 from collections.abc import Iterable
 
 from agent.detect.catalogue import Action, lookup
-from agent.detect.memory import Key, Sighting
+from agent.detect.rows import Key, Sighting
 from agent.detect.rule import Evidence
 from agent.detect.view import GpuView
 from agent.wire.specs import Finding, Quality, Severity

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.detect.baselines import Baseline
 from agent.detect.limit import Limit
-from agent.detect.memory import Key
+from agent.detect.rows import Key
 from agent.detect.view import PSTATE, REASONS, UTILIZATION, GpuView, HostView
 from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from agent.clock import Instant
 from agent.detect.baselines import Baseline
-from agent.detect.memory import Answers, Memory, Row, Series, Sighting
+from agent.detect.memory import Memory
 from agent.detect.past import Burst
+from agent.detect.rows import Answers, Row, Series, Sighting
 from agent.sources.base import Reason
 from agent.wire.specs import Cadence, Event, Quality
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from agent.detect import proof
 from agent.detect.catalogue import Action
 from agent.detect.limit import Limit
-from agent.detect.memory import FAULT_KINDS
+from agent.detect.rows import FAULT_KINDS
 from agent.detect.rule import CLEAR, HOLD, UNKNOWN, Evidence, Verdict, Word, gpu_rule, host_rule
 from agent.detect.view import GpuView, HostView
 from agent.wire.specs import Cadence, Finding, Quality, RuleSpec, Scope, Severity

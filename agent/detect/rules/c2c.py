@@ -2,8 +2,8 @@
 
 from agent.detect import proof
 from agent.detect.limit import Limit
-from agent.detect.memory import FAULT_KINDS
 from agent.detect.reading import decade, reading
+from agent.detect.rows import FAULT_KINDS
 from agent.detect.rule import HOLD, Verdict, Word, gpu_rule
 from agent.detect.view import GpuView
 from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity

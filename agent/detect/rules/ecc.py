@@ -7,8 +7,8 @@ from agent.clock import Instant
 from agent.detect import proof
 from agent.detect.baselines import Baseline
 from agent.detect.limit import Limit
-from agent.detect.memory import FAULT_KINDS
 from agent.detect.reading import DAY, HOUR, WEEK, decade, middle, reading
+from agent.detect.rows import FAULT_KINDS
 from agent.detect.rule import HOLD, UNKNOWN, Evidence, Verdict, Word, gpu_rule
 from agent.detect.view import UTILIZATION, GpuView
 from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity

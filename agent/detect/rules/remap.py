@@ -7,8 +7,8 @@ was a crash.
 from agent.detect import proof
 from agent.detect.baselines import Baseline
 from agent.detect.limit import Limit
-from agent.detect.memory import FAULT_KINDS, Sighting
 from agent.detect.reading import DAY, HOUR, WEEK, reading
+from agent.detect.rows import FAULT_KINDS, Sighting
 from agent.detect.rule import HOLD, UNKNOWN, Evidence, Verdict, Word, gpu_rule
 from agent.detect.view import GpuView
 from agent.wire.specs import Cadence, Finding, Quality, RuleSpec, Scope, Severity

@@ -3,8 +3,8 @@
 from agent.detect import proof
 from agent.detect.baselines import Baseline
 from agent.detect.limit import Limit
-from agent.detect.memory import FAULT_KINDS
 from agent.detect.reading import WEEK, middle, reading
+from agent.detect.rows import FAULT_KINDS
 from agent.detect.rule import CLEAR, HOLD, UNKNOWN, Verdict, Word, gpu_rule
 from agent.detect.view import GpuView
 from agent.wire.specs import Cadence, Finding, Quality, RuleSpec, Scope, Severity

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from agent.detect import proof
 from agent.detect.limit import Limit
-from agent.detect.memory import HOST
 from agent.detect.reading import reading
+from agent.detect.rows import HOST
 from agent.detect.rule import CLEAR, UNKNOWN, Evidence, Verdict, Word, gpu_rule, host_rule
 from agent.detect.view import GpuView, HostView
 from agent.wire.specs import Cadence, Finding, Quality, RuleSpec, Scope, Severity

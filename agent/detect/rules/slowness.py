@@ -7,8 +7,8 @@ from typing import Any
 
 from agent.detect.baselines import Baseline
 from agent.detect.limit import Limit
-from agent.detect.memory import HOST
 from agent.detect.reading import DAY, WEEK, reading, usual
+from agent.detect.rows import HOST
 from agent.detect.rule import CLEAR, HOLD, UNKNOWN, Evidence, Verdict, Word, gpu_rule, host_rule
 from agent.detect.view import GpuView, HostView
 from agent.wire.specs import Cadence, Finding, Quality, RuleSpec, Scope, Severity, gpu_subject

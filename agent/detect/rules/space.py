@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.detect.limit import Limit
-from agent.detect.memory import HOST
 from agent.detect.reading import reading
+from agent.detect.rows import HOST
 from agent.detect.rule import CLEAR, HOLD, UNKNOWN, Evidence, Verdict, Word, host_rule
 from agent.detect.view import HostView
 from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from agent.detect import proof
 from agent.detect.limit import Limit
-from agent.detect.memory import HOST
 from agent.detect.past import lines_of
+from agent.detect.rows import HOST
 from agent.detect.rule import CLEAR, HOLD, Evidence, Verdict, Word, host_rule
 from agent.detect.sxid import lookup
 from agent.detect.view import HostView

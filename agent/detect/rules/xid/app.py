@@ -6,8 +6,8 @@ from typing import Any
 from agent.detect import proof
 from agent.detect.catalogue import COMPANIONS, Action, lookup
 from agent.detect.limit import Limit
-from agent.detect.memory import FAULT_KINDS, HOST, Sighting
 from agent.detect.past import Burst
+from agent.detect.rows import FAULT_KINDS, HOST, Sighting
 from agent.detect.rule import CLEAR, HOLD, WAIT, Verdict, Word, gpu_rule, host_rule
 from agent.detect.rules.xid import words
 from agent.detect.view import GpuView, HostView

@@ -2,7 +2,7 @@
 
 from agent.detect import proof
 from agent.detect.catalogue import FOLLOWS_ECC, Action, Rank, lookup
-from agent.detect.memory import FAULT_KINDS, Sighting
+from agent.detect.rows import FAULT_KINDS, Sighting
 from agent.detect.rule import HOLD, Verdict, Word, gpu_rule
 from agent.detect.rules.availability import verdict_of
 from agent.detect.rules.xid import words

@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 
-from agent.detect.memory import Sighting
 from agent.detect.nvlink import Bit, Weight, decode
+from agent.detect.rows import Sighting
 from agent.detect.rules.xid.words import DAY_S, NVLINK, apart, of_code
 from agent.detect.view import GpuView
 from agent.wire.specs import Event

@@ -3,8 +3,8 @@
 from agent.detect import proof
 from agent.detect.catalogue import COMPANIONS, lookup
 from agent.detect.limit import Limit
-from agent.detect.memory import FAULT_KINDS
 from agent.detect.past import Burst
+from agent.detect.rows import FAULT_KINDS
 from agent.detect.rule import CLEAR, HOLD, Evidence, Verdict, Word, gpu_rule
 from agent.detect.rules.xid import words
 from agent.detect.rules.xid.app import SAME_MOMENT

@@ -6,7 +6,7 @@ from dataclasses import replace
 from agent.detect import proof
 from agent.detect.catalogue import COMPANIONS, Action, lookup
 from agent.detect.limit import Limit
-from agent.detect.memory import FAULT_KINDS, Sighting
+from agent.detect.rows import FAULT_KINDS, Sighting
 from agent.detect.rule import CLEAR, HOLD, Verdict, Word, gpu_rule
 from agent.detect.rules.availability import verdict_of
 from agent.detect.rules.xid import words

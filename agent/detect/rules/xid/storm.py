@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from agent.detect.limit import Limit
-from agent.detect.memory import HOST, LOG_KINDS
+from agent.detect.rows import HOST, LOG_KINDS
 from agent.detect.rule import CLEAR, HOLD, Evidence, Verdict, Word, host_rule
 from agent.detect.view import HostView
 from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from agent.detect import proof
 from agent.detect.catalogue import Rank, lookup
-from agent.detect.memory import Key, Sighting
 from agent.detect.past import BURST_S, Burst
+from agent.detect.rows import Key, Sighting
 from agent.detect.rule import Evidence
 from agent.detect.view import GpuView
 from agent.wire.specs import Event, Finding
