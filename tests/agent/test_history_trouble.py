@@ -127,6 +127,25 @@ def test_a_disk_that_refuses_is_named_and_recording_comes_back_by_itself(
     assert set(host.ask("gpu.power", HOUR, HOUR + 59, 1.0).why) == {0}
 
 
+def test_a_refused_flush_costs_a_killed_agent_nothing_once_the_disk_takes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(tmp_path, steady)
+    host.run(70)  # ten seconds into the second minute
+    append = Tail.append
+
+    def refused(tail: Tail, readings: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Tail, "append", refused)
+    host.run(2)
+    monkeypatch.setattr(Tail, "append", append)
+    host.run(13)
+    again = Host(tmp_path, steady, wall=host.wall)  # the first was killed: nothing was closed
+    series = again.ask("gpu.power", HOUR + 58, HOUR + 84, 1.0)
+    assert column(series) == [float(second) for second in range(58, 84)]
+
+
 def test_a_minute_that_is_on_disk_is_not_written_again_when_what_follows_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

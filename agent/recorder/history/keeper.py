@@ -109,10 +109,12 @@ class Keeper:
         if self._left_alone or not readings or self._store is None:
             return
         try:
-            if not self._tail_open:
+            if not self._tail_open:  # what was refused before is still in memory
                 self._tail.begin(self._store.newest())
+                self._tail.append([one for minute in self.minutes for one in minute.readings()])
                 self._tail_open = True
-            self._tail.append(readings)
+            else:
+                self._tail.append(readings)
         except Trouble as error:
             self.failed(error)
 
@@ -138,7 +140,7 @@ class Keeper:
                 self._make_room(store)
                 self._roll(store, hour_of(newest.start))
             self._tail.begin(store.newest())
-            self._tail_open = True
+            self._tail_open = self.minute is None  # else what it holds already is still to be appended
         except Trouble as error:
             self.failed(error)
             return

@@ -53,6 +53,13 @@ class Minute:
         for table, parts in self._parts.items():
             yield table, list(parts.values())
 
+    def readings(self) -> Iterator[Reading]:
+        """All of them again, in the order of their layouts."""
+        for parts in self._parts.values():
+            for part in parts.values():
+                for at, data, why in zip(part.at, part.data, part.why, strict=True):
+                    yield Reading(part.layout, at, self._mono + at - self.start, data, why)
+
     def parts(self, table: str) -> list[Part]:
         """The parts of one table."""
         return list(self._parts.get(table, {}).values())
