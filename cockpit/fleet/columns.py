@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from agent.wire.replicas import State
 from agent.wire.specs import Severity
 from cockpit.fleet.facts import Process
 from cockpit.fleet.link_state import LinkState
@@ -47,6 +48,14 @@ def _host(signal: str, unit: str, scale: float = 1.0) -> Number:
     return Number("host", unit, scale, lambda fleet: fleet.host_table.value(signal))
 
 
+def _replica(signal: str, unit: str, scale: float = 1.0) -> Number:
+    return Number("replica", unit, scale, lambda fleet: fleet.replicas.value(signal))
+
+
+def _growth(signal: str, unit: str) -> Number:
+    return Number("replica", unit, 1.0, lambda fleet: fleet.replicas.rate(signal))
+
+
 def _share(used: Floats, total: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         share: Floats = used / np.where(total > 0, total, np.nan)
@@ -76,6 +85,17 @@ NUMBERS: dict[str, Number] = {
     "latency": _gpu("gpu.nvml.latency", "ms", 1e-3),
     "index": Number("gpu", "", 1.0, lambda fleet: fleet.gpus.index.astype(np.float64)),
     "age": Number("gpu", "s", 1.0, lambda fleet: fleet.gpus.age("gpu.utilization")),
+    "running": _replica("replica.running", ""),
+    "waiting": _replica("replica.waiting", ""),
+    "capacity": _replica("replica.capacity", ""),
+    "kv": _replica("replica.kv.usage", "%", 0.01),
+    "ttft": _replica("replica.ttft.p99", "s"),
+    "ttft50": _replica("replica.ttft.p50", "s"),
+    "itl": _replica("replica.itl.p99", "s"),
+    "e2e": _replica("replica.e2e.p99", "s"),
+    "tokens": _growth("replica.tokens.out", "/s"),
+    "requests": _growth("replica.requests", "/s"),
+    "errors": _growth("replica.errors", "/s"),
     "cpu": _host("host.cpu.utilization", "%", 0.01),
     "load": _host("host.load.1m", ""),
     "ram": Number(
@@ -94,9 +114,9 @@ NUMBERS: dict[str, Number] = {
 WORDS: dict[str, Word] = {
     "host": Word("host", "name of the host"),
     "link": Word("host", "state of its link"),
-    "pool": Word("host", "label"),
+    "pool": Word("host", "label; of a replica its own"),
     "rack": Word("host", "label"),
-    "role": Word("host", "label"),
+    "role": Word("host", "label; of a replica its own"),
     "target": Word("host", "its address"),
     "agent": Word("host", "version of its agent"),
     "gpu": Word("gpu", "index of the GPU"),
@@ -104,7 +124,16 @@ WORDS: dict[str, Word] = {
     "name": Word("gpu", "model of the GPU"),
     "serial": Word("gpu", "serial number of the GPU"),
     "bus": Word("gpu", "PCI address of the GPU"),
-    "state": Word("gpu", "ok, degraded, lost, missing or unknown"),
+    "state": Word("gpu", "ok, degraded, lost, missing or unknown; of a replica ready, starting, stuck, down ..."),
+    "replica": Word("replica", "how its host calls a replica"),
+    "engine": Word("replica", "what serves: vllm, triton ..."),
+    "carrier": Word("replica", "what the engine runs in"),
+    "version": Word("replica", "version of the engine"),
+    "model": Word("replica", "model that is served"),
+    "phase": Word("replica", "why a replica is in its state: loading, paused ..."),
+    "url": Word("replica", "where a replica answers"),
+    "port": Word("replica", "port of a replica"),
+    "gpu_map": Word("replica", "how its GPUs are known: driver, inferred, hidden, none"),
     "user": Word("process", "who runs it"),
     "pid": Word("process", "process id"),
     "command": Word("process", "command line"),
@@ -125,6 +154,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     **{word.word: ("severity", f"={word.word}") for word in Severity if word not in (Severity.OK, Severity.UNKNOWN)},
     **{state.word: ("state", f"={state.word}") for state in GpuState},
     **{state.value: ("link", f"={state.value}") for state in LinkState},
+    **{state.word: ("state", f"={state.word}") for state in State if state is not State.UNKNOWN},
 }
 
 # What a number in a filter may end in: how many SI units one of it is.

@@ -5,12 +5,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agent.wire.replicas import State
 from cockpit.errors import UsageError
 from cockpit.fleet.columns import NUMBERS, WORDS, Floats, gpu_column, host_words
+from cockpit.fleet.serving.held import gpus_of
+from cockpit.fleet.serving.roster import NEED
+from cockpit.fleet.serving.words import KEYS as REPLICA_KEYS
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
 from cockpit.fleet.words import Column, Mask
 from cockpit.inventory import did_you_mean
+
+_NEED = np.array([NEED.index(state) for state in State], dtype=np.int16)
 
 
 def sort_order(fleet: Fleet, table: Table, key: str, reverse: bool = False) -> npt.NDArray[np.intp]:
@@ -31,7 +37,8 @@ def numbers(fleet: Fleet, key: str) -> Floats:
     """
     if key in NUMBERS:
         return NUMBERS[key].read(fleet)
-    table = fleet.gpus if key.startswith("gpu.") else fleet.host_table
+    tables = {"gpu": fleet.gpus, "replica": fleet.replicas}
+    table = tables.get(key.partition(".")[0], fleet.host_table)
     if table.specs and key not in table.fields:
         raise UsageError(f"filter: there is no signal {key!r}{did_you_mean(key, list(table.fields))}")
     return table.value(key)
@@ -49,6 +56,9 @@ def _sortable(fleet: Fleet, table: Table, key: str) -> tuple[Mask, npt.NDArray[A
 def _worded(fleet: Fleet, table: Table, key: str) -> tuple[Mask, npt.NDArray[np.intp]] | None:
     if key in ("severity", "state") or key in NUMBERS or key in table.fields:
         return None
+    if table is fleet.replicas and key in REPLICA_KEYS and key != "port":
+        own = fleet.replica_words.column(key)
+        return own.blank, own.order
     if (key in WORDS and WORDS[key].level == "host") or any(key in record.labels for record in fleet.hosts):
         by_host = Column.of(host_words(record, key)[0].casefold() for record in fleet.hosts)
         return by_host.blank[table.host], by_host.order[table.host]
@@ -58,9 +68,20 @@ def _worded(fleet: Fleet, table: Table, key: str) -> tuple[Mask, npt.NDArray[np.
     return None
 
 
+def need_order(fleet: Fleet) -> npt.NDArray[np.intp]:
+    """The rows of `Fleet.replicas`, those that need a human first: by severity, by state, then by host and port."""
+    table = fleet.replicas
+    return np.lexsort((table.index, table.host, _NEED[table.state], -table.severity.astype(np.int16)))
+
+
 def _valued(fleet: Fleet, table: Table, key: str) -> Floats:
-    is_gpus = table is fleet.gpus
-    level = "gpu" if is_gpus else "host"
+    level = table.scope.word
+    if key == "port" and table is fleet.replicas:
+        ports: Floats = np.where(table.index < 0, np.nan, table.index.astype(np.float64))
+        return ports
+    if key == "state" and table is fleet.replicas:
+        ranked: Floats = -_NEED[table.state].astype(np.float64)
+        return ranked
     if key in ("severity", "state"):
         return (table.severity if key == "severity" else table.state).astype(np.float64)
     if key in NUMBERS or key in table.fields:
@@ -70,7 +91,7 @@ def _valued(fleet: Fleet, table: Table, key: str) -> Floats:
         if NUMBERS[key].level == "host":
             lifted: Floats = values[table.host]
             return lifted
-        return _worst_of_hosts(fleet, values)
+        return _worst_of(fleet, values, table, fleet.gpus if NUMBERS[key].level == "gpu" else fleet.replicas)
     known = [
         "severity",
         "state",
@@ -80,9 +101,15 @@ def _valued(fleet: Fleet, table: Table, key: str) -> Floats:
     raise UsageError(f"there is no column {key!r} to sort by{did_you_mean(key, known)}")
 
 
-def _worst_of_hosts(fleet: Fleet, values: Floats) -> Floats:
-    """A GPU column for the host table: the largest value on each host."""
-    worst = np.full(len(fleet.hosts), -np.inf)
-    np.fmax.at(worst, fleet.gpus.host, values)
+def _worst_of(fleet: Fleet, values: Floats, table: Table, source: Table) -> Floats:
+    """A column of GPUs or replicas (`source`) for another table: the largest value that belongs to each row of it."""
+    worst = np.full(table.n, -np.inf)
+    if table is fleet.host_table:
+        np.fmax.at(worst, source.host[source.counted], values[source.counted])
+    else:
+        for row in np.flatnonzero(fleet.replicas.counted):
+            for gpu in gpus_of(fleet, int(row)):
+                into, of = (row, gpu) if table is fleet.replicas else (gpu, row)
+                worst[into] = np.fmax(worst[into], values[of])
     worst[~np.isfinite(worst)] = np.nan
     return worst

@@ -18,6 +18,7 @@ from agent.wire.specs import Kind, Quality, Severity
 from cockpit.clock import Instant
 from cockpit.fleet.replicas import host_of, since
 from cockpit.fleet.serving.latency import Latency, seconds_text, together
+from cockpit.fleet.serving.roster import NEED
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.times import lasting
 from cockpit.inventory import PoolEntry
@@ -33,9 +34,6 @@ SUMMED = {
     "tokens.out": "replica.tokens.out",
 }
 LATENCIES = ("ttft", "itl", "e2e", "queue")
-NEED = (
-    State.STUCK, State.DOWN, State.UNREADY, State.UNKNOWN, State.STARTING, State.DRAINING, State.DRAINED, State.READY,
-)  # fmt: skip
 _FRONTS = frozenset({"frontend", "router"})
 _RUNS = np.array([state not in (State.UNKNOWN, State.DOWN) for state in State], dtype=np.bool_)
 _NOTHING = PoolEntry()

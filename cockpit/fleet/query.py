@@ -2,8 +2,9 @@
 
 `/pool:prod temp>80 fault` keeps what is in pool prod, hotter than 80 C and wants a human. Terms stand beside each other
 and all must hold; `key:a,b*` matches any of the words (globs, case ignored); `!term` or `-term` is its opposite; a
-bare word is a flag (`fault`, `lost`, `stale`) or text to be found; `label.NAME:word` asks for any label. A term about
-GPUs holds for a host if it holds for one of its GPUs; a term about hosts holds for all that is on them.
+bare word is a flag (`fault`, `lost`, `stuck`) or text to be found; `label.NAME:word` asks for any label. A term about
+GPUs or replicas holds for a host if it holds for one of its own; a term about hosts holds for all that is on them; a
+term about replicas holds for the GPUs that they hold, and the other way round.
 """
 
 import re
@@ -20,13 +21,13 @@ from agent.wire.specs import Severity
 from cockpit.errors import UsageError
 from cockpit.fleet.columns import gpu_column, host_words, process_words
 from cockpit.fleet.facts import Process
-from cockpit.fleet.order import numbers, sort_order
+from cockpit.fleet.items import Item, event_item, finding_item, process_item, unseen_item
+from cockpit.fleet.order import need_order, numbers, sort_order
 from cockpit.fleet.records import FleetEvent, FleetFinding, GpuState, HostRecord
+from cockpit.fleet.serving import seek
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.terms import COMPARE, SEVERITIES, Term, read_terms
 from cockpit.fleet.unseen import Unseen
-from cockpit.fleet.unseen import severity as unseen_severity
-from cockpit.fleet.unseen import state as unseen_state
 
 __all__ = [
     "Filter",
@@ -34,6 +35,7 @@ __all__ = [
     "Term",
     "event_item",
     "finding_item",
+    "need_order",
     "parse_filter",
     "process_item",
     "sort_order",
@@ -41,17 +43,6 @@ __all__ = [
 
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """Something that is no row of a table: an event, a finding, a process. `rows` are the GPUs it is about."""
-
-    host: int
-    rows: tuple[int, ...]
-    severity: Severity
-    words: dict[str, str]
-    process: Process | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +59,10 @@ class Filter:
     def gpus(self, fleet: Fleet) -> Mask:
         """Which GPU rows pass; those that nobody counts any more never do."""
         return fleet.gpus.counted & _all(self.terms, fleet.gpus.n, lambda term: _on_gpus(fleet, term))
+
+    def replicas(self, fleet: Fleet) -> Mask:
+        """Which rows of replicas pass; those that nobody counts any more never do."""
+        return fleet.replicas.counted & _all(self.terms, fleet.replicas.n, lambda term: _on_replicas(fleet, term))
 
     def unseen(self, fleet: Fleet, entries: Sequence[Unseen]) -> list[Unseen]:
         """The GPUs without a row that pass: they have a host and a state, and no value of anything."""
@@ -127,38 +122,6 @@ def parse_filter(text: str, labels: Collection[str] = ()) -> Filter:
     return Filter(stripped, read_terms(stripped, labels))
 
 
-def event_item(fleet: Fleet, entry: FleetEvent) -> Item:
-    """An event as filters see it."""
-    event = entry.event
-    row = fleet.gpu_row(entry.host, event.subject)
-    words = {"kind": event.kind, "subject": event.subject, "text": event.text, "xid": str(event.data.get("xid", ""))}
-    finding = event.data.get("finding")
-    if isinstance(finding, dict):
-        words |= {"rule": str(finding.get("rule", "")), "id": str(finding.get("id", ""))}
-    return Item(entry.host, () if row is None else (row,), event.severity, words)
-
-
-def unseen_item(fleet: Fleet, entry: Unseen) -> Item:
-    """A GPU that nobody has ever seen, as filters see it."""
-    record = fleet.hosts[entry.host]
-    return Item(entry.host, (), unseen_severity(record), {"state": unseen_state(record).word})
-
-
-def finding_item(fleet: Fleet, entry: FleetFinding) -> Item:
-    """A finding as filters see it."""
-    finding = entry.finding
-    row = fleet.gpu_row(entry.host, finding.subject)
-    words = {"rule": finding.rule, "subject": finding.subject, "text": finding.text, "id": finding.id}
-    return Item(entry.host, () if row is None else (row,), finding.severity, words)
-
-
-def process_item(fleet: Fleet, host: int, process: Process) -> Item:
-    """A process as filters see it; its severity is that of its worst GPU."""
-    rows = tuple(row for uuid in process.gpus if (row := fleet.gpus.row(host, uuid)) is not None)
-    severity = Severity(max([0, *(int(fleet.gpus.severity[row]) for row in rows)]))
-    return Item(host, rows, severity, {"text": f"{process.user} {process.command}"}, process)
-
-
 def _all(terms: Sequence[Term], size: int, evaluate: Callable[[Term], Mask]) -> Mask:
     mask = np.ones(size, dtype=np.bool_)
     for term in terms:
@@ -167,7 +130,9 @@ def _all(terms: Sequence[Term], size: int, evaluate: Callable[[Term], Mask]) -> 
 
 
 def _native(fleet: Fleet, term: Term) -> Mask:
-    """The term on the table of its own level, host or gpu."""
+    """The term on the table of its own level: host, gpu or replica."""
+    if term.level == "replica":
+        return seek.native(fleet, term)
     if not term.words:
         with np.errstate(invalid="ignore"):
             compared: Mask = COMPARE[term.op](numbers(fleet, term.key), term.number)
@@ -176,7 +141,7 @@ def _native(fleet: Fleet, term: Term) -> Mask:
         return np.array([term.matches(host_words(record, term.key)) for record in fleet.hosts], dtype=np.bool_)
     if term.key == "state":
         states: Mask = _flags(term.matches((state.word,)) for state in GpuState)[fleet.gpus.state]
-        return states
+        return states | seek.to_gpus(fleet, seek.in_state(fleet, term, seek.OWN_STATES))
     globs = re.compile("|".join(map(translate, term.words)))
     return gpu_column(fleet, term.key).matching(lambda word: globs.match(word) is not None)
 
@@ -198,7 +163,14 @@ def _on_hosts(fleet: Fleet, term: Term) -> Mask:
     if term.level == "item":
         return _flags(bool(_found(record, term)) for record in fleet.hosts)
     native = _native(fleet, term)
-    return native if term.level == "host" else _to_hosts(fleet, native)
+    if term.level == "host":
+        return native
+    if term.level == "replica":
+        return seek.to_hosts(fleet, native)
+    on_gpus = _to_hosts(fleet, native)
+    return (
+        on_gpus | seek.to_hosts(fleet, seek.in_state(fleet, term, seek.OWN_STATES)) if term.key == "state" else on_gpus
+    )
 
 
 def _on_gpus(fleet: Fleet, term: Term) -> Mask:
@@ -212,6 +184,8 @@ def _on_gpus(fleet: Fleet, term: Term) -> Mask:
         return by_host
     if term.level == "gpu":
         return _native(fleet, term)
+    if term.level == "replica":
+        return seek.to_gpus(fleet, _native(fleet, term))
     mask = np.zeros(table.n, dtype=np.bool_)
     if term.level == "text":
         mask |= _flags(term.matches(_host_text(record)) for record in fleet.hosts)[table.host]
@@ -223,6 +197,20 @@ def _on_gpus(fleet: Fleet, term: Term) -> Mask:
     else:
         mask[[row for held in _running(fleet, term) for rows in held for row in rows]] = True
     return mask
+
+
+def _on_replicas(fleet: Fleet, term: Term) -> Mask:
+    table = fleet.replicas
+    if term.level == "severity":
+        holds = np.array([term.holds_for(severity) for severity in Severity], dtype=np.bool_)
+        severities: Mask = holds[table.severity]
+        return severities
+    if term.level == "replica":
+        return seek.native(fleet, term)
+    if term.level == "text":
+        by_host: Mask = _flags(term.matches(_host_text(record)) for record in fleet.hosts)[table.host]
+        return by_host | fleet.replica_words.containing(term.words)
+    return seek.own(fleet, term, lambda: _native(fleet, term), lambda: _native(fleet, term))
 
 
 def _running(fleet: Fleet, term: Term) -> list[list[tuple[int, ...]]]:
@@ -263,12 +251,18 @@ def _found(record: HostRecord, term: Term) -> list[str]:
 
 
 def _on_items(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
+    if term.level == "replica":
+        return _of_replicas(fleet, term)
     if term.level in ("host", "gpu"):
         mask = _native(fleet, term)
         if term.level == "host":
             return lambda item: bool(mask[item.host]) ^ term.negated
         if term.key == "state":
-            return lambda item: (any(mask[row] for row in item.rows) or _is_in(item, term)) ^ term.negated
+            named = seek.in_state(fleet, term)
+            return lambda item: (
+                (any(mask[row] for row in item.rows) or any(named[row] for row in item.replicas) or _is_in(item, term))
+                ^ term.negated
+            )
         return lambda item: any(mask[row] for row in item.rows) ^ term.negated
     if term.level == "severity":
         return lambda item: term.holds_for(item.severity) ^ term.negated
@@ -278,6 +272,19 @@ def _on_items(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
     if term.level == "text":
         return lambda item: term.matches((*item.words.values(), *_host_text(fleet.hosts[item.host]))) ^ term.negated
     return lambda item: term.matches((item.words.get(term.key, ""),)) ^ term.negated
+
+
+def _of_replicas(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
+    """Whether an item is about a replica that matches, or a process of one."""
+    mask = seek.native(fleet, term)
+    pids = seek.pids(fleet, mask)
+
+    def test(item: Item) -> bool:
+        if item.process is not None:
+            return (item.process.pid in pids[item.host]) ^ term.negated
+        return any(mask[row] for row in item.replicas) ^ term.negated
+
+    return test
 
 
 def _is_in(item: Item, term: Term) -> bool:

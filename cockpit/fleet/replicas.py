@@ -7,6 +7,7 @@ from agent.wire.replicas import ReplicaFacts, State
 from agent.wire.specs import Finding
 from cockpit.fleet.records import HostRecord
 from cockpit.fleet.serving.backends import Joined
+from cockpit.fleet.serving.held import gpus_of
 from cockpit.fleet.serving.words import pool_of
 from cockpit.fleet.state import Fleet
 
@@ -81,9 +82,7 @@ def says(fleet: Fleet, row: int) -> str:
 
 def gpu_rows(fleet: Fleet, row: int) -> list[int]:
     """The rows of `Fleet.gpus` that it holds, or held last."""
-    facts, host = facts_of(fleet, row), int(fleet.replicas.host[row])
-    found = (fleet.gpus.row(host, uuid) for uuid in (facts.gpus if facts is not None else ()))
-    return [gpu for gpu in found if gpu is not None]
+    return gpus_of(fleet, row)
 
 
 def on_gpu(fleet: Fleet, gpu: int) -> list[int]:

@@ -24,7 +24,8 @@ SEVERITIES = {word.word: word for word in Severity}
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition. `level`: host, gpu, process, item, severity or text; `key` the column, `op` how to compare."""
+    """One condition. `level`: host, gpu, replica, process, item, severity or text; `key` the column, `op` how to
+    compare."""
 
     token: str
     level: str
@@ -83,7 +84,7 @@ def _term(token: str, labels: Collection[str]) -> Term:
             tuple(word.casefold() for word in value.split(",")),
             negated=negated,
         )
-    if key in NUMBERS or key.startswith(("gpu.", "host.")):
+    if key in NUMBERS or key.startswith(("gpu.", "host.", "replica.")):
         return _number(token, key, op, value, negated)
     known = [*WORDS, *NUMBERS, "severity", *labels]
     raise UsageError(f"filter {token!r}: there is no column {key!r}{did_you_mean(key, known)}")

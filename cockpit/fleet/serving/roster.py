@@ -11,6 +11,9 @@ from cockpit.fleet.records import HostRecord
 from cockpit.fleet.roster import needed
 from cockpit.fleet.table import Table
 
+NEED = (
+    State.STUCK, State.DOWN, State.UNREADY, State.UNKNOWN, State.STARTING, State.DRAINING, State.DRAINED, State.READY,
+)  # fmt: skip
 _STATES = {state.word: state for state in State}
 _AWAY = frozenset({State.UNKNOWN, State.DOWN})
 
