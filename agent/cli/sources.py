@@ -117,6 +117,12 @@ def _network(site: Site) -> Source:
     return NetworkSource(site.identity.host_id, site.clock, site.config.sysfs, site.config.network)
 
 
+def _balancer(site: Site) -> Source:
+    from agent.sources.balancer import BalancerSource
+
+    return BalancerSource(site.clock, site.config.balancer)
+
+
 QUICK: tuple[Callable[[Site], QuickSource], ...] = (
     _host,
     _processes,
@@ -130,6 +136,7 @@ SOURCES: tuple[Callable[[Site], Source], ...] = (
     _units,
     _pci,
     _network,
+    _balancer,
 )
 
 S = TypeVar("S", bound=Source)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from agent.config.balancing import Balancer, balancers
 from agent.config.checks import (
     Check,
     Wrong,
@@ -86,7 +87,8 @@ class AgentConfig:
     were ever seen; `labels` are those of the cockpit's columns: pool, rack, role and what a site adds;
     `history_mib` and `journal_mib` are what recorded samples and events may take of the disk; `policy` says who may do
     what; `thresholds` are limits of rules that a site wants
-    otherwise, `thresholds_file` a file with more of them; `serving` is what it knows of its replicas."""
+    otherwise, `thresholds_file` a file with more of them; `serving` is what it knows of its replicas, `balancer`
+    its load balancers that are not where they usually are."""
 
     socket: Path = SOCKET
     state_dir: Path = STATE_DIR
@@ -110,6 +112,7 @@ class AgentConfig:
     thresholds: tuple[Threshold, ...] = ()
     thresholds_file: Path | None = None
     serving: tuple[Serving, ...] = ()
+    balancer: tuple[Balancer, ...] = ()
 
 
 _CHECKS: dict[str, Check] = {
@@ -135,6 +138,7 @@ _CHECKS: dict[str, Check] = {
     "thresholds": _thresholds,
     "thresholds_file": path,
     "serving": serving,
+    "balancer": balancers,
 }
 KEYS = tuple(_CHECKS)
 

@@ -56,6 +56,9 @@ def test_every_key_can_be_set() -> None:
         [[serving]]
         port = 8000
         pool = "chat-70b"
+        [[balancer]]
+        socket = "/run/edge/stats.sock"
+        name = "edge"
         """,
         "agent.toml",
     )
@@ -179,3 +182,18 @@ def test_a_wrong_thresholds_file_is_one_sentence(tmp_path: Path, text: str | Non
     with pytest.raises(ConfigError, match=re.escape(says)) as caught:
         load(tmp_path / "agent.toml")
     assert str(caught.value).startswith(f"{tmp_path}/more.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("balancer = 3", "balancer must be at most 16 tables: [[balancer]] with socket, and name, not 3"),
+        ("[[balancer]]\nname = 'x'", "balancer 1: it needs a socket"),
+        ("[[balancer]]\nsocket = 'stats.sock'", "balancer 1: socket must be an absolute path"),
+        ("[[balancer]]\nsocket = '/a'\nsokcet = '/b'", "balancer 1: unknown key 'sokcet'; known keys: socket, name"),
+        ("[[balancer]]\nsocket = '/a'\n[[balancer]]\nsocket = '/a'", "with a socket of its own each"),
+        (f"[[balancer]]\nsocket = '/{'a' * 107}'", "at most 107 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_balancer_is_said(text: str, says: str) -> None:
+    assert says in refused(text)
