@@ -14,8 +14,8 @@ from agent.engines.sample import ReplicaSample
 @dataclass(frozen=True, slots=True)
 class Door:
     """Another port of the same engine: `name` as its asks spell it, `flags` the options that say where it is, `offset`
-    from the serving port or `default` where none does. `prefix` of a metric name proves it. `shared`: one process of
-    the host opens it for all, outside the engine's own process tree."""
+    from the serving port or `default` where none does, `own` if it may be the serving port itself. `prefix` of a metric
+    name proves it. `shared`: one process of the host opens it for all, outside the engine's own process tree."""
 
     name: str
     flags: tuple[str, ...]
@@ -23,16 +23,18 @@ class Door:
     default: int = 0
     prefix: str = ""
     shared: bool = False
+    own: bool = False
 
     def ports(self, argvs: tuple[tuple[str, ...], ...], port: int, listening: Collection[int] = ()) -> tuple[int, ...]:
         """Where it may be, best first: what an option says, else the usual places among `listening` (the ports that
         the tree, or the host if shared, listens on; empty: not known)."""
-        said = [number for argv in argvs for flag in self.flags if (number := _option(argv, flag))]
+        said = [number for argv in argvs for flag in self.flags if 0 < (number := _option(argv, flag)) < 65536]
         if said:
             return tuple(dict.fromkeys(said))
         usual = [port + self.offset if self.offset else 0, self.default]
         known = [number for number in dict.fromkeys(usual) if 0 < number < 65536]
-        return tuple(number for number in known if not listening or number in listening)
+        here = [number for number in known if not listening or number in listening]
+        return (*here, port) if self.own else tuple(here)
 
 
 def _option(argv: tuple[str, ...], flag: str) -> int:
@@ -51,7 +53,8 @@ class Engine:
     """`name` is the word of the JSON, `title` that of the screens. `asks` are its read-only pages: once it is
     recognised nothing else is asked. `marks` are what gives it away, `detect` says whether evidence points to it,
     `parse` what its pages say. `tested` is how the reader is proven: run (against the real engine), fixtures (captures
-    of it) or documents alone. `never` are probes that act on this engine when they are read."""
+    of it) or documents alone. `metrics` is the path of the page that tells its progress, `health` of the one that says
+    whether it is well; "" where it has none. `never` are probes that act on this engine when they are read."""
 
     name: str
     title: str
@@ -60,5 +63,7 @@ class Engine:
     marks: Marks
     detect: Callable[[Evidence], Clue | None]
     parse: Callable[[Pages], ReplicaSample]
+    metrics: str = "/metrics"
+    health: str = "/health"
     doors: tuple[Door, ...] = ()
     never: frozenset[str] = frozenset()

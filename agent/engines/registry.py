@@ -1,5 +1,24 @@
 """PURE. The engines that are known. One file and one line each; the order decides only between equal evidence."""
 
+from agent.engines.dynamo import DYNAMO
 from agent.engines.engine import Engine
+from agent.engines.generic import GENERIC
+from agent.engines.kserve import KSERVE
+from agent.engines.lmdeploy import LMDEPLOY
+from agent.engines.ollama import OLLAMA
+from agent.engines.ray_serve import RAY_SERVE
+from agent.engines.tgi import TGI
+from agent.engines.triton import TRITON
+from agent.engines.trtllm import TRTLLM
 
-ENGINES: tuple[Engine, ...] = ()
+ENGINES: tuple[Engine, ...] = (
+    TRITON,
+    DYNAMO,
+    RAY_SERVE,
+    KSERVE,
+    TGI,
+    TRTLLM,
+    LMDEPLOY,
+    OLLAMA,
+    GENERIC,
+)
