@@ -20,6 +20,7 @@ from agent.recorder.annotations.book import Answer
 from agent.sampler import FactBook
 from agent.server.roles import Caller, Roles, user_name
 from agent.sources.base import Batch, Source
+from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.requests import Annotate, Done, Mark
 from agent.wire.shape import pack
 from agent.wire.specs import Scope, gpu_subject
@@ -60,9 +61,10 @@ class Annotating:
         self._names: dict[int, asyncio.Future[str]] = {}
         self._cleared: deque[str] = deque(maxlen=CLEARED)
         self._open: set[str] = set()
-        for uuid, known in self._book.retired.items():
-            for source in self._sources:
-                source.retire(uuid, known)
+        for scope, gone in ((Scope.GPU, self._book.retired), (Scope.REPLICA, self._book.retired_replicas)):
+            for identity, known in gone.items():
+                for source in self._told_of(scope):
+                    source.retire(identity, known)
         self._publish()
 
     async def annotate(self, wish: Annotate, caller: Caller) -> Done:
@@ -89,9 +91,9 @@ class Annotating:
         self._take(wish, here, user_name(here.uid))
 
     def owed(self, batch: Batch) -> Batch:
-        """`batch` without GPUs that were retired: whoever still speaks of them is not asked."""
-        retired = self._retired.intersection(batch.rows) if self._retired and batch.scope is Scope.GPU else None
-        if not retired:
+        """`batch` without GPUs and replicas that were retired: whoever still speaks of them is not asked."""
+        gone = self._retired.get(batch.scope)
+        if not gone or not (retired := gone.intersection(batch.rows)):
             return batch
         kept = [place for place, row in enumerate(batch.rows) if row not in retired]
         return replace(
@@ -106,7 +108,7 @@ class Annotating:
         findings = {finding.id: finding for finding in self._engine.open()}
         self._cleared.extend(self._open - findings.keys())
         self._open = set(findings)
-        for draft in self._book.tick(findings, self._facts.get("gpus") or {}, self._clock.now()):
+        for draft in self._book.tick(findings, self._facts.get("gpus") or {}, self._clock.now(), self._replicas()):
             self._recorder.append(draft)
         if rows := self._book.rows():
             self._recorder.keep(*rows)
@@ -131,13 +133,15 @@ class Annotating:
     def _obey(self, taken: Taken) -> str:
         """What a word has to do with beside the journal; a sentence if the operator should know more."""
         said = taken.annotation
-        uuid = said.subject.removeprefix("gpu:")
-        for source in self._sources:
+        replica = said.subject.startswith(REPLICA)
+        gone = self._book.retired_replicas if replica else self._book.retired
+        identity = said.subject.removeprefix(REPLICA if replica else "gpu:")
+        for source in self._told_of(Scope.REPLICA if replica else Scope.GPU):
             if said.kind is Mark.RETIRE:
-                source.retire(uuid, self._book.retired[uuid])
+                source.retire(identity, gone[identity])
             elif said.kind is Mark.UNRETIRE:
-                source.unretire(uuid)
-        if said.kind is Mark.RETIRE and self._expected:
+                source.unretire(identity)
+        if said.kind is Mark.RETIRE and self._expected and not replica:
             return f"the agent's configuration still expects {self._expected} GPUs: correct gpus_expected there too"
         return ""
 
@@ -146,10 +150,21 @@ class Annotating:
         findings = {finding.id: finding for finding in self._engine.open()}
         subjects = frozenset([*map(gpu_subject, gpus), *(finding.subject for finding in findings.values())])
         rules = [rule.id for rule in RULES]
-        return Facts(findings, frozenset(self._cleared), rules, gpus, subjects)
+        return Facts(findings, frozenset(self._cleared), rules, gpus, subjects, self._replicas())
+
+    def _replicas(self) -> dict[str, dict[str, Any]]:
+        """The facts of the replicas of this host, by id."""
+        return {str(one["id"]): one for one in self._facts.get("replicas") or ()}
+
+    def _told_of(self, scope: Scope) -> list[Any]:
+        """The sources that are told which rows of a scope are owed nothing."""
+        return [source for source in self._sources if scope in {spec.scope for spec in source.signals}]
 
     def _publish(self) -> None:
-        self._retired = frozenset(self._book.retired)
+        self._retired = {
+            Scope.GPU: frozenset(self._book.retired),
+            Scope.REPLICA: frozenset(self._book.retired_replicas),
+        }
         self._facts.set(SECTION, [pack(one) for one in self._book.shown])
         self._engine.marks(tuple(self._book.active.values()))
 

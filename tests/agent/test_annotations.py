@@ -195,6 +195,37 @@ def test_a_retired_gpu_keeps_its_identity_in_the_book_until_it_is_back() -> None
     assert book.retired == {}
 
 
+def test_a_replica_that_is_down_can_be_retired_until_it_is_back() -> None:
+    rows: dict[tuple[str, str], Row] = {}
+    known = {"vllm:8000": {"id": "vllm:8000", "state": "down"}, "triton:8010": {"state": "ready"}}
+    facts = replace(FACTS, replicas=known)
+    book = Book("h1")
+    with pytest.raises(Invalid, match="triton:8010 is ready: only a replica that is down can be retired"):
+        take(book, Mark.RETIRE, facts, subject="replica:triton:8010")
+    with pytest.raises(Invalid, match="no replica vllm:9 is known here"):
+        take(book, Mark.RETIRE, facts, subject="replica:vllm:9")
+    take(book, Mark.RETIRE, facts, subject="replica:vllm:8000", text="its model moved")
+    book = restarted(book, rows)
+    assert (book.retired, book.retired_replicas) == ({}, {"vllm:8000": known["vllm:8000"]})
+    book.tick({}, {}, NOW, {"vllm:8000": {"state": "down"}})
+    book.tick({}, {}, NOW, {})
+    assert list(book.retired_replicas) == ["vllm:8000"]
+    book.tick({}, {}, NOW, {"vllm:8000": {"state": "starting"}})
+    assert book.retired_replicas == {}
+
+
+def test_a_retired_replica_can_be_taken_back_and_a_replica_can_be_silenced_and_noted_on() -> None:
+    facts = replace(FACTS, replicas={"vllm:8000": {"state": "down"}})
+    book = Book("h1")
+    take(book, Mark.RETIRE, facts, subject="replica:vllm:8000")
+    take(book, Mark.UNRETIRE, facts, subject="replica:vllm:8000")
+    assert book.retired_replicas == {}
+    take(book, Mark.SILENCE, facts, subject="replica:vllm:8000", until=NOW.wall + 60)
+    take(book, Mark.NOTE, facts, subject="replica:vllm:8000", text="old weights")
+    with pytest.raises(Invalid, match="replica:vllm:9 is not known here"):
+        take(book, Mark.NOTE, facts, subject="replica:vllm:9", text="?")
+
+
 def test_a_repeat_gets_the_first_answer_also_after_a_restart_and_from_nobody_else() -> None:
     rows: dict[tuple[str, str], Row] = {}
     book = Book("h1")

@@ -1,7 +1,8 @@
 """The annotations in force, their ends, and the first answer to each key. PURE.
 
 An ack lives and dies with its finding. A silence and a maintenance end at their time, aloud, and stay in sight for a
-while after it. A note stays as long as its finding and a day longer. Retired is a GPU until it is back or taken back.
+while after it. A note stays as long as its finding and a day longer. Retired is a GPU or a replica until it is back
+or taken back.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from agent.recorder.annotations.checks import Facts, Invalid, checked
 from agent.recorder.event_log import Draft
 from agent.recorder.journal.batch import Row
 from agent.wire.errors import WireError
+from agent.wire.replicas import PREFIX as REPLICA
+from agent.wire.replicas import State
 from agent.wire.requests import Annotate, Annotation, Mark
 from agent.wire.shape import pack, unpack
 from agent.wire.specs import Finding, Severity
@@ -27,6 +30,7 @@ SHOWN_S = 3600.0  # after its end
 NOTE_S = 86400.0  # after its finding has cleared; without a finding, after it was written
 ROOM, ANSWERS = "annotation", "answer"
 ENDS = {Mark.UNACK: Mark.ACK, Mark.UNSILENCE: Mark.SILENCE, Mark.UNMAINTENANCE: Mark.MAINTENANCE}
+_NONE: Mapping[str, Mapping[str, Any]] = {}
 LASTING = frozenset({Mark.ACK, Mark.SILENCE, Mark.MAINTENANCE, Mark.NOTE, Mark.RETIRE})
 
 
@@ -99,8 +103,16 @@ class Book:
     @property
     def retired(self) -> dict[str, Mapping[str, Any]]:
         """GPUs that are owed no answer any more: what was known of each, by UUID."""
+        return self._retired_of("gpu:")
+
+    @property
+    def retired_replicas(self) -> dict[str, Mapping[str, Any]]:
+        """The same of replicas, by id."""
+        return self._retired_of(REPLICA)
+
+    def _retired_of(self, prefix: str) -> dict[str, Mapping[str, Any]]:
         gone = [one for one in self._entries.values() if one.said.kind is Mark.RETIRE]
-        return {one.said.subject.removeprefix("gpu:"): one.kept for one in gone}
+        return {one.said.subject[len(prefix) :]: one.kept for one in gone if one.said.subject.startswith(prefix)}
 
     def rows(self) -> tuple[Row, ...]:
         """What has changed since the last call."""
@@ -135,8 +147,7 @@ class Book:
         for one in ended:
             self._drop(one.id)
         if said.kind in LASTING:
-            gone = facts.gpus.get(said.subject.removeprefix("gpu:"), {}) if said.kind is Mark.RETIRE else {}
-            self._enter(_Entry(said, kept=dict(gone)))
+            self._enter(_Entry(said, kept=dict(_known_of(said, facts))))
         self._bound()
         draft = Said(
             now.wall, now.mono, said.subject or "host", Severity.INFO, sentence(said), _data(said, "made", ended)
@@ -155,8 +166,14 @@ class Book:
             self._changed.append(Row(ANSWERS, oldest, at, None))
         return answer
 
-    def tick(self, findings: Mapping[str, Finding], gpus: Mapping[str, Mapping[str, Any]], now: Instant) -> list[Said]:
-        """What time and the end of findings change; expiries are events."""
+    def tick(
+        self,
+        findings: Mapping[str, Finding],
+        gpus: Mapping[str, Mapping[str, Any]],
+        now: Instant,
+        replicas: Mapping[str, Mapping[str, Any]] = _NONE,
+    ) -> list[Said]:
+        """What time, the end of findings and what is back change; expiries are events."""
         said = []
         for name, entry in list(self._entries.items()):
             one = entry.said
@@ -169,7 +186,7 @@ class Book:
                     self._drop(name)
             elif one.kind is Mark.NOTE:
                 self._age_note(entry, findings, now.wall)
-            elif one.kind is Mark.RETIRE and gpus.get(one.subject.removeprefix("gpu:"), {}).get("state") == "present":
+            elif one.kind is Mark.RETIRE and _is_back(one.subject, gpus, replicas):
                 self._drop(name)
         return said
 
@@ -237,6 +254,21 @@ class Book:
                 self._answers[row.key] = Answer(*row.body)
         except (WireError, KeyError, TypeError, ValueError):
             return  # of another version: the events still tell of it
+
+
+def _known_of(said: Annotation, facts: Facts) -> Mapping[str, Any]:
+    """What is known of what goes, to be kept with the word."""
+    if said.kind is not Mark.RETIRE:
+        return {}
+    if said.subject.startswith(REPLICA):
+        return facts.replicas.get(said.subject.removeprefix(REPLICA), {})
+    return facts.gpus.get(said.subject.removeprefix("gpu:"), {})
+
+
+def _is_back(subject: str, gpus: Mapping[str, Mapping[str, Any]], replicas: Mapping[str, Mapping[str, Any]]) -> bool:
+    if subject.startswith(REPLICA):
+        return bool(replicas.get(subject.removeprefix(REPLICA), {}).get("state", State.DOWN.word) != State.DOWN.word)
+    return bool(gpus.get(subject.removeprefix("gpu:"), {}).get("state") == "present")
 
 
 def about(wish: Annotate) -> str:

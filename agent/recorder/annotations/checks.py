@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from agent.wire.replicas import PREFIX as REPLICA
+from agent.wire.replicas import State
 from agent.wire.requests import Annotate, Annotation, Mark
 from agent.wire.specs import Finding, gpu_subject
 
@@ -24,16 +26,19 @@ class Invalid(Exception):
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What words are judged by: open findings, ids of those that were open not long ago, ids of the rules, identity
-    facts of the GPUs by UUID, other subjects that exist."""
+    facts of the GPUs by UUID, facts of the replicas by id, other subjects that exist."""
 
     findings: Mapping[str, Finding] = field(default_factory=dict)
     cleared: frozenset[str] = frozenset()
     rules: Sequence[str] = ()
     gpus: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     subjects: frozenset[str] = frozenset()
+    replicas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def knows(self, subject: str) -> bool:
-        """Whether there is such a subject; a GPU that is gone still is one."""
+        """Whether there is such a subject; a GPU or a replica that is gone still is one."""
+        if subject.startswith(REPLICA):
+            return subject in self.subjects or subject.removeprefix(REPLICA) in self.replicas
         return subject in ("", HOST) or subject in self.subjects or subject.removeprefix("gpu:") in self.gpus
 
 
@@ -113,6 +118,8 @@ def _note(wish: Annotate, active: Active, facts: Facts, now: float) -> Annotate:
 
 
 def _retire(wish: Annotate, active: Active, facts: Facts, now: float) -> Annotate:
+    if wish.subject.startswith(REPLICA):
+        return _retire_replica(wish, facts)
     uuid = wish.subject.removeprefix("gpu:")
     gpu = facts.gpus.get(uuid)
     if gpu is None:
@@ -123,8 +130,21 @@ def _retire(wish: Annotate, active: Active, facts: Facts, now: float) -> Annotat
     return _filled(wish, subject=gpu_subject(uuid))
 
 
+def _retire_replica(wish: Annotate, facts: Facts) -> Annotate:
+    name = wish.subject.removeprefix(REPLICA)
+    known = facts.replicas.get(name)
+    if known is None:
+        raise Invalid("unknown", f"no replica {name or '?'} is known here")
+    if known.get("state") != State.DOWN.word:
+        raise Invalid(
+            "invalid", f"{name} is {known.get('state') or 'here'}: only a replica that is down can be retired"
+        )
+    return wish
+
+
 def _unretire(wish: Annotate, active: Active, facts: Facts, now: float) -> Annotate:
-    subject = gpu_subject(wish.subject.removeprefix("gpu:"))
+    replica = wish.subject.startswith(REPLICA)
+    subject = wish.subject if replica else gpu_subject(wish.subject.removeprefix("gpu:"))
     if not any(one.kind is Mark.RETIRE and one.subject == subject for one in active.values()):
         raise Invalid("unknown", f"{subject} is not retired here")
     return _filled(wish, subject=subject)
