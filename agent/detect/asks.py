@@ -23,10 +23,14 @@ class Asks:
         numbered = tuple(enumerate(rules))
         self.gpu = {cadence: self._mask(r for r in numbered if self._read(r[1], cadence)) for cadence in Cadence}
         self.host = {cadence: self._mask(r for r in numbered if _of_host(r[1], cadence)) for cadence in Cadence}
+        self.replica = {cadence: self._mask(r for r in numbered if _of_replica(r[1], cadence)) for cadence in Cadence}
         self.every_gpu = self._mask(r for r in numbered if r[1].judge_gpu)
         self.every_host = self._mask(r for r in numbered if r[1].judge_host)
+        self.every_replica = self._mask(r for r in numbered if r[1].judge_replica)
+        self.over_gpus = self._mask(r for r in numbered if r[1].judge_replica and r[1].judges_gpus)
         self.quality = tuple(number for number, rule in numbered if rule.judges_quality)
-        self.facts = tuple(number for number, rule in numbered if rule.judges_facts)
+        self.facts = tuple(number for number, rule in numbered if rule.judges_facts and rule.judge_gpu)
+        self.replica_facts = self._mask(r for r in numbered if r[1].judges_facts and r[1].judge_replica)
         self.sections = {
             section: self._mask(r for r in numbered if section in r[1].sections)
             for section in {section for rule in rules for section in rule.sections}
@@ -61,8 +65,14 @@ class Asks:
                 windows[signal] = max(window_s, windows.get(signal, 0.0))
                 if signal not in NO_REASON and signal not in rule.also and not rule.judges_quality:
                     want[signal] = want.get(signal, 0) | 1 << number
-        counters = frozenset(spec.name for spec in signals if spec.kind is Kind.COUNTER)
-        return Interest(windows, counters, want)
+        specs = tuple(signals)
+        counters = frozenset(spec.name for spec in specs if spec.kind is Kind.COUNTER)
+        periods = {spec.name: spec.period_s for spec in specs if spec.period_s != spec.cadence.period_s}
+        return Interest(windows, counters, want, periods)
+
+
+def _of_replica(rule: Rule, cadence: Cadence) -> bool:
+    return bool(rule.judge_replica) and rule.cadence is cadence and rule.reads
 
 
 def _of_host(rule: Rule, cadence: Cadence) -> bool:

@@ -8,10 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.detect.kin import Kin
 from agent.wire.specs import Finding, FindingState
 
 ALWAYS = float("inf")  # for as long as the fault is open
 COMMON = 60.0  # seconds within which faults of one GPU, or their companions on its siblings, are one story
+ENGINE = 120.0  # seconds within which an engine notices that its GPU, or the host's memory, is gone
+EARLY = 30.0  # so much sooner it may say so than whoever watches the GPU
+TIMEOUT = 1800.0  # ranks that wait for a lost one do so until their collective times out
+POOL = 300.0  # within which those that are left have more to do than they can
 FABRIC = 120.0  # the same for what runs over NVLink: a switch tells late
 ZONE = 300.0  # heat and power reach one GPU after the other
 RECENT = 120.0  # a finding that was cleared so shortly ago still gathers its echoes
@@ -22,6 +27,8 @@ class Where(StrEnum):
 
     GPU = "gpu"  # the same subject
     HOST = "host"
+    STAND = "stand"  # a replica and one of its GPUs, or the host under it
+    POOL = "pool"  # two replicas that serve the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,11 @@ _BY_RULE: tuple[tuple[str, str], ...] = (
     ("proc.", "process"),
     ("host.oom", "oom"),
     ("host.rebooted", "boot"),
+    ("replica.on_sick_gpu", "exposed"),
+    ("replica.queue_growing", "strain"),
+    ("replica.kv_saturated", "strain"),
+    ("replica.latency", "strain"),
+    ("replica.", "replica"),
 )
 _OF_GPUS = frozenset(
     {"bus", "memory", "firmware", "fabric", "timeout", "companion", "slow", "verdict", "app", "corrected", "zone",
@@ -90,6 +102,8 @@ _OF_GPUS = frozenset(
 def _of(*names: str) -> frozenset[str]:
     return frozenset(names)
 
+
+_LASTING = _of("bus", "firmware", "fabric", "slow")  # what hangs the ranks of a replica instead of ending them
 
 # The grouping windows and cascades of the fault reference; where several hold, the first one wins.
 JOININGS: tuple[Joining, ...] = (
@@ -117,6 +131,17 @@ JOININGS: tuple[Joining, ...] = (
     Joining(_of("driver"), _of("driver", "agent", "slow", "bus", "process"), Where.HOST, ALWAYS, COMMON),
     Joining(_of("agent"), _of("driver"), Where.HOST, COMMON, COMMON),
     Joining(_of("agent"), _of("agent"), Where.HOST, COMMON, COMMON),
+    # What stands on the GPUs: a fault and the replicas that it takes down, whoever tells first.
+    Joining(_OF_GPUS, _of("exposed"), Where.STAND, ALWAYS, ALWAYS),
+    Joining(_of("replica"), _of("replica", "strain"), Where.GPU, ALWAYS, COMMON),
+    Joining(_of("strain"), _of("replica", "strain"), Where.GPU, POOL, COMMON),
+    Joining(_OF_GPUS, _of("replica"), Where.STAND, ENGINE, EARLY),
+    Joining(_LASTING, _of("replica"), Where.STAND, TIMEOUT, EARLY),
+    Joining(_of("replica"), _OF_GPUS, Where.STAND, EARLY, ENGINE),
+    Joining(_of("zone", "clock", "fabric", "corrected", "pcie"), _of("strain"), Where.STAND, POOL, COMMON),
+    Joining(_of("oom", "driver", "fabric", "process", "boot"), _of("replica"), Where.STAND, ENGINE, COMMON),
+    Joining(_of("replica"), _of("oom", "driver", "fabric", "process"), Where.STAND, EARLY, ENGINE),
+    Joining(_of("replica"), _of("strain"), Where.POOL, POOL, 0.0),
     # A storm of lines is told once, whatever the lines are about.
     Joining(
         _of("storm"), _of("storm", "app", "companion", "memory", "fabric", "bus", "timeout", "firmware", "xid"),
@@ -153,11 +178,13 @@ def family(finding: Finding) -> str:
     return finding.rule.partition(".")[0]
 
 
-def join(known: Iterable[Finding], new: Finding) -> str:
+def join(known: Iterable[Finding], new: Finding, kin: Kin | None = None) -> str:
     """The incident that `new` belongs to: the id of its group's earliest finding, empty if it starts one itself.
 
-    `known`: what is open on the host, and what was cleared within the last `RECENT` seconds.
+    `known`: what is open on the host, and what was cleared within the last `RECENT` seconds. `kin`: which of its
+    subjects are replicas, and what they stand on.
     """
+    kin = kin or Kin()
     groups: dict[str, list[Finding]] = {}
     for finding in known:
         if finding.id != new.id and not _over(finding, new):
@@ -165,7 +192,7 @@ def join(known: Iterable[Finding], new: Finding) -> str:
     best: tuple[int, float, str] | None = None
     for incident, members in groups.items():
         first = min(member.since for member in members)
-        ranks = [rank for member in members if (rank := _rank(member, new, first)) is not None]
+        ranks = [rank for member in members if (rank := _rank(member, new, first, kin)) is not None]
         if ranks:
             found = (min(ranks), first, incident)
             best = found if best is None else min(best, found)
@@ -176,19 +203,19 @@ def _over(finding: Finding, new: Finding) -> bool:
     return finding.state is FindingState.CLEARED and new.since - finding.updated > RECENT
 
 
-def _rank(known: Finding, new: Finding, first: float) -> int | None:
+def _rank(known: Finding, new: Finding, first: float, kin: Kin) -> int | None:
     """The number of the joining that holds between a member of a group and a new finding; None for none of them.
 
     Windows count from the group's first finding: echoes of echoes do not stretch it.
     """
     early, late = family(known), family(new)
-    same = known.subject == new.subject
+    met = {Where.HOST, *_met(known.subject, new.subject, kin)}
     since = new.since - first
     for rank, joining in enumerate(JOININGS):
         if (
             early in joining.early
             and late in joining.late
-            and (same or joining.where is Where.HOST)
+            and joining.where in met
             and -joining.before_s <= since <= joining.after_s
         ):
             return rank
@@ -196,3 +223,10 @@ def _rank(known: Finding, new: Finding, first: float) -> int | None:
     if code is not None and code == code_of(known) and abs(since) <= SAME_CODE_S:
         return len(JOININGS)
     return None
+
+
+def _met(one: str, other: str, kin: Kin) -> list[Where]:
+    """On what two subjects agree, besides the host."""
+    if one == other:
+        return [Where.GPU]
+    return [where for where, agree in ((Where.STAND, kin.stands), (Where.POOL, kin.shares)) if agree(one, other)]

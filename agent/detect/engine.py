@@ -22,12 +22,14 @@ from agent.detect.tracks import Key, Tracks
 from agent.detect.view import HostView
 from agent.sources.base import UNIDENTIFIED, Batch, Reason
 from agent.sources.nvml.signals import SIGNALS
+from agent.wire.replicas import replica_subject
 from agent.wire.requests import Annotation
 from agent.wire.signals import SignalSpec
 from agent.wire.specs import Cadence, Event, Finding, FindingState, Quality, RuleSpec, Scope, Severity, gpu_subject
 
 log = logging.getLogger(__name__)
 
+REPLICAS = "replicas"  # the section of facts that is their roster
 OLD_BOOT_SLACK_S = 5.0
 SAME_BOOT_S = 300.0  # so far wall and monotonic time may drift apart within one boot, steps of the clock included
 BACK_IN_SERVICE = frozenset({"xid.fatal", "gpu.lost"})  # their end is proof that the GPU has left all faults behind
@@ -103,7 +105,8 @@ class Engine:
                 for row in self._memory.gpus.values():
                     row.want |= for_gpus
         else:
-            due, every_host = self._asks.gpu[batch.cadence], self._asks.every_host
+            asked = self._asks.replica if batch.scope is Scope.REPLICA else self._asks.gpu
+            due, every_host = asked[batch.cadence], self._asks.every_host
             for row in rows:
                 if row.want:
                     self._wanted(row, row.want & due)
@@ -124,7 +127,12 @@ class Engine:
         if row is None or self._of_earlier_boot(event):
             return
         row.note(event, self._memory.job(event))
-        self._dirty.update((number, HOST if self.rules[number].judge_host else row.subject) for number in numbers)
+        for number in numbers:
+            rule = self.rules[number]
+            if rule.judge_host is not None:
+                self._dirty.add((number, HOST))
+            elif bool(rule.judge_replica) == bool(row.replica):
+                self._dirty.add((number, row.subject))
 
     def recall(self, events: Iterable[Event], now: Instant) -> None:
         """Take what the journal holds of the last days, oldest first; once, before `restore`. Nothing is judged: what
@@ -155,7 +163,7 @@ class Engine:
         del now
         unnamed = {uuid for uuid in self._memory.gpus if uuid.startswith(UNIDENTIFIED)}
         for uuid in (self._on_roster | unnamed) - gpus.keys():
-            self._forget(uuid)
+            self._forget(gpu_subject(uuid))
         self._on_roster = frozenset(gpus)
         for uuid, facts in gpus.items():
             row = self._memory.gpu(uuid)
@@ -168,9 +176,25 @@ class Engine:
         """Take a section of the host's facts, whole."""
         wanted = self._asks.sections.get(section, 0)
         self._memory.sections[section] = data
+        if section == REPLICAS:
+            self._replicas(data)
         self._wanted(self._memory.host, wanted & self._asks.every_host)
         for row in self._memory.gpus.values() if wanted & self._asks.every_gpu else ():
             self._wanted(row, wanted & self._asks.every_gpu)
+        for row in self._memory.replicas.values() if wanted & self._asks.every_replica else ():
+            self._wanted(row, wanted & self._asks.every_replica)
+
+    def _replicas(self, data: Any) -> None:
+        """Take the facts of all replicas. One that is no longer among them was retired: what it had open is cleared."""
+        told = {
+            str(item["id"]): item
+            for item in (data if isinstance(data, (list, tuple)) else ())
+            if isinstance(item, Mapping) and item.get("id")
+        }
+        for identity in self._memory.replicas.keys() - told.keys():
+            self._forget(replica_subject(identity))
+        for row in self._memory.know(told):
+            self._wanted(row, self._asks.replica_facts)
 
     def reasons(self, reasons: Sequence[Reason]) -> None:
         """Take all that cannot be seen on this host now, and why."""
@@ -247,14 +271,14 @@ class Engine:
     def _ask(self, number: int, subject: str) -> list[Transition]:
         rule, tracks, host = self.rules[number], self._tracks.of[number], self._view
         host.asked = self._asks.asked[number]
-        if rule.judge_gpu is not None:
-            row = self._memory.subject(subject)
-            if row is None:
-                return []
-            track = tracks.get(subject)
-            verdict = rule.judge_gpu(host.gpu(row), track.finding if track else None)
-            return self._hear(number, subject, verdict)
-        assert rule.judge_host is not None
+        if rule.judge_host is None:
+            row, track = self._memory.subject(subject), tracks.get(subject)
+            found = track.finding if track else None
+            if row is not None and rule.judge_gpu is not None and not row.replica:
+                return self._hear(number, subject, rule.judge_gpu(host.gpu(row), found))
+            if row is not None and rule.judge_replica is not None and row.replica:
+                return self._hear(number, subject, rule.judge_replica(host.replica(row), found))
+            return []
         open_now = {name: track.finding for name, track in tracks.items() if track.finding is not None}
         said = dict(rule.judge_host(host, open_now))
         # What a host rule no longer speaks of is neither there nor gone.
@@ -278,34 +302,46 @@ class Engine:
         change = track.hear(verdict, now)
         finding = track.finding
         if change is Change.OPENED and finding is not None:
-            finding = track.finding = self._tracks.joined(finding, now)
+            finding = track.finding = self._tracks.joined(finding, now, self._memory.kin)
         elif change is Change.CLEARED and finding is not None:
             track.finding = None
             self._tracks.cleared(finding)
             self._settle(subject, verdict, now)
-        if change in (Change.OPENED, Change.CLEARED):
-            # Who looks at what others have open is asked again, at once.
-            self._wanted(self._memory.host, self._asks.every_host & ~(1 << number))
-        elif change and self._memory.acked:
-            self._memory.acked = self._marks.acked(self.open())
         self._mark(number, subject)
-        return [Transition(finding, change)] if change and finding else []
+        if change is None or finding is None:
+            return []
+        self._changed(number, subject, change)
+        return [Transition(finding, change)]
+
+    def _changed(self, number: int, subject: str, change: Change) -> None:
+        """Who looks at what others have open is asked again, at once."""
+        if change in (Change.OPENED, Change.CLEARED):
+            self._wanted(self._memory.host, self._asks.every_host & ~(1 << number))
+        elif self._memory.acked:
+            self._memory.acked = self._marks.acked(self.open())
+        for row in self._memory.over(subject) if self._asks.over_gpus else ():
+            self._wanted(row, self._asks.over_gpus)
 
     def _held_back(self, rule: Rule, subject: str) -> bool:
-        return self._view.uptime < rule.young_s or self._marks.hold_back(subject, rule.id, self._view.now.wall)
+        """Whether it may open nothing there now. What is done to a GPU is done to the replicas on it."""
+        subjects = (subject, *self._memory.kin.under.get(subject, ()))
+        marked = any(self._marks.hold_back(one, rule.id, self._view.now.wall) for one in subjects)
+        return marked or self._view.uptime < rule.young_s
 
-    def _forget(self, uuid: str) -> None:
-        subject = gpu_subject(uuid)
+    def _forget(self, subject: str) -> None:
         self._leftover += self._tracks.forget(subject)
         self._dirty = {key for key in self._dirty if key[1] != subject}
-        self._memory.forget(uuid)
+        self._memory.forget(subject)
 
     def _mark(self, number: int, subject: str) -> None:
         """Remember what must be asked again although nothing new came in, and what a subject has open."""
         row = self._memory.subject(subject)
         if row is not None:
-            finding = self._tracks.of[number][subject].finding
-            (row.open.add if finding is not None else row.open.discard)(self.rules[number].id)
+            finding, rule = self._tracks.of[number][subject].finding, self.rules[number].id
+            if finding is None:
+                row.open.pop(rule, None)
+            else:
+                row.open[rule] = finding
         self._tracks.mark(number, subject)
 
     def _settle(self, subject: str, verdict: Verdict, now: Instant) -> None:

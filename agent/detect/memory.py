@@ -6,20 +6,23 @@ not make sense becomes a quality, never an exception. Only `engine` writes here.
 
 from collections import deque
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent.clock import Instant
 from agent.detect.baselines import Baselines
+from agent.detect.kin import Kin, kin_of
 from agent.detect.past import lines_of
 from agent.detect.rows import HOST, LOG_KINDS, Answers, Row, Series
 from agent.detect.trail import Trail
 from agent.sources.base import ALL_SIGNALS, Batch, Reason, Value
 from agent.sources.nvml.signals import GPU_SIGNALS
+from agent.wire.replicas import PREFIX
 from agent.wire.specs import Cadence, Event, Quality, Scope
 
 LARGEST = 1e18  # that the wire carries; no unit here comes near it
 GPUS = 1024
+REPLICAS = 1024
 LINE_CELL_S = 10.0
 LINE_CELLS = 8640  # a day of them
 EPOCH_SIGNAL = "gpu.energy"  # begins again with the driver
@@ -32,11 +35,13 @@ _OK = Quality.OK
 @dataclass(frozen=True, slots=True)
 class Interest:
     """What rules want to know: signals with the seconds they look back (0: the last value), which of them count up,
-    and, by signal, the rules that must be asked when it moves, as bits."""
+    by signal the rules that must be asked when it moves, as bits, and which are read more or less often than their
+    class."""
 
     windows: Mapping[str, float]
     counters: Set[str]
     want: Mapping[str, int]
+    periods: Mapping[str, float] = field(default_factory=dict)
 
 
 class Memory:
@@ -46,9 +51,11 @@ class Memory:
         self.host_id = host_id
         self.boot_id = boot_id
         self.tick_s = tick_s
-        self.host = Row("")
+        self.host = Row()
         self._by_subject: dict[str, Row] = {HOST: self.host}
         self.gpus: dict[str, Row] = {}
+        self.replicas: dict[str, Row] = {}
+        self.kin = Kin()
         self.reasons: tuple[Reason, ...] = ()
         self.baselines = Baselines()
         self.sections: dict[str, Any] = {}  # of the host's facts
@@ -81,11 +88,40 @@ class Memory:
             self._by_subject[row.subject] = row
         return row
 
-    def forget(self, uuid: str) -> None:
-        """This GPU is no more."""
-        row = self.gpus.pop(uuid, None)
-        if row is not None:
-            del self._by_subject[row.subject]
+    def replica(self, identity: str) -> Row | None:
+        """The row of a replica, made at first sight; None when there are absurdly many."""
+        row = self.replicas.get(identity)
+        if row is None and identity and len(self.replicas) < REPLICAS:
+            row = self.replicas[identity] = Row(replica=identity)
+            self._by_subject[row.subject] = row
+        return row
+
+    def know(self, facts: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+        """Take the facts of all replicas, by id; the rows whose facts are new."""
+        found = []
+        for identity, told in facts.items():
+            row = self.replica(identity)
+            if row is not None and row.facts != told:
+                row.facts = told
+                row.gpus = _texts(told.get("gpus")) or row.gpus
+                found.append(row)
+        if found or len(facts) != len(self.kin.under):
+            self.kin = kin_of(self.replicas.values())
+        return found
+
+    def over(self, subject: str) -> list[Row]:
+        """The replicas that hold a GPU, or held it last."""
+        return [self._by_subject[above] for above, gpus in self.kin.under.items() if subject in gpus]
+
+    def forget(self, subject: str) -> None:
+        """This GPU or replica is no more."""
+        row = self._by_subject.get(subject)
+        if row is None or row is self.host:
+            return
+        del self._by_subject[subject]
+        self.gpus.pop(row.uuid, None)
+        if self.replicas.pop(row.replica, None) is not None:
+            self.kin = kin_of(self.replicas.values())
 
     def subject(self, subject: str) -> Row | None:
         """The row that a finding or an event is about."""
@@ -94,6 +130,8 @@ class Memory:
             return row
         if subject.startswith("gpu:") and len(subject) > 4:
             return self.gpu(subject[4:])
+        if subject.startswith(PREFIX):
+            return self.replica(subject[len(PREFIX) :])
         return self.host if subject == HOST else None
 
     def job(self, event: Event) -> str:
@@ -110,10 +148,10 @@ class Memory:
         found: list[Row | None]
         if batch.scope is Scope.GPU:
             found = [self.gpu(uuid) for uuid in batch.rows]
-        elif batch.scope is Scope.HOST:
-            found = [self.host] if batch.rows else []
+        elif batch.scope is Scope.REPLICA:
+            found = [self.replica(identity) for identity in batch.rows]
         else:
-            return []
+            found = [self.host] if batch.rows else []
         whole = _qualities(batch)
         if batch.scope is Scope.GPU and not ANSWERS.isdisjoint(batch.columns):
             self._answered(batch, found, whole)
@@ -158,7 +196,8 @@ class Memory:
                 _accept(row, series, number, at, signal)
 
     def _series(self, row: Row, cadence: Cadence, signal: str) -> Series:
-        period, window_s = max(cadence.period_s, self.tick_s), self._interest.windows[signal]
+        period = max(self._interest.periods.get(signal, cadence.period_s), self.tick_s)
+        window_s = self._interest.windows[signal]
         counter = signal in self._interest.counters
         series = Series(
             period,
@@ -192,6 +231,10 @@ def _accept(row: Row, series: Series, number: float, at: Instant, signal: str) -
         row.want |= series.want
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(str(item) for item in value) if isinstance(value, (list, tuple)) else ()
+
+
 def _number(value: Value | None) -> float | None:
     if type(value) is float and -LARGEST <= value <= LARGEST:
         return value
@@ -213,6 +256,8 @@ def _qualities(batch: Batch) -> dict[str, Quality]:
     """
     if not batch.exceptions:
         return {}
+    if batch.scope is Scope.REPLICA:  # what is down has a state, and it is known
+        return {row: quality for (signal, row), quality in batch.exceptions.items() if signal == ALL_SIGNALS}
     found: dict[str, Quality] = {}
     counts: dict[str, int] = {}
     for (signal, row), quality in batch.exceptions.items():

@@ -10,7 +10,8 @@ from typing import Any
 from agent.clock import Instant
 from agent.detect.past import Past, code_of, lines_of
 from agent.detect.trail import Trail
-from agent.wire.specs import Cadence, Event, Quality, gpu_subject
+from agent.wire.replicas import replica_subject
+from agent.wire.specs import Cadence, Event, Finding, Quality, gpu_subject
 
 STALE_PERIODS = 2.0
 NEVER = Instant(float("-inf"), float("-inf"))
@@ -125,15 +126,19 @@ class Sighting:
 
 @dataclass(slots=True)
 class Row:
-    """One GPU, or the host itself (`uuid` empty). `want` is the set of rules, as bits, that have something new here."""
+    """One GPU (`uuid`), one replica (`replica`, its id), or the host itself (neither). `want` is the set of rules, as
+    bits, that have something new here. `open` has what rules have open here, by rule. `gpus` are the UUIDs of those
+    that a replica holds or held last."""
 
-    uuid: str
+    uuid: str = ""
+    replica: str = ""
+    gpus: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
     answers: dict[Cadence, Answers] = field(default_factory=dict)
     sightings: dict[Key, Sighting] = field(default_factory=dict)
     past: Past = field(default_factory=Past)
-    open: set[str] = field(default_factory=set)  # rules with a finding here
+    open: dict[str, Finding] = field(default_factory=dict)
     reset: Instant = NEVER  # when one of its counters was last seen to restart
     epoch: int = 0  # how often its driver was seen to begin again
     want: int = 0
@@ -141,7 +146,9 @@ class Row:
     subject: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.subject = gpu_subject(self.uuid) if self.uuid else HOST
+        self.subject = HOST
+        if self.uuid or self.replica:
+            self.subject = gpu_subject(self.uuid) if self.uuid else replica_subject(self.replica)
 
     def note(self, event: Event, job: str) -> None:
         """Remember an event; a flood of one code costs no more than its first line. `job`: whose process it names."""

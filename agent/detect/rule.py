@@ -12,7 +12,7 @@ from typing import Any
 from agent.detect.baselines import Baseline
 from agent.detect.limit import Limit
 from agent.detect.rows import Key
-from agent.detect.view import PSTATE, REASONS, UTILIZATION, GpuView, HostView
+from agent.detect.view import PSTATE, REASONS, UTILIZATION, GpuView, HostView, ReplicaView
 from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity
 
 Evidence = dict[str, Any]
@@ -61,15 +61,18 @@ UNKNOWN = Verdict(Word.UNKNOWN)
 CLEAR = Verdict(Word.CLEAR)
 
 JudgeGpu = Callable[[GpuView, Finding | None], Verdict]
+JudgeReplica = Callable[[ReplicaView, Finding | None], Verdict]
 JudgeHost = Callable[[HostView, Mapping[str, Finding]], Iterable[tuple[str, Verdict]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `spec.scope` GPU: `judge_gpu` is asked for each GPU; HOST: `judge_host` names its subjects itself.
+    """One rule. `spec.scope` GPU: `judge_gpu` is asked for each GPU; REPLICA: `judge_replica` for each replica; HOST:
+    `judge_host` names its subjects itself.
 
     It is asked when a `cadence` class was read and one of its signals moved, when one of the `kinds` of events came,
-    with `judges_facts` when what is known of the GPU changed, with `sections` when one of those of the host's facts did
+    with `judges_facts` when what is known of the GPU or replica changed, with `judges_gpus` when a finding on one of
+    the replica's GPUs did, with `sections` when one of those of the host's facts did
     (`processes`, `units`), and on every tick while it has something open or pending.
     `needs` are signals it reads the last value of, `windows` signals with the seconds it looks back, `load_s` how far
     `under_load` does; `also` are signals
@@ -83,6 +86,7 @@ class Rule:
     cadence: Cadence
     judge_gpu: JudgeGpu | None = None
     judge_host: JudgeHost | None = None
+    judge_replica: JudgeReplica | None = None
     needs: frozenset[str] = frozenset()
     windows: Mapping[str, float] = field(default_factory=dict)
     kinds: frozenset[str] = frozenset()
@@ -90,6 +94,7 @@ class Rule:
     clear_s: float = 0.0
     judges_quality: bool = False
     judges_facts: bool = False
+    judges_gpus: bool = False
     after_boot_s: float | None = None
     limits: tuple[Limit, ...] = ()
     baselines: tuple[Baseline, ...] = ()
@@ -130,6 +135,13 @@ def gpu_rule(spec: RuleSpec, cadence: Cadence, **timing: Any) -> Callable[[Judge
     if spec.scope is not Scope.GPU:
         raise ValueError(f"{spec.id} is not a GPU rule")
     return lambda judge: Rule(spec, cadence, judge_gpu=judge, **timing)
+
+
+def replica_rule(spec: RuleSpec, cadence: Cadence, **timing: Any) -> Callable[[JudgeReplica], Rule]:
+    """Makes the function below it a rule that is asked for each replica; registers nothing."""
+    if spec.scope is not Scope.REPLICA:
+        raise ValueError(f"{spec.id} is not a rule of replicas")
+    return lambda judge: Rule(spec, cadence, judge_replica=judge, **timing)
 
 
 def host_rule(spec: RuleSpec, cadence: Cadence, **timing: Any) -> Callable[[JudgeHost], Rule]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from agent.clock import Instant
 from agent.detect import correlate
+from agent.detect.kin import Kin
 from agent.detect.rows import HOST
 from agent.detect.rule import Rule
 from agent.detect.track import Track
@@ -40,11 +41,11 @@ class Tracks:
         """It is over, and still gathers its echoes for a while."""
         self._cleared.append(finding)
 
-    def joined(self, finding: Finding, now: Instant) -> Finding:
+    def joined(self, finding: Finding, now: Instant, kin: Kin) -> Finding:
         """A finding that has just been opened, with the incident it belongs to."""
         since = now.wall - correlate.RECENT
         known = [track.finding for track in self if track.finding is not None]
-        incident = correlate.join([*known, *(old for old in self._cleared if old.updated >= since)], finding)
+        incident = correlate.join([*known, *(old for old in self._cleared if old.updated >= since)], finding, kin)
         return replace(finding, incident=incident) if incident else finding
 
     def mark(self, number: int, subject: str) -> None:

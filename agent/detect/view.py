@@ -4,7 +4,7 @@ A value is a number only while it can be believed; everything else is a quality,
 gets None and not a zero. A window that has less than 70 % of its samples is None as well.
 """
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from agent.detect.memory import Memory
 from agent.detect.past import Burst
 from agent.detect.rows import Answers, Row, Series, Sighting
 from agent.sources.base import Reason
-from agent.wire.specs import Cadence, Event, Quality
+from agent.wire.specs import Cadence, Event, Finding, Quality
 
 STALE_PERIODS = 2.0
 UTILIZATION, PSTATE, REASONS = "gpu.utilization", "gpu.pstate", "gpu.clock.reasons"
@@ -165,6 +165,11 @@ class View:
         """Whether that rule has a finding here."""
         return rule in self._row.open
 
+    @property
+    def open(self) -> tuple[Finding, ...]:
+        """Everything that is open or unknown here."""
+        return tuple(self._row.open.values())
+
     def _known(self, signal: str) -> Series | None:
         """The series, if its newest value can be believed now."""
         if View.strict:
@@ -252,16 +257,42 @@ class GpuView(View):
         return ""
 
 
+class ReplicaView(View):
+    """One replica now."""
+
+    __slots__ = ()
+
+    def __init__(self, row: Row, host: "HostView") -> None:
+        super().__init__(row)
+        self.host = host
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of it: the fields of `agent.wire.replicas.ReplicaFacts`."""
+        return self._row.facts
+
+    @property
+    def label(self) -> str:
+        """How a person calls it: `vllm:8000`."""
+        return self._row.replica
+
+    @property
+    def gpus(self) -> list[GpuView]:
+        """The GPUs that it holds, or held last, as far as the host knows them."""
+        return self.host.known(self._row.gpus)
+
+
 class HostView(View):
     """The host now. One view serves every question: `moment` and `asked` are set by the engine before each."""
 
-    __slots__ = ("_gpus", "_memory", "asked", "itself", "moment")
+    __slots__ = ("_gpus", "_memory", "_replicas", "asked", "itself", "moment")
 
     def __init__(self, memory: Memory, now: Instant, asked: Asked | None = None) -> None:
         super().__init__(memory.host)
         self.host = self
         self._memory = memory
         self._gpus: dict[str, GpuView] = {}
+        self._replicas: dict[str, ReplicaView] = {}
         self.moment = now
         self.asked = asked or Asked()
         self.itself = GpuView(memory.host, self)
@@ -313,6 +344,18 @@ class HostView(View):
         view = self._gpus.get(row.uuid)
         if view is None or view._row is not row:  # noqa: SLF001 - its own kind
             view = self._gpus[row.uuid] = GpuView(row, self)
+        return view
+
+    def known(self, uuids: Iterable[str]) -> list[GpuView]:
+        """Those of these GPUs that the host knows."""
+        rows = (self._memory.gpus.get(uuid) for uuid in uuids)
+        return [self.gpu(row) for row in rows if row is not None]
+
+    def replica(self, row: Row) -> ReplicaView:
+        """The view of a replica's row."""
+        view = self._replicas.get(row.replica)
+        if view is None or view._row is not row:  # noqa: SLF001 - its own kind
+            view = self._replicas[row.replica] = ReplicaView(row, self)
         return view
 
     def statistic(self, what: Baseline, subject: str, bucket: int | None) -> float | None:

@@ -347,7 +347,7 @@ def test_a_failed_supply_warns_and_is_critical_while_gpus_are_braked() -> None:
     watched.run(60)
     assert one(watched, "host.power").severity is Severity.WARNING
     (row,) = watched.engine._memory.gpus.values()
-    row.open.add("power.brake")
+    row.open["power.brake"] = one(watched, "host.power")
     watched.run(60)
     finding = one(watched, "host.power")
     assert (finding.severity, finding.evidence[-1]["value"]) == (Severity.CRITICAL, "GPU 0")
