@@ -37,9 +37,9 @@ class Batch:
 class RawEvent:
     """One witness's word for something that happened, before witnesses are joined.
 
-    `kind`: xid, sxid, off_bus, aer, oom, driver, kernel, gap, gpu. `bus_id` is `dddd:bb:dd` in lower case, `uuid` is
-    empty where the witness does not know it. `code` is the XID or SXID number. `replayed` marks what happened before
-    this agent started. `cursor` is the kernel log's sequence number, -1 from other witnesses.
+    `kind`: xid, sxid, off_bus, aer, oom, driver, kernel, gap, gpu, replica. `bus_id` is `dddd:bb:dd` in lower case,
+    `uuid` is empty where the witness does not know it. `code` is the XID or SXID number. `replayed` marks what
+    happened before this agent started. `cursor` is the kernel log's sequence number, -1 from other witnesses.
     """
 
     witness: str

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.sources.base import RawEvent
+from agent.wire import limits
+from agent.wire.replicas import PREFIX, replica_subject
 from agent.wire.shape import clean
 from agent.wire.specs import Severity, gpu_subject
 
@@ -30,6 +32,10 @@ _KERNEL = {
     "memory_corrected": Severity.INFO,
     "port_up": Severity.INFO,
 }
+_REPLICA = {"down": Severity.CRITICAL, "stuck": Severity.CRITICAL, "unready": Severity.WARNING,
+            "unknown": Severity.WARNING}  # fmt: skip
+_ON_PURPOSE = frozenset({"asleep", "paused"})
+_LEAVING = frozenset({"draining", "drained"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,7 @@ class EventDraft:
 
 
 def draft(raw: RawEvent, uuid: str, severity: SeverityOf, extra: Mapping[str, Any]) -> EventDraft:
-    """`raw` as an event about the GPU `uuid`, or about the host where that is not known."""
+    """`raw` as an event about the GPU `uuid`, about the replica it names, or about the host."""
     data = dict(raw.data)
     if "line" in data:
         data["line"] = clean(str(data["line"]))[:LINE_CHARS]
@@ -62,7 +68,7 @@ def draft(raw: RawEvent, uuid: str, severity: SeverityOf, extra: Mapping[str, An
         at=raw.at.wall,
         mono=raw.at.mono,
         kind=raw.kind,
-        subject=gpu_subject(uuid) if uuid else "host",
+        subject=gpu_subject(uuid) if uuid else replica_of(raw) or "host",
         severity=judged(raw, severity),
         text=clean(sentence(raw))[:TEXT_CHARS],
         data=data,
@@ -93,19 +99,21 @@ def judged(raw: RawEvent, severity: SeverityOf) -> Severity:
     """How the line itself reads: XIDs by the catalogue, unless the line says more than the catalogue can know."""
     if raw.kind == "xid":
         return _xid(raw, severity)
-    if raw.kind == "sxid":
-        return Severity.CRITICAL if raw.data.get("fatal") else Severity.INFO
-    if raw.kind == "off_bus":
-        return Severity.CRITICAL
-    if raw.kind == "aer":
-        return _AER.get(str(raw.data.get("severity")), Severity.WARNING)
-    if raw.kind == "driver":
-        return _DRIVER.get(str(raw.data.get("what")), Severity.WARNING)
-    if raw.kind == "kernel":
-        return _KERNEL.get(str(raw.data.get("what")), Severity.WARNING)
-    if raw.kind == "gpu":
-        return Severity.CRITICAL if raw.data.get("state") in ("lost", "missing") else Severity.INFO
-    return Severity.WARNING
+    told = _OF_KIND.get(raw.kind)
+    return Severity.WARNING if told is None else told(raw.data)
+
+
+def replica_of(raw: RawEvent) -> str:
+    """The subject of the replica that a word is about; empty where it is about none."""
+    identity = raw.data.get("replica") if raw.kind == "replica" else None
+    return replica_subject(clean(str(identity))[: limits.NAME - len(PREFIX)]) if identity else ""
+
+
+def _replica(data: Mapping[str, Any]) -> Severity:
+    """How a new state reads: what somebody did on purpose is no alarm."""
+    if data.get("phase") in _ON_PURPOSE or (data.get("to") == "down" and data.get("from") in _LEAVING):
+        return Severity.INFO
+    return _REPLICA.get(str(data.get("to")), Severity.INFO)
 
 
 def _xid(raw: RawEvent, severity: SeverityOf) -> Severity:
@@ -123,3 +131,15 @@ def _who(data: Mapping[str, Any]) -> str:
     if pid is None:
         return f" ({name})" if name else ""
     return f" (pid {pid} {name})" if name else f" (pid {pid})"
+
+
+# By kind: how its facts read.
+_OF_KIND: dict[str, Callable[[Mapping[str, Any]], Severity]] = {
+    "sxid": lambda data: Severity.CRITICAL if data.get("fatal") else Severity.INFO,
+    "off_bus": lambda data: Severity.CRITICAL,
+    "aer": lambda data: _AER.get(str(data.get("severity")), Severity.WARNING),
+    "driver": lambda data: _DRIVER.get(str(data.get("what")), Severity.WARNING),
+    "kernel": lambda data: _KERNEL.get(str(data.get("what")), Severity.WARNING),
+    "gpu": lambda data: Severity.CRITICAL if data.get("state") in ("lost", "missing") else Severity.INFO,
+    "replica": _replica,
+}

@@ -9,8 +9,9 @@ from typing import Any
 
 from agent.clock import Instant
 from agent.sources.base import RawEvent
+from agent.wire.replicas import PREFIX
 from agent.wire.specs import Severity
-from agent.witness.draft import EventDraft, SeverityOf, draft, repeats
+from agent.witness.draft import EventDraft, SeverityOf, draft, repeats, replica_of
 from agent.witness.storm import OTHERS, Key, Storm
 from agent.witness.words import plain, raw_event
 
@@ -211,8 +212,9 @@ class Witness:
         return raw.uuid or self._uuids.get(raw.bus_id, "") or raw.bus_id
 
     def _admit(self, raw: RawEvent, uuid: str, extra: dict[str, Any], now: Instant) -> list[EventDraft]:
-        subject = f"gpu:{uuid}" if uuid else "host"
-        key: Key = (raw.kind, raw.code, uuid or raw.bus_id)
+        replica = replica_of(raw)
+        subject = f"gpu:{uuid}" if uuid else replica or "host"
+        key: Key = (raw.kind, raw.code, replica or uuid or raw.bus_id)
         free = raw.kind == "gap" or raw.data.get("repeated")
         storm, mono = (self._past, raw.at.mono) if raw.replayed else (self._storm, now.mono)
         if not free and not storm.admits(key, mono):
@@ -253,7 +255,7 @@ class Witness:
             at=now.wall,
             mono=now.mono,
             kind="kernel" if key == OTHERS else kind,
-            subject=f"gpu:{uuid}" if uuid else "host",
+            subject=f"gpu:{uuid}" if uuid else gpu if gpu.startswith(PREFIX) else "host",
             severity=Severity.INFO,
             text=repeats(kind, code, count, self._storm.window_s),
             data=data,

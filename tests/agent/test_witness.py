@@ -308,4 +308,50 @@ def test_a_flood_before_anybody_is_named_waits_in_bounded_memory() -> None:
     made = Witness(stranger_s=5.0)
     passed = [event for number in range(3000) for event in saw(made, xid(79, 100.0 + number / 1000, text=f"{number}"))]
     assert passed
-    assert len(made._strangers) <= 1024
+    assert len(made._strangers) <= 256
+
+
+def stands(
+    to: str, before: str = "ready", phase: str = "", replica: str = "vllm:8000", mono: float = 100.0
+) -> RawEvent:
+    data = {"replica": replica, "from": before, "to": to, "phase": phase or to, "says": "as it is"}
+    return RawEvent("serving", "replica", at(mono), f"{replica} is {to}: as it is", data=data)
+
+
+@pytest.mark.parametrize(
+    ("raw", "severity"),
+    [
+        (stands("down"), Severity.CRITICAL),
+        (stands("stuck"), Severity.CRITICAL),
+        (stands("unready", phase="scrape-lost"), Severity.WARNING),
+        (stands("unready", phase="asleep"), Severity.INFO),
+        (stands("unready", phase="paused"), Severity.INFO),
+        (stands("unknown"), Severity.WARNING),
+        (stands("down", "drained"), Severity.INFO),
+        (stands("starting", "down"), Severity.INFO),
+        (stands("ready", "stuck"), Severity.INFO),
+        (stands("what", "ever"), Severity.INFO),
+    ],
+)
+def test_a_change_of_a_replica_is_an_event_about_it(raw: RawEvent, severity: Severity) -> None:
+    (event,) = saw(witness(), raw)
+    assert (event.kind, event.subject, event.severity) == ("replica", "replica:vllm:8000", severity)
+    assert event.text == raw.text
+    assert event.data["says"] == "as it is"
+
+
+def test_changes_of_one_replica_do_not_echo_and_a_flood_of_them_is_counted_under_its_name() -> None:
+    made = witness()
+    assert [len(saw(made, stands("down", mono=100.0 + tenth / 10))) for tenth in range(3)] == [1, 1, 1]
+    for number in range(PER_MINUTE + 20):
+        saw(made, stands("ready", mono=101.0 + number / 10))
+    assert len(saw(made, stands("down", replica="triton:8010", mono=120.0))) == 1, "another one is still heard"
+    (told,) = made.tick(at(200.0))
+    assert (told.subject, told.data["suppressed"]) == ("replica:vllm:8000", 23)
+    assert told.text == "replica repeated 23 more times within 60 s"
+
+
+def test_a_replica_with_a_hostile_name_is_told_harmlessly() -> None:
+    (event,) = saw(witness(), stands("down", replica="x\x1b[2J" + "y" * 4000))
+    assert len(event.subject) <= 256
+    assert "\x1b" not in event.subject
