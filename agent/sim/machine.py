@@ -8,12 +8,14 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
-from agent.sim import kernel, physics
+from agent.sim import kernel
 from agent.sim.dials import Dials
-from agent.sim.noise import between, identity, mix, unit
+from agent.sim.gpu import Gpu, Presence, made
+from agent.sim.noise import identity, mix
+from agent.sim.serving.engine import Engine
+from agent.sim.serving.kinds import engines
 from agent.sim.serving.layout import replicas
 from agent.sim.workload import Replica, host_name, pool_of, rack_of
 from agent.wire.requests import Annotate
@@ -23,59 +25,8 @@ MAX_GPUS = 16
 DRIVER = "580.95.05"
 GPU_NAME = "NVIDIA H100 80GB HBM3"
 COMPANIONS = frozenset({45, 154})  # XIDs that follow another GPU's or another XID's fault
-_WARM_S = 180.0
+_WARM_S, _DAY_S = 180.0, 86_400.0
 _EXACT_STEPS = 1800  # a longer gap is jumped over: nobody watched, and 30 days of steps would take minutes
-_BUSES = (0x1B, 0x43, 0x52, 0x61, 0x9D, 0xC3, 0xD1, 0xDF, 0x2A, 0x38, 0x6F, 0x7C, 0xA8, 0xB6, 0xE4, 0xF2)
-_HISTORY_SHARE = 0.03  # boards with an old, healed memory error: aggregate counters that are no fault
-
-
-class Presence(Enum):
-    """How a GPU answers the driver."""
-
-    PRESENT = "present"
-    LOST = "lost"  # it fell off the bus
-    MISSING = "missing"  # the driver never attached it
-    HUNG = "hung"  # calls on it do not return
-
-
-@dataclass(slots=True)
-class Gpu:
-    """One GPU: its identity, its board and what its counters stand at."""
-
-    index: int
-    uuid: str
-    serial: str
-    bus_id: str
-    module_id: int
-    board: physics.Board
-    corrected_per_s: float
-    corrected_before: int
-    presence: Presence = Presence.PRESENT
-    on_bus: bool = True
-    changed_at: float = 0.0
-    uncorrected: int = 0
-    uncorrected_before: int = 0
-    remapped: int = 0
-    remap_pending: bool = False
-    remap_failed: bool = False
-    recovery_action: int = 0
-    volatile_since: float = 0.0
-    marked: bool = False  # the driver has complained about it since its last reset
-    last_processes: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def answers(self) -> bool:
-        """Whether calls on it bring values."""
-        return self.presence is Presence.PRESENT
-
-    @property
-    def powered(self) -> bool:
-        """Whether the board works, whatever the driver sees of it."""
-        return self.presence in (Presence.PRESENT, Presence.HUNG)
-
-    def corrected(self, moment: float) -> int:
-        """Corrected errors since driver load."""
-        return int(self.corrected_per_s * max(0.0, moment - self.volatile_since))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +68,19 @@ class Machine:
         self.dials = Dials()
         self.model = GPU_NAME
         self.past: dict[tuple[int, str], tuple[float, ...]] = {}  # (row, counter): growth by week, newest first
+        self._doormen: list[Callable[[], None]] = []
         self.replicas = replicas(seed, number, gpus, self.booted_at + 600.0)
         start = epoch - _WARM_S
         self._holder = {gpu: replica for replica in self.replicas for gpu in replica.gpus}
-        self.gpus = [self._gpu(index, start) for index in range(gpus)]
+        span = (self.booted_at, epoch)
+        self.gpus = [made(seed, number, index, self._demand(index, start), start, span) for index in range(gpus)]
+        self.engines = engines(self.replicas, self._ports_changed)
+        for replica, engine in self.engines.items():
+            engine.skip(start - replica.started, _sampled(start, -_DAY_S))
+        self._groups = [
+            (replica, engine, [self.gpus[index] for index in replica.gpus]) for replica, engine in self.engines.items()
+        ]
+        self._spare = [gpu for gpu in self.gpus if gpu.index not in self._holder]
         self.now = start
         self._pending: list[_Step] = []
         self._order = self._generation = self._driver_events = 0
@@ -157,6 +117,19 @@ class Machine:
         """Stop calling `listener`."""
         if listener in self._listeners:
             self._listeners.remove(listener)
+
+    def on_ports(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever an engine may have opened or closed a port."""
+        self._doormen.append(listener)
+
+    def off_ports(self, listener: Callable[[], None]) -> None:
+        """Stop calling `listener`."""
+        if listener in self._doormen:
+            self._doormen.remove(listener)
+
+    def _ports_changed(self) -> None:
+        for listener in tuple(self._doormen):
+            listener()
 
     def changed(self) -> None:
         """Wake all listeners."""
@@ -208,12 +181,20 @@ class Machine:
         if presence in (Presence.LOST, Presence.MISSING):
             gpu.board.switch_off()
 
-    def stop_replica(self, gpu: int, at: float, back_after_s: float | None) -> None:
-        """The replica on this GPU ends; its service starts it again unless `back_after_s` is None or a GPU is gone."""
+    def engine(self, gpu: int) -> Engine | None:
+        """The engine of the replica that belongs on this GPU, whether it runs or not."""
         replica = self._holder.get(gpu)
-        if replica is None or not replica.workers:
+        return self.engines[replica] if replica else None
+
+    def stop_replica(self, gpu: int, at: float, back_after_s: float | None) -> None:
+        """What computes on this GPU ends, with all its group, and shortly after it what answers; its service starts it
+        again unless `back_after_s` is None or a GPU is gone."""
+        replica, engine = self._holder.get(gpu), self.engine(gpu)
+        if replica is None or engine is None or not replica.workers:
             return
         replica.stop()
+        engine.fall()
+        self._later(at + engine.lingers_s, replica, engine.gone)
         if back_after_s is not None:
             self.at(at + back_after_s, lambda machine, moment: machine.start_replica(replica, moment))
 
@@ -223,6 +204,19 @@ class Machine:
             return
         self._generation += 1
         replica.start(at, at + ready_after_s, self._generation)
+        engine = self.engines[replica]
+        engine.begin(at)
+        self._later(at + ready_after_s, replica, engine.ready)
+
+    def _later(self, at: float, replica: Replica, act: Callable[[], None]) -> None:
+        """That happens to these processes of a replica, unless it has others by then."""
+        generation = replica.generation
+
+        def effect(_machine: Machine, _moment: float) -> None:
+            if replica.generation == generation:
+                act()
+
+        self.at(at, effect)
 
     def xid(self, gpu: Gpu, code: int, text: str, at: float, worker: tuple[int, str] | None = None) -> None:
         """The driver reports an XID: a line in the kernel log, and an event if the GPU still answers.
@@ -245,7 +239,8 @@ class Machine:
 
     def saved(self) -> dict[str, Any]:
         """The state of the physics, to go on from after a restart."""
-        return {"now": self.now, "boards": [gpu.board.saved() for gpu in self.gpus]}
+        boards = [gpu.board.saved() for gpu in self.gpus]
+        return {"now": self.now, "boards": boards, "engines": [engine.saved() for engine in self.engines.values()]}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from `saved()`, after everything that had been injected was scheduled again."""
@@ -257,29 +252,9 @@ class Machine:
             step.effect(self, step.at)
         for gpu, board in zip(self.gpus, boards, strict=True):
             gpu.board.restore(board)
+        for engine, known in zip(self.engines.values(), saved.get("engines", ()), strict=False):
+            engine.restore(known)
         self.now = now
-
-    def _gpu(self, index: int, start: float) -> Gpu:
-        key = mix(self.seed, "gpu", self.number, index)
-        inlet = (
-            23.0 + 1.1 * (index % 4) + between(-1.0, 1.5, key, "inlet")
-        )  # rear slots breathe what front slots warmed
-        board = physics.Board(start, inlet, self._demand(index, start), between(0.96, 1.04, key, "silicon"))
-        board.energy = board.power * UPTIME_S * between(0.92, 1.0, key, "energy")
-        history = unit(key, "history") < _HISTORY_SHARE
-        return Gpu(
-            index,
-            f"GPU-{identity(key, 'uuid')}",
-            f"16{mix(key, 'serial') % 10**11:011d}",
-            f"0000:{_BUSES[index]:02x}:00",
-            index + 1,
-            board,
-            corrected_per_s=between(0.0, 6.0, key, "corrected") / 86_400.0 if unit(key, "noisy") < 0.15 else 0.0,
-            corrected_before=mix(key, "before") % 40,
-            uncorrected_before=1 if history else 0,
-            remapped=1 if history else 0,
-            volatile_since=self.booted_at,
-        )
 
     def _boot_messages(self) -> None:
         at = self.booted_at + 9.0
@@ -305,18 +280,31 @@ class Machine:
 
     def _step(self) -> None:
         now, grid_s = self.now, self.grid_s
-        holder, demand = None, 0.0
-        for gpu in self.gpus:
-            found = self._holder.get(gpu.index)
-            if found is not holder:
-                holder, demand = found, found.demand(now) if found is not None else 0.0
+        for replica, engine, gpus in self._groups:
+            demand, ratio = replica.demand(now), 1.0
+            for gpu in gpus:
+                if gpu.powered:
+                    gpu.board.advance(grid_s, demand)
+                    if gpu.board.activity:
+                        ratio = min(ratio, gpu.board.ratio)
+                else:
+                    ratio = 0.0
+            engine.step(now, grid_s, ratio)
+        for gpu in self._spare:
             if gpu.powered:
-                gpu.board.advance(grid_s, demand)
+                gpu.board.advance(grid_s, 0.0)
 
     def _jump(self, steps: int) -> None:
         span = steps * self.grid_s
-        moments = [self.now + span * part / 24.0 for part in range(1, 25)]
+        moments = _sampled(self.now, span)
         for gpu in self.gpus:
             if gpu.powered:
                 gpu.board.skip(span, [self._demand(gpu.index, moment) for moment in moments])
+        for engine in self.engines.values():
+            engine.skip(span, moments)
         self.now += span
+
+
+def _sampled(start: float, span: float) -> list[float]:
+    """Moments spread evenly over `span` seconds after `start`."""
+    return [start + span * part / 24.0 for part in range(1, 25)]

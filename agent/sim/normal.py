@@ -10,7 +10,8 @@ from dataclasses import replace
 from agent.detect.baselines import Baseline, Baselines, Key
 from agent.detect.rule import Rule
 from agent.sim.defaults import DEFAULTS
-from agent.sim.machine import Gpu, Machine
+from agent.sim.gpu import Gpu
+from agent.sim.machine import Machine
 from agent.sim.nvml import KINDS, settled
 from agent.sim.physics import Board
 from agent.sources.base import Value

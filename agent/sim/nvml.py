@@ -10,8 +10,9 @@ from typing import Any
 from agent.clock import Clock, Instant
 from agent.sim import physics
 from agent.sim.dials import HOST
+from agent.sim.gpu import Gpu, Presence
 from agent.sim.happen import happenings
-from agent.sim.machine import DRIVER, DriverEvent, Gpu, Machine, Presence
+from agent.sim.machine import DRIVER, DriverEvent, Machine
 from agent.sources.base import ALL_SIGNALS, Batch, RawEvent, Reading, Reason, Value
 from agent.sources.nvml import gpu as board
 from agent.sources.nvml.reasons import of_failure

@@ -77,7 +77,7 @@ class Worker:
     command: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Replica:
     """One serving process group. `ready_at` is when it takes load again; None while it is down for good. `halted` while
     its engine does no work although it is asked to; `held` is the share of its memory that it holds."""

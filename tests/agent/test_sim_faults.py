@@ -4,7 +4,8 @@ import pytest
 
 from agent.errors import UsageError
 from agent.sim import faults
-from agent.sim.machine import Machine, Presence
+from agent.sim.gpu import Presence
+from agent.sim.machine import Machine
 from agent.sim.params import ALL
 
 EPOCH = 1_760_000_000.0

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from agent.sim import kernel, physics
 from agent.sim.faults.spec import FaultSpec, each
-from agent.sim.machine import Gpu, Machine, Presence
+from agent.sim.gpu import Gpu, Presence
+from agent.sim.machine import Machine
 from agent.sim.params import ALL, Param, Params, gpu_param
 from agent.sim.xids import APP_TEXTS, OF_A_PROCESS, RECOVERY_ACTIONS, TEXTS
 

@@ -7,7 +7,8 @@ from agent.sim import kernel
 from agent.sim.defaults import FACTS
 from agent.sim.dials import HOST
 from agent.sim.faults.spec import FaultSpec, each
-from agent.sim.machine import DRIVER, Gpu, Machine
+from agent.sim.gpu import Gpu
+from agent.sim.machine import DRIVER, Machine
 from agent.sim.noise import identity
 from agent.sim.params import Param, Params, gpu_param
 from agent.sim.workload import GIB

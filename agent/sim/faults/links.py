@@ -10,7 +10,8 @@ from agent.sim import kernel
 from agent.sim.dials import HOST
 from agent.sim.faults.ports import counted
 from agent.sim.faults.spec import FaultSpec, Plan, chosen, each
-from agent.sim.machine import Gpu, Machine
+from agent.sim.gpu import Gpu
+from agent.sim.machine import Machine
 from agent.sim.params import ALL, Param, Params, gpu_param
 
 MODELS = ("NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "NVIDIA A100-SXM4-80GB", "NVIDIA B200", "NVIDIA GB200")

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from agent.sim import kernel
 from agent.sim.faults.spec import FaultSpec, each
-from agent.sim.machine import DRIVER, Gpu, Machine
+from agent.sim.gpu import Gpu
+from agent.sim.machine import DRIVER, Machine
 from agent.sim.params import Param, Params, gpu_param
 from agent.sim.xids import APP_TEXTS, TEXTS
 

@@ -1,7 +1,8 @@
 """Faults of memory, heat, power and clocks, and what looks like one: a power cap set on purpose."""
 
 from agent.sim.faults.spec import FaultSpec, chosen, each
-from agent.sim.machine import Gpu, Machine
+from agent.sim.gpu import Gpu
+from agent.sim.machine import Machine
 from agent.sim.params import ALL, Param, Params, gpu_param
 from agent.sim.xids import TEXTS
 

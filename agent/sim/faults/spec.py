@@ -4,7 +4,8 @@ resumed fleet repeats it exactly. Times are data time."""
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agent.sim.machine import Gpu, Machine
+from agent.sim.gpu import Gpu
+from agent.sim.machine import Machine
 from agent.sim.params import ALL, Param, Params
 
 Plan = Callable[[Machine, Params, float], None]

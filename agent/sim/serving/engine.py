@@ -1,0 +1,165 @@
+"""What every simulated engine has in common: its life, its mood, and which of its ports answer.
+
+`step` is the only way work is done; it is called by the physics of the machine, once a step and in order. Everything
+else changes what the steps will do. An engine that does no work keeps what was asked of it waiting, as its clients do.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from agent.engines.answer import Answer, Failure
+from agent.sim.workload import Replica
+
+PATIENCE_S = 120.0  # after which a client without an answer gives up
+_MEMORY_ASLEEP = 0.05  # of what it holds awake
+
+
+class Life(Enum):
+    """What of its processes runs."""
+
+    GONE = "gone"
+    LOADING = "loading"  # nobody accepts connections yet
+    UP = "up"
+    FALLING = "falling"  # what answers still does, what computes has ended
+    ENDING = "ending"  # told to end: what it has is finished, nothing new is begun
+
+
+class Mood(Enum):
+    """What an engine that is up does with the work it has."""
+
+    WELL = "well"
+    FROZEN = "frozen"  # it answers and computes nothing
+    PAUSED = "paused"  # so it was told
+    ASLEEP = "asleep"  # so it was told, and its memory is free
+    BROKEN = "broken"  # each request fails
+    MUTE = "mute"  # it accepts connections and says nothing, and goes on computing
+
+
+_HALTED = (Mood.FROZEN, Mood.PAUSED, Mood.ASLEEP, Mood.BROKEN)
+REFUSED = Answer(failure=Failure.REFUSED, says="connection refused")
+NOT_THERE = Answer(404, b"", "text/plain")
+
+
+class Engine:
+    """The engine of one replica. `told` is called when its ports open or close. `lingers_s` is how long what answers
+    outlives what computes."""
+
+    lingers_s = 0.0
+
+    def __init__(self, replica: Replica, told: Callable[[], None] = lambda: None) -> None:
+        self.replica = replica
+        self.life = Life.UP
+        self.mood = Mood.WELL
+        self.started = replica.started
+        self.starts = 0  # by its service, since boot
+        self.load: float | None = None  # asked of it, 1 being all that it can do; None: as its users do
+        self.slow = 1.0  # how much longer everything takes
+        self.errors = 0.0  # share of its requests that fail
+        self.context = 1.0  # how much longer prompts are
+        self.dev = True  # whether it shows what only operators need
+        self._told = told
+        self._clear()
+
+    @property
+    def doors(self) -> tuple[int, ...]:
+        """Its ports, the serving one first."""
+        return (self.replica.port,)
+
+    def open(self, port: int) -> bool:
+        """Whether that port accepts connections."""
+        return port in self.doors and self.life in (Life.UP, Life.FALLING, Life.ENDING)
+
+    def begin(self, at: float) -> None:
+        """New processes: everything is counted from zero, and it is not ready yet."""
+        self.started = at
+        self.starts += 1
+        self.mood = Mood.WELL
+        self.replica.halted, self.replica.held = False, 1.0
+        self._clear()
+        self._live(Life.LOADING)
+
+    def ready(self) -> None:
+        """It has loaded."""
+        if self.life is Life.LOADING:
+            self._live(Life.UP)
+
+    def fall(self) -> None:
+        """What computes has ended; how long the rest takes to follow is its owner's affair."""
+        if self.life in (Life.UP, Life.ENDING):
+            self._live(Life.FALLING)
+        elif self.life is Life.LOADING:
+            self._live(Life.GONE)
+
+    def end(self) -> None:
+        """It is told to end, and finishes what it has."""
+        if self.life is Life.UP:
+            self._live(Life.ENDING)
+
+    def gone(self) -> None:
+        """Its last process has ended."""
+        self._live(Life.GONE)
+
+    def turn(self, mood: Mood) -> None:
+        """From now on it works like this."""
+        self.mood = mood
+        self.replica.halted = mood in _HALTED
+        self.replica.held = _MEMORY_ASLEEP if mood is Mood.ASLEEP else 1.0
+        self._told()
+
+    def ease(self) -> None:
+        """Everything that was done to it is taken back, but for processes that have ended."""
+        self.load, self.slow, self.errors, self.context = None, 1.0, 0.0, 1.0
+        self.turn(Mood.WELL)
+
+    def step(self, now: float, dt: float, ratio: float) -> None:
+        """`dt` seconds pass until `now`; its slowest GPU runs at `ratio` of its highest clock, 0 if one is dead."""
+        if self.life not in (Life.UP, Life.ENDING):
+            return
+        asked = self.replica.asked(now) if self.load is None else -self.load
+        if self.life is Life.ENDING:
+            asked = 0.0
+        if self.mood in _HALTED or not ratio:
+            self._hold(dt, asked)
+        else:
+            self._work(dt, asked, ratio / self.slow)
+
+    def skip(self, span: float, moments: list[float]) -> None:
+        """A long time passes in which it did as at these moments."""
+        if self.life is Life.UP and self.mood is Mood.WELL:
+            for moment in moments:
+                self._work(span / len(moments), self.replica.asked(moment), 1.0 / self.slow)
+
+    def answer(self, port: int, method: str, path: str, now: float) -> Answer | None:
+        """What it says to that; None if it says nothing, and the connection stays open."""
+        if not self.open(port):
+            return REFUSED
+        if self.mood is Mood.MUTE:
+            return None
+        return self._answer(port, method, path, now)
+
+    def saved(self) -> dict[str, Any]:
+        """What cannot be computed again."""
+        raise NotImplementedError
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from `saved()`."""
+        raise NotImplementedError
+
+    def _live(self, life: Life) -> None:
+        if life is not self.life:
+            self.life = life
+            self._told()
+
+    def _clear(self) -> None:
+        raise NotImplementedError
+
+    def _work(self, dt: float, asked: float, speed: float) -> None:
+        """`asked`: 1 is what its GPUs do at their highest clocks; below zero, that many times what it can do."""
+        raise NotImplementedError
+
+    def _hold(self, dt: float, asked: float) -> None:
+        raise NotImplementedError
+
+    def _answer(self, port: int, method: str, path: str, now: float) -> Answer:
+        raise NotImplementedError
