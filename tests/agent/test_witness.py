@@ -308,7 +308,7 @@ def test_a_flood_before_anybody_is_named_waits_in_bounded_memory() -> None:
     made = Witness(stranger_s=5.0)
     passed = [event for number in range(3000) for event in saw(made, xid(79, 100.0 + number / 1000, text=f"{number}"))]
     assert passed
-    assert len(made._strangers) <= 256
+    assert len(made._strangers) <= 1024
 
 
 def stands(
