@@ -66,7 +66,9 @@ def maintenance(arguments: Arguments) -> int:
         until = end(own["lasts"], own["until"], now)
         about = saying.target(fleet, own["target"])
         if about.fault:
-            raise UsageError(f"{own['target']!r} is a fault; maintenance is for a host or a GPU of it: HOST[/gpuN]")
+            raise UsageError(
+                f"{own['target']!r} is a fault; maintenance is for a host, a GPU or a replica: HOST[/WHAT]"
+            )
         return saying.maintenance(fleet, about, until, author, own["reason"])
 
     return _tell(arguments, make, asks=True)

@@ -84,7 +84,9 @@ def sought(fleet: Fleet, entry: Standing) -> Sought:
         "rule": said.rule,
         "id": said.id,
     }
-    return Sought(entry.host, () if at is None else (at,), entry.severity, words)
+    replica = fleet.replica_row(entry.host, said.subject)
+    replicas = () if replica is None else (replica,)
+    return Sought(entry.host, () if at is None else (at,), entry.severity, words, replicas=replicas)
 
 
 def _about(fleet: Fleet, entry: Standing) -> str:

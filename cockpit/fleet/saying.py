@@ -10,63 +10,22 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from agent.wire import limits
+from agent.wire.replicas import State
 from agent.wire.requests import Annotate, Mark
-from agent.wire.specs import Finding, gpu_subject
-from cockpit.errors import RequestError, UsageError
-from cockpit.fleet.annotations import HOST
-from cockpit.fleet.problems import gpu_name
-from cockpit.fleet.records import FleetEvent, FleetFinding, GpuState, HostRecord
+from agent.wire.specs import Finding
+from cockpit.errors import UsageError
+from cockpit.fleet.records import GpuState
 from cockpit.fleet.standing import hit_by
 from cockpit.fleet.state import Fleet
+from cockpit.fleet.targets import About, fault, of_event, of_findings, of_gpu, of_host, of_replica, target
 from cockpit.inventory import did_you_mean
 
+__all__ = [
+    "AUTHOR", "About", "Saying", "acks", "endings", "fault", "hit", "keyed", "maintenance", "note", "of_event",
+    "of_findings", "of_gpu", "of_host", "of_replica", "retire", "silence", "target",
+]  # fmt: skip
 AUTHOR = 64
 _SHORTEST = 3  # letters of an id
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What is meant: a subject of one host, and the open findings that were named with it, if any were. `fault` is the
-    id that stands for them: of the finding, or of the incident that it began."""
-
-    host: int
-    subject: str = HOST
-    findings: tuple[Finding, ...] = ()
-    fault: str = ""
-
-    def name(self, fleet: Fleet) -> str:
-        """How people call it; a GPU that is no longer known keeps its UUID, lest it reads as its host."""
-        row, name = fleet.gpu_row(self.host, self.subject), fleet.hosts[self.host].name
-        if row is not None:
-            return gpu_name(fleet, row)
-        return f"{name} {self.subject[4:][:16]}" if self.subject.startswith("gpu:") else name
-
-
-def of_host(fleet: Fleet, host: int) -> About:
-    """A host with all that is open on it."""
-    return About(host, HOST, tuple(fleet.hosts[host].findings.values()))
-
-
-def of_gpu(fleet: Fleet, row: int) -> About:
-    """A GPU with all that is open about it."""
-    host, subject = int(fleet.gpus.host[row]), gpu_subject(fleet.gpus.ids[row])
-    found = tuple(finding for finding in fleet.hosts[host].findings.values() if finding.subject == subject)
-    return About(host, subject, found)
-
-
-def of_event(fleet: Fleet, entry: FleetEvent) -> About:
-    """What an event is about: its finding while that is open, else its subject."""
-    said = entry.event.data.get("finding")
-    known = fleet.hosts[entry.host].findings.get(str(said.get("id", ""))) if isinstance(said, dict) else None
-    if known is not None:
-        return About(entry.host, known.subject, (known,), known.id)
-    row = fleet.gpu_row(entry.host, entry.event.subject)
-    return of_host(fleet, entry.host) if row is None else of_gpu(fleet, row)
-
-
-def of_findings(entries: Iterable[FleetFinding]) -> tuple[About, ...]:
-    """Findings one by one."""
-    return tuple(About(item.host, item.finding.subject, (item.finding,), item.finding.id) for item in entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,83 +34,6 @@ class Saying:
 
     host: int
     request: Annotate
-
-
-def fault(fleet: Fleet, word: str) -> About:
-    """The finding or incident with this id or beginning of an id. One that names an incident means all open findings
-    of it.
-
-    Raises:
-        UsageError: nobody has such a fault open, or several begin like that.
-    """
-    known: dict[tuple[int, str], list[Finding]] = {}
-    for entry in fleet.findings():
-        for name in _names(entry.finding):
-            known.setdefault((entry.host, name), []).append(entry.finding)
-    exact = [key for key in known if key[1] == word]
-    begun = exact or [key for key in known if len(word) >= _SHORTEST and key[1].startswith(word)]
-    if not begun:
-        raise UsageError(f"no open finding or incident {word!r}{did_you_mean(word, [name for _, name in known])}")
-    if len(begun) > 1:
-        names = ", ".join(f"{name} on {fleet.hosts[host].name}" for host, name in begun[:5])
-        raise UsageError(f"{word!r} may be {names}; give more of the id, or --host")
-    host, name = begun[0]
-    found = known[begun[0]]
-    lead = next((finding for finding in found if finding.id == name), found[0])
-    return About(host, lead.subject, tuple(found), name)
-
-
-def _names(finding: Finding) -> set[str]:
-    """The ids that mean it: its own and that of its incident."""
-    return {finding.id, finding.incident or finding.id}
-
-
-def target(fleet: Fleet, word: str) -> About:
-    """HOST, HOST/gpuN, HOST/N, HOST:N, HOST/GPU-UUID, or a finding's or incident's id.
-
-    Raises:
-        UsageError: it is none of these, or could be several.
-        RequestError: it is a GPU of a host that has told nothing of its GPUs.
-    """
-    name, mark, part = _split(fleet, word)
-    if name not in fleet.numbers:
-        if mark:
-            raise UsageError(f"no host {name!r}{did_you_mean(name, list(fleet.numbers))}")
-        if not any(item.startswith(word) for entry in fleet.findings() for item in _names(entry.finding)):
-            raise UsageError(f"{word!r} is no host, GPU or finding{did_you_mean(word, list(fleet.numbers))}")
-        return fault(fleet, word)
-    host = fleet.numbers[name]
-    return About(host) if not mark else About(host, gpu_subject(_gpu(fleet, fleet.hosts[host], part)))
-
-
-def _split(fleet: Fleet, word: str) -> tuple[str, str, str]:
-    """A word as (host, mark, part); a name that holds a mark itself is one word."""
-    if word in fleet.numbers:
-        return word, "", ""
-    mark = "/" if "/" in word else ":" if ":" in word else ""
-    if not mark:
-        return word, "", ""
-    name, _, part = word.rpartition(mark)
-    return name, mark, part
-
-
-def _gpu(fleet: Fleet, record: HostRecord, part: str) -> str:
-    """The UUID of a GPU of a host by index or beginning of its UUID."""
-    index = part.lower().removeprefix("gpu").lstrip("-")
-    rows = record.gpu_rows
-    if index.isdecimal() and len(index) <= _SHORTEST:
-        found = [row for row in rows if int(fleet.gpus.index[row]) == int(index)]
-    else:
-        found = [row for row in rows if len(part) >= _SHORTEST and fleet.gpus.ids[row].startswith(part)]
-    if len(found) == 1:
-        return fleet.gpus.ids[found[0]]
-    if found:
-        raise UsageError(f"{record.name}/{part} may be {len(found)} GPUs; give the UUID")
-    if not rows and not record.live:
-        raise RequestError("offline", f"{record.name} has told nothing of its GPUs: whether it has {part!r} is unknown")
-    known = sorted(int(fleet.gpus.index[row]) for row in rows)
-    there = f"it has {known[0]} to {known[-1]}" if known else "it has none"
-    raise UsageError(f"{record.name} has no GPU {part!r}; {there}")
 
 
 def acks(about: About, author: str, text: str, *, back: bool = False) -> list[Saying]:
@@ -188,7 +70,7 @@ def silence(fleet: Fleet, about: About, rule: str, until: float, author: str, te
 
 
 def maintenance(fleet: Fleet, about: About, until: float, author: str, text: str) -> list[Saying]:
-    """Work on a host or GPU until `until` (our wall seconds)."""
+    """Work on a host, GPU or replica until `until` (our wall seconds)."""
     if not text.strip():
         raise UsageError("a maintenance needs a reason: add --reason TEXT")
     there = until + fleet.hosts[about.host].skew_s
@@ -196,21 +78,28 @@ def maintenance(fleet: Fleet, about: About, until: float, author: str, text: str
 
 
 def note(about: About, author: str, text: str) -> list[Saying]:
-    """A note at a finding, an incident, a host or a GPU."""
+    """A note at a finding, an incident, a host, a GPU or a replica."""
     if not text.strip():
         raise UsageError("a note needs some text")
     return [Saying(about.host, _said(Mark.NOTE, author, text, finding=about.fault, subject=about.subject))]
 
 
 def retire(fleet: Fleet, about: About, author: str, text: str) -> list[Saying]:
-    """A GPU that is gone for good.
+    """A GPU or a replica that is gone for good.
 
     Raises:
-        UsageError: it is no GPU, or it is there.
+        UsageError: it is neither, or it is there.
     """
+    replica = fleet.replica_row(about.host, about.subject)
+    if replica is not None:
+        word = State(int(fleet.replicas.state[replica])).word
+        if word != State.DOWN.word:
+            raise UsageError(f"{about.name(fleet)} is {word}, not down: only a replica that is down can be retired")
+        return [Saying(about.host, _said(Mark.RETIRE, author, text, subject=about.subject))]
     row = fleet.gpu_row(about.host, about.subject)
     if row is None:
-        raise UsageError(f"{about.name(fleet)} is no GPU; only a GPU that is gone can be retired: HOST/gpuN")
+        it = "is neither a GPU nor a replica; only what is gone can be retired: HOST/gpuN or HOST/REPLICA"
+        raise UsageError(f"{about.name(fleet)} {it}")
     state = GpuState(int(fleet.gpus.state[row]))
     if state < GpuState.MISSING:
         raise UsageError(f"{about.name(fleet)} is {state.word}, not gone: only a lost or missing GPU can be retired")

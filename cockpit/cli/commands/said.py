@@ -5,7 +5,7 @@ import argparse
 from cockpit.cli.commands.command import Command
 
 _AT = "cockpit.cli.annotate"
-_TARGET = "a finding, HOST, HOST/gpuN or HOST/GPU-UUID"
+_TARGET = "a finding, HOST, HOST/gpuN, HOST/GPU-UUID or HOST/REPLICA"
 
 
 def _author(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def _silence(parser: argparse.ArgumentParser) -> None:
 
 
 def _maintenance(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="HOST[/gpuN]", help="a host, or one GPU of it")
+    parser.add_argument("target", metavar="HOST[/WHAT]", help="a host, a GPU (gpuN) or a replica of it")
     _until(parser, reason="what is done there; required")
 
 
@@ -66,7 +66,7 @@ def _note(parser: argparse.ArgumentParser) -> None:
 
 
 def _retire(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="HOST/GPU", help="HOST/gpuN or HOST/GPU-UUID of one that is gone")
+    parser.add_argument("target", metavar="HOST/WHAT", help="gpuN, GPU-UUID or REPLICA of one that is gone")
     parser.add_argument("--reason", default="", metavar="TEXT", help="what became of it")
     _author(parser)
 
@@ -83,12 +83,12 @@ COMMANDS = (
         "A silence hides nothing: what it hits is folded and counted, and loud again at its end.",
     ),
     Command("unsilence", "end a silence now", f"{_AT}:unsilence", _end),
-    Command("maintenance", "somebody works on a host or GPU until a time", f"{_AT}:maintenance", _maintenance),
+    Command("maintenance", "somebody works on a host, GPU or replica until a time", f"{_AT}:maintenance", _maintenance),
     Command("unmaintenance", "end a maintenance now", f"{_AT}:unmaintenance", _end),
-    Command("note", "leave word at a finding, a host or a GPU, for every cockpit", f"{_AT}:note", _note),
+    Command("note", "leave word at a finding, a host, a GPU or a replica, for every cockpit", f"{_AT}:note", _note),
     Command(
-        "retire", "a GPU that is gone for good is owed no answer any more", f"{_AT}:retire", _retire,
-        "Only a GPU that is lost or missing can be retired.",
+        "retire", "a GPU or replica that is gone for good is owed no answer any more", f"{_AT}:retire", _retire,
+        "Only a GPU that is lost or missing and a replica that is down can be retired.",
     ),
     Command(
         "annotations", "all that was said and still holds, forgotten acks first", "cockpit.cli.lists:listing",
