@@ -4,6 +4,8 @@ It answers 200 without a single worker, so its instances are counted. A request 
 asked for what is not there, is no error of ours. Nearly all of its counters appear with their first event.
 """
 
+from dataclasses import replace
+
 from agent.engines.answer import Ask
 from agent.engines.engine import Engine
 from agent.engines.evidence import Clue, Evidence
@@ -15,6 +17,7 @@ from agent.engines.sample import ReplicaSample
 
 FAMILY = "dynamo_frontend_"
 FINISHED = "dynamo_frontend_requests_total"
+TOKENS = "dynamo_frontend_output_tokens_total"
 # error_type of requests that failed for their client's own reasons, or were turned away because all was full.
 THEIRS = ("cancelled", "not_found", "validation", "invalid_request", "not_implemented", "unauthorized", "forbidden")
 SHED = ("overload", "overloaded", "rejected", "too_many_requests", "rate_limited")
@@ -41,16 +44,23 @@ def detect(evidence: Evidence) -> Clue | None:
 
 def parse(pages: Pages) -> ReplicaSample:
     """What its metrics say, and its health page of who stands behind it."""
-    health = fields(pages.json("/health"))
-    answer = pages.answer("/health")
-    workers = _workers(health)
-    names = models(pages)
     page = pages.metrics("/metrics")
-    if page is None:
-        return ReplicaSample(models=names, workers=workers, ready=_ready(workers), trouble=pages.trouble)
+    workers = _workers(fields(pages.json("/health")))
+    names = models(pages)
+    status = pages.status("/health")
+    return replace(
+        ReplicaSample(models=names) if page is None else _counted(page, names, workers),
+        ready=None if workers is None else workers > 0,
+        workers=workers,
+        draining=status == 503 if status else None,
+        trouble=pages.trouble,
+    )
+
+
+def _counted(page: Exposition, names: tuple[str, ...], workers: int | None) -> ReplicaSample:
+    served = tuple(dict.fromkeys((*names, *_served(page))))
     inflight = begun(page, FAMILY, "dynamo_frontend_inflight_requests")
     queued = begun(page, FAMILY, "dynamo_frontend_queued_requests")
-    served = tuple(dict.fromkeys((*names, *_served(page))))
     failed = begun(page, FAMILY, FINISHED, status="error")
     shed = begun(page, FAMILY, FINISHED, status="error", error_type=SHED)
     return ReplicaSample(
@@ -65,17 +75,13 @@ def parse(pages: Pages) -> ReplicaSample:
         errors_source=FINISHED,
         shed=shed,
         tokens_in=begun(page, FAMILY, "dynamo_frontend_input_sequence_tokens_sum"),
-        tokens_out=begun(page, FAMILY, "dynamo_frontend_output_tokens_total"),
+        tokens_out=begun(page, FAMILY, TOKENS),
         ttft=page.histogram("dynamo_frontend_time_to_first_token_seconds"),
         itl=page.histogram("dynamo_frontend_inter_token_latency_seconds"),
         e2e=page.histogram("dynamo_frontend_request_duration_seconds", model=served),
-        progress=begun(page, FAMILY, "dynamo_frontend_output_tokens_total"),
-        progress_name="dynamo_frontend_output_tokens_total",
+        progress=begun(page, FAMILY, TOKENS),
+        progress_name=TOKENS,
         demand=inflight,
-        draining=answer.status == 503 if answer is not None and answer.status else None,
-        ready=_ready(workers),
-        workers=workers,
-        trouble=pages.trouble,
     )
 
 
@@ -91,10 +97,6 @@ def _workers(health: dict[str, object]) -> int | None:
     if not isinstance(listed, list):
         return None
     return sum(1 for item in items(listed) if text(item, "endpoint") in ("generate", ""))
-
-
-def _ready(workers: int | None) -> bool | None:
-    return None if workers is None else workers > 0
 
 
 def _capacity(page: Exposition, workers: int | None) -> float | None:

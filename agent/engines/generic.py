@@ -15,9 +15,9 @@ from agent.engines.evidence import Clue, Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks
 from agent.engines.pages import Pages
-from agent.engines.reading import is_up, plus, scaled
+from agent.engines.reading import is_up, plus
 from agent.engines.sample import ReplicaSample
-from agent.wire.histogram import Histogram
+from agent.wire.histogram import Histogram, scaled
 
 NAME = "generic"
 HISTOGRAMS = ("ttft", "itl", "e2e", "queue")
@@ -78,7 +78,8 @@ class Metric:
         labels = self.wanted(page, "_bucket") if page.series(self.name + "_bucket") else self.wanted(page, "_count")
         if self.matchers and not all(labels.values()):
             return None
-        return scaled(page.histogram(self.name, **labels), self.factor)
+        found = page.histogram(self.name, **labels)
+        return found if found is None or self.factor == 1.0 else scaled(found, 1.0 / self.factor)
 
 
 def metric(text: str) -> Metric:

@@ -62,7 +62,7 @@ def _counted(page: Exposition) -> ReplicaSample:
     is_rest = page.has("rest_server_")
     bad = tuple(code for code in codes if code.startswith("5") and code != "503")
     predicted = page.histogram(PREDICT)
-    running = page.total("rest_server_requests_in_progress", method="POST")
+    running = begun(page, "rest_server_", "rest_server_requests_in_progress", method="POST")
     good = begun(page, "rest_server_", GOOD)
     failed = begun(page, "rest_server_", BAD)
     return ReplicaSample(

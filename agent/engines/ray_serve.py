@@ -13,14 +13,17 @@ from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
 from agent.engines.pages import Pages
-from agent.engines.reading import MS, begun, fields, is_up, items, number, plus, scaled, text
+from agent.engines.reading import begun, fields, is_up, items, number, plus, text
 from agent.engines.sample import ReplicaSample
+from agent.wire.histogram import scaled
 
 APPLICATIONS = "/api/serve/applications/"
 HEALTH = "/-/healthz"
 REQUESTS = ("ray_serve_num_http_requests_total", "ray_serve_num_http_requests")
 DONE = ("ray_serve_deployment_request_counter_total", "ray_serve_deployment_request_counter")
 RUNNING = "ray_serve_replica_processing_queries"
+SPENT = "ray_serve_http_request_latency_ms"
+MS = 1000.0
 DRAINING = 4.0  # ray_serve_proxy_status: 4 draining, 5 drained
 DRAINED = 5.0
 
@@ -79,15 +82,15 @@ def _counted(page: Exposition, living: tuple[str, ...]) -> ReplicaSample:
     apps = page.labels(requests, "application")
     routes = tuple(name for name in page.labels(requests, "route") if not name.startswith("/-/"))
     codes = page.labels(requests, "status_code")
-    family = "ray_serve_proxy_status"
 
     def asked(begin: str, *but: str) -> float | None:
         wanted = tuple(code for code in codes if code.startswith(begin) and code not in but)
-        return begun(page, family, requests, application=apps, route=routes, status_code=wanted)
+        return begun(page, "ray_serve_", requests, application=apps, route=routes, status_code=wanted)
 
     good = tuple(code for code in codes if code[:1] in "23")
+    spent = page.histogram(SPENT, application=apps, route=routes, status_code=good)
     running = page.total(RUNNING, replica=living) if living else page.total(RUNNING)
-    status = page.peak(family)
+    status = page.peak("ray_serve_proxy_status")
     return ReplicaSample(
         models=apps,
         running=running,
@@ -96,10 +99,8 @@ def _counted(page: Exposition, living: tuple[str, ...]) -> ReplicaSample:
         errors=asked("5", "503"),
         errors_source=requests,
         shed=plus(asked("429"), asked("503")),
-        e2e=scaled(
-            page.histogram("ray_serve_http_request_latency_ms", application=apps, route=routes, status_code=good), MS
-        ),
-        progress=begun(page, family, next((name for name in DONE if page.series(name)), DONE[0])),
+        e2e=None if spent is None else scaled(spent, MS),
+        progress=begun(page, "ray_serve_", next((name for name in DONE if page.series(name)), DONE[0])),
         progress_name=DONE[0],
         demand=running,
         draining=None if status is None else status in (DRAINING, DRAINED),

@@ -12,8 +12,7 @@ from agent.engines.pages import Pages, amount
 from agent.engines.pages import text as pages_text
 from agent.wire.histogram import Histogram
 
-MS = 1e-3
-US = 1e-6
+US = 1e6  # of a second
 LONGEST = 65536  # bytes of a health page
 
 
@@ -28,21 +27,12 @@ def less(whole: float | None, *parts: float | None) -> float | None:
     return None if whole is None else max(0.0, whole - (plus(*parts) or 0.0))
 
 
-def scaled(histogram: Histogram | None, factor: float) -> Histogram | None:
-    """The same observations in another unit: edges and sum times `factor`."""
-    if histogram is None:
-        return None
-    edges = tuple(edge * factor for edge in histogram.edges)
-    return Histogram(
-        edges, histogram.counts, histogram.total, None if histogram.sum is None else histogram.sum * factor
-    )
-
-
-def means(count: float | None, spent: float | None, unit: float) -> Histogram | None:
-    """A histogram without edges, of a counter of events and one of the time they took: only its mean is known."""
+def means(count: float | None, spent: float | None, divisor: float) -> Histogram | None:
+    """A histogram without edges, of a counter of events and one of the time they took (seconds times `divisor`): only
+    its mean is known."""
     if count is None or spent is None:
         return None
-    return Histogram((), (), count, spent * unit)
+    return Histogram((), (), count, spent / divisor)
 
 
 def begun(page: Exposition, family: str, name: str, **labels: str | tuple[str, ...]) -> float | None:

@@ -35,7 +35,7 @@ def transcript(name: str) -> dict[str, Answer]:
         head, _, body = rest.partition("\n\n")
         status, *headers = head.splitlines()
         named = {key.strip().lower(): value.strip() for key, _, value in (line.partition(":") for line in headers)}
-        text = re.sub(r"\n\(took [^)]*\)\s*$", "", body).strip()
+        text = re.sub(r"\n *(\(took [^)]*\)|-> HTTP \d+)\s*$", "", body).strip()
         kind = named.get("content-type", "").partition(";")[0]
         found[path] = Answer(int(status.split()[1]), text.encode(), kind, named.get("server", ""))
     return found
