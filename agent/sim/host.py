@@ -113,7 +113,7 @@ class SimHost:
         swing = _SWING / turn * (math.cos(turn * self._machine.booted_at) - math.cos(turn * moment))
         return float(int(mean_per_s * self._scale * (up + swing)))
 
-    def _facts(self) -> dict[str, str | int | float]:
+    def _facts(self) -> dict[str, object]:
         machine = self._machine
         return {
             "os": "Ubuntu 24.04.3 LTS",
@@ -127,6 +127,7 @@ class SimHost:
             "memory": MEMORY_BYTES,
             "boot_time": machine.booted_at,
             "driver": DRIVER,
+            "addresses": [machine.address],
         }
 
 

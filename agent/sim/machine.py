@@ -66,6 +66,7 @@ class Machine:
         self.agent_down_until = 0.0
         self.words: list[Annotate] = []  # what operators say to this host's agent
         self.dials = Dials()
+        self.address = "127.0.0.1"  # where its engines listen
         self.model = GPU_NAME
         self.past: dict[tuple[int, str], tuple[float, ...]] = {}  # (row, counter): growth by week, newest first
         self._doormen: list[Callable[[], None]] = []

@@ -24,7 +24,10 @@ from agent.sim.normal import declared, normal
 from agent.sim.nvml import SimNvml
 from agent.sim.plain import SimPlain, plain_sources
 from agent.sim.processes import SimProcesses
+from agent.sim.serving.direct import DirectClient
+from agent.sim.serving.landscape import SimLandscape, known
 from agent.sources.base import Reading
+from agent.sources.serving.source import ServingSource
 from agent.wire.specs import Cadence, Event
 
 EPOCH = 1_764_547_200.0  # 2025-12-01 00:00 UTC
@@ -77,9 +80,11 @@ class Rehearsal:
         self._nvml = SimNvml(machine, clock)
         self._kernel_log = SimKernelLog(machine, clock)
         host, processes = SimHost(machine, clock), SimProcesses(machine, clock)
-        others: tuple[SimHost | SimProcesses | SimPlain | SimPci, ...] = (
+        serving = ServingSource(clock, SimLandscape(machine), DirectClient(machine, clock), known(machine))
+        others: tuple[SimHost | SimProcesses | SimPlain | SimPci | ServingSource, ...] = (
             host,
             processes,
+            serving,
             *plain_sources(machine, clock),
             *link_sources(machine, clock),
         )
