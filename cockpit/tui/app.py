@@ -19,7 +19,7 @@ from cockpit.tui import deck, keys
 from cockpit.tui.collector import calm_collector
 from cockpit.tui.driver.paced import PacedDriver
 from cockpit.tui.layout import CSS
-from cockpit.tui.messages import OpenGpu, OpenHost, OpenIncident, OpenPlace, ShowEvidence
+from cockpit.tui.messages import OpenGpu, OpenHost, OpenIncident, OpenPlace, OpenReplica, ShowEvidence
 from cockpit.tui.screens import LATER, PLACES, SCREENS
 from cockpit.tui.screens.place import Place
 from cockpit.tui.screens.too_small import TooSmall, fits
@@ -154,13 +154,13 @@ class CockpitApp(App[None], inherit_bindings=False):
         """A place was asked for by a click or a screen."""
         self.action_place(event.key)
         if event.filtering:
-            self.call_after_refresh(self._filter)
+            self.call_after_refresh(self._filter, event.text)
 
-    def _filter(self) -> None:
+    def _filter(self, text: str) -> None:
         from cockpit.tui.screens.table_place import TablePlace
 
         if isinstance(self.screen, TablePlace):
-            self.screen.action_filter()
+            self.screen.action_filter(text)
 
     @on(OpenGpu)
     def gpu_asked(self, event: OpenGpu) -> None:
@@ -171,6 +171,11 @@ class CockpitApp(App[None], inherit_bindings=False):
     def host_asked(self, event: OpenHost) -> None:
         """The page of a host."""
         self.open_host(event.host)
+
+    @on(OpenReplica)
+    def replica_asked(self, event: OpenReplica) -> None:
+        """The page of a replica."""
+        self.open_replica(event.row)
 
     @on(OpenIncident)
     def incident_asked(self, event: OpenIncident) -> None:
@@ -195,6 +200,12 @@ class CockpitApp(App[None], inherit_bindings=False):
         from cockpit.tui.screens.host_page import HostPage
 
         self.push_screen(HostPage(self.view, PLACES, self.current_mode, host))
+
+    def open_replica(self, row: int) -> None:
+        """The page of a replica on top of this place."""
+        from cockpit.tui.screens.replica_page import ReplicaPage
+
+        self.push_screen(ReplicaPage(self.view, PLACES, self.current_mode, row))
 
     def open_incident(self, identity: str) -> None:
         """The page of an incident on top of this place."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from agent.wire.replicas import PREFIX
 from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord
@@ -105,11 +106,11 @@ def gpu_label(fleet: Fleet, row: int) -> str:
 
 
 def subject(fleet: Fleet, host: int, text: str) -> str:
-    """The subject of a finding or event as an operator says it: `GPU 3`, `host`."""
+    """The subject of a finding or event as an operator says it: `GPU 3`, `vllm:8000`, `host`."""
     if text.startswith("gpu:"):
         row = fleet.gpus.row(host, text[4:])
         return plain(text[4:])[:12] if row is None else gpu_label(fleet, row)
-    return plain(text) or "host"
+    return plain(text.removeprefix(PREFIX)) or "host"
 
 
 def event_text(event: Event) -> str:

@@ -1,6 +1,6 @@
 """PURE. The GPUs of the fleet as table rows: a row is a row number of `Fleet.gpus`, which never moves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,18 +109,21 @@ COLUMNS: tuple[Column, ...] = (
 
 
 class GpuRows(NumberedRows):
-    """Every GPU ever seen; `only` limits it to one host."""
+    """Every GPU ever seen; `only` limits it to one host, `among` to some GPUs of one host in their own order."""
 
     noun = "GPUs"
 
-    def __init__(self, only: int | None = None) -> None:
+    def __init__(self, only: int | None = None, among: Callable[[View], list[int]] | None = None) -> None:
         self.only = only
-        hidden = {"host", "pool"} if only is not None else set()
+        self.among = among
+        hidden = {"host", "pool"} if only is not None or among is not None else set()
         self.columns = tuple(column for column in COLUMNS if column.key not in hidden)
 
     def order(self, view: View, wanted: Wanted) -> list[int]:
         """By need (severity, then host and index) or by the column asked for."""
         fleet = view.fleet
+        if self.among is not None:
+            return self.among(view)
         if self.only is not None and not wanted.sort:
             return list(fleet.hosts[self.only].gpu_rows)
         rows = self.sorted_rows(view, fleet.gpus, wanted, need_order(view))
@@ -140,12 +143,16 @@ class GpuRows(NumberedRows):
 
     def total(self, view: View) -> int:
         """All GPUs."""
+        if self.among is not None:
+            return len(self.among(view))
         if self.only is None:
             return int(np.count_nonzero(view.fleet.gpus.counted))
         return len(view.fleet.hosts[self.only].gpu_rows)
 
     def none(self, view: View) -> str:
         """Nobody waits for GPUs where there are none."""
+        if self.among is not None:
+            return "no GPU is known to be its own"
         hosts = view.fleet.hosts if self.only is None else [view.fleet.hosts[self.only]]
         if hosts and not any(host.live or host.link.state is LinkState.CONNECTING for host in hosts):
             silent = (

@@ -55,6 +55,8 @@ def all_bindings() -> Iterator[Binding]:
     from cockpit.tui.screens.incident_page import IncidentPage
     from cockpit.tui.screens.place import Place
     from cockpit.tui.screens.prompt import AnswerInput, PromptScreen
+    from cockpit.tui.screens.replica_page import ReplicaPage
+    from cockpit.tui.screens.replicas import Replicas
     from cockpit.tui.screens.say import SayInput, SayScreen
     from cockpit.tui.screens.situation import Situation
     from cockpit.tui.screens.sort_menu import SortMenu
@@ -74,6 +76,8 @@ def all_bindings() -> Iterator[Binding]:
         Situation,
         TimePage,
         GpuPage,
+        Replicas,
+        ReplicaPage,
         IncidentPage,
         HelpPage,
         SortMenu,

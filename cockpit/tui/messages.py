@@ -37,6 +37,14 @@ class OpenHost(Message):
         self.host = host
 
 
+class OpenReplica(Message):
+    """The page of a replica, by its row."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__()
+        self.row = row
+
+
 class OpenIncident(Message):
     """The page of an incident, by its id."""
 
@@ -46,12 +54,13 @@ class OpenIncident(Message):
 
 
 class OpenPlace(Message):
-    """A place by its digit; `filtering` opens its filter line at once."""
+    """A place by its digit; `filtering` opens its filter line at once, with `text` in it if there is some."""
 
-    def __init__(self, key: str, *, filtering: bool = False) -> None:
+    def __init__(self, key: str, *, filtering: bool = False, text: str = "") -> None:
         super().__init__()
         self.key = key
         self.filtering = filtering
+        self.text = text
 
 
 class ShowEvidence(Message):

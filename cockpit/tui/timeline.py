@@ -29,8 +29,8 @@ GROWN_S = 10.0  # data seconds over which a counter's growth is taken: two readi
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a table whose past is drawn: `key` as the agent knows it, empty for the host itself. Of `counters`, which
-    are some of its signals, the growth a second is drawn."""
+    """A row of a table whose past is drawn: `key` as the agent knows it, empty for the host itself. Of `counters`,
+    some of its signals, the growth a second is drawn."""
 
     host: int
     scope: Scope

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.tui.serving_stage import serving_night, wedged_night
 from tests.tui.stage import StagedFeed, healthy_night, xid79
 
 
@@ -21,3 +22,15 @@ def fault() -> StagedFeed:
 def calm() -> StagedFeed:
     """The night in which nothing happens; not to be changed."""
     return healthy_night().feed
+
+
+@pytest.fixture(scope="session")
+def serving() -> StagedFeed:
+    """The night in which 20 replicas serve; not to be changed."""
+    return serving_night().feed
+
+
+@pytest.fixture(scope="session")
+def wedged() -> StagedFeed:
+    """The night in which one of them gets stuck; not to be changed."""
+    return wedged_night().feed

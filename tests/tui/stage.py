@@ -145,6 +145,8 @@ def host_name(number: int) -> str:
 class Stage:
     """Builds a fleet second by second. `fleet` and `feed` are ready when `live` has run."""
 
+    schema = SCHEMA
+
     def __init__(self, hosts: int = 8, gpus: int = 8, names: Sequence[str] = ()) -> None:
         self.clock = FrozenClock(START)
         self.hosts = [StagedHost(at, gpus, names[at] if at < len(names) else host_name(at)) for at in range(hosts)]
@@ -172,12 +174,15 @@ class Stage:
                 host=host.name,
                 boot_id=f"boot-{host.number:04d}",
                 schema_id="stage",
-                schema=pack_schema(SCHEMA),
+                schema=pack_schema(self.schema),
             )
-            layout = Layout(1, {"gpu": tuple(host.uuids), "host": (f"id-{host.number:04d}",)})
-            self.send(host, hello, layout, Snapshot(self.facts(host), ()))
+            self.send(host, hello, Layout(1, self.tables(host)), Snapshot(self.facts(host), ()))
             self.sample(host, 0, frozenset(Cadence))
             self.send(host, Synced(0))
+
+    def tables(self, host: StagedHost) -> dict[str, tuple[str, ...]]:
+        """What its layout names."""
+        return {"gpu": tuple(host.uuids), "host": (f"id-{host.number:04d}",)}
 
     def link(self, host: StagedHost, state: LinkState, says: str = "", hint: str = "", retry_in: float = 0.0) -> None:
         real = self.clock.real()

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlaceSpec:
-    """One place: its digit, its name, where its screen is (module and class), and what it is for in one sentence."""
+    """One place: its digit, its name, where its screen is (module and class), what it is for in one sentence, and what
+    is left of its name where there is no room."""
 
     key: str
     title: str
     where: str
     help: str
+    short: str = ""
 
     @property
     def screen(self) -> "type[Place]":
@@ -32,9 +34,13 @@ SCREENS: tuple[PlaceSpec, ...] = (
     PlaceSpec("1", "Situation", "situation.Situation", "what needs a human, every GPU, the newest events"),
     PlaceSpec("2", "Hosts", "hosts.Hosts", "every host by need, how it is reached, what is wrong with it"),
     PlaceSpec("3", "GPUs", "gpus.Gpus", "every GPU ever seen, by need; those that are gone keep their row"),
-    PlaceSpec("5", "Incidents", "incidents.Incidents", "what is wrong by cause, echoes folded, forgotten acks first"),
+    PlaceSpec("4", "Replicas", "replicas.Replicas", "what serves users, by need; healthy ones fold by pool", "Repl."),
+    PlaceSpec(
+        "5", "Incidents", "incidents.Incidents", "what is wrong by cause, echoes folded, forgotten acks first", "Incid."
+    ),
     PlaceSpec("8", "Events", "events.Events", "what happened, newest first"),
-    PlaceSpec("9", "Processes", "processes.Processes", "who holds which GPU"),
+    PlaceSpec("9", "Processes", "processes.Processes", "who holds which GPU", "Procs"),
 )
-LATER = {"4": "Replicas", "6": "Actions", "7": "SLOs"}
+LATER = {"6": "Actions", "7": "SLOs"}
+SHORT = {spec.title: spec.short for spec in SCREENS if spec.short}
 PLACES: tuple[tuple[str, str], ...] = tuple((spec.key, spec.title) for spec in SCREENS)

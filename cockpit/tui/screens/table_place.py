@@ -41,10 +41,10 @@ class TablePlace(Place):
         yield self.table
         yield FilterBar(self.view, lambda chosen: self.table.ask(filter=chosen))
 
-    def action_filter(self) -> None:
-        """Type a filter."""
+    def action_filter(self, text: str = "") -> None:
+        """Type a filter, beginning with `text`, else with the one that is in force."""
         chosen = self.table.wanted.filter
-        self.query_one(FilterBar).open(chosen.text if chosen else "")
+        self.query_one(FilterBar).open(text or (chosen.text if chosen else ""))
 
     @on(FilterChosen)
     def filter_applied(self, event: FilterChosen) -> None:

@@ -9,6 +9,7 @@ from cockpit.tui import deck
 from cockpit.tui.format import clock_time, duration, fit, plain
 from cockpit.tui.lines import Line, Span, joined, spread, width_of
 from cockpit.tui.messages import OpenPlace
+from cockpit.tui.screens import SHORT
 from cockpit.tui.theme import GLYPH, INK, Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
@@ -42,8 +43,9 @@ class TitleBar(Bar):
         spans: list[Span] = [(" ", Ink.BAR)]
         used = 1
         crowded = bool(self.trail or self.filter_text or self.faults) and self.columns < ROOMY
-        end = " " if sum(len(title) + 4 for _, title in self.places) + width_of(self._state()) < self.columns else ""
-        for key, title in self.places:
+        room = self.columns - width_of(self._state())
+        end = " " if sum(len(title) + 4 for _, title in self.places) < room else ""
+        for key, title in self._titles(room):
             if crowded and key != self.here:
                 continue
             text = f" {key} {title}{end}"
@@ -57,6 +59,16 @@ class TitleBar(Bar):
         if self.filter_text:
             spans.append((f" / {plain(self.filter_text)} ", Ink.BAR_WARNING))
         return [spread(joined(spans), self._state(), self.columns, Ink.BAR)]
+
+    def _titles(self, room: int) -> Sequence[tuple[str, str]]:
+        """The places; where there is no room for all, the last ones are shortened, the one that is open never."""
+        titles = list(self.places)
+        for at in range(len(titles) - 1, -1, -1):
+            if sum(len(title) + 3 for _, title in titles) + 2 <= room:
+                break
+            key, title = titles[at]
+            titles[at] = (key, title if key == self.here else SHORT.get(title, title))
+        return titles
 
     def _state(self) -> Line:
         clock = f" {clock_time(self.view.now.wall)} UTC "
