@@ -74,6 +74,15 @@ class Pages:
         return ""
 
 
+def trouble(pages: Pages, path: str, hint: str = "") -> str:
+    """One sentence about what could not be read, or about why there are no metrics at `path`; `hint` says what to do
+    where the page is not there at all."""
+    status = pages.status(path)
+    if pages.trouble or status in {0, 200}:
+        return pages.trouble
+    return f"{path} answers {status}" + (f": {hint}" if hint and status in {404, 501} else "")
+
+
 def _document(body: bytes) -> tuple[object | None, str]:
     if len(body) > MAX_JSON:
         return None, f"is larger than {MAX_JSON >> 20} MiB"
