@@ -16,6 +16,7 @@ from agent.app.annotating import Annotating
 from agent.app.historian import Historian
 from agent.app.judging import Judging
 from agent.app.keeping import Keeping
+from agent.app.logs import Logs, Reader
 from agent.app.roll import AGENT, Roll
 from agent.clock import Clock
 from agent.config import AgentConfig, HostIdentity
@@ -52,7 +53,7 @@ TEMPORARY = Reason(
 class HostAgent:
     """One host's agent. `companions` agents share this process; `signals` says that SIGUSR1 and SIGUSR2 to it mean
     let go and resume. `door`: where cockpits come in, if not by the socket of `config`; such an agent is temporary.
-    `normal`: baselines of a host whose past is taken for granted."""
+    `normal`: baselines of a host whose past is taken for granted. `logs` reads what a replica wrote."""
 
     def __init__(  # noqa: PLR0913 - the composition root is given everything
         self,
@@ -66,6 +67,7 @@ class HostAgent:
         signals: bool = False,
         door: Callable[[Feed], Door] | None = None,
         normal: Baselines | None = None,
+        logs: Reader | None = None,
     ) -> None:
         tick_s = config.interval_s * clock.speed
         host_id = identity.host_id
@@ -95,7 +97,8 @@ class HostAgent:
         self._roll.recall(recorder)
         self._judging.recall()
         self._annotating = self._annotator(config, host_id)
-        self._desk = Desk(recorder, self._historian.ask, self._annotating.annotate)
+        told = Logs(lambda: self.facts.get("replicas"), logs).ask if logs else None
+        self._desk = Desk(recorder, self._historian.ask, self._annotating.annotate, told)
         schema = Schema(self._board.signals, tuple(thresholds.told(rule, settings) for rule in (*RULES, BROKEN)))
         self._feed = self._fed(identity, schema)
         self._door: Door = door(self._feed) if door else _socket(self._feed, config, clock)

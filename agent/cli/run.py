@@ -21,6 +21,7 @@ from agent.detect.thresholds import resolve
 from agent.errors import ServeError, UsageError
 from agent.recorder import Recorder
 from agent.server.announce import Announcer
+from agent.sources.units.log import UnitLog
 
 LAST_RESORT_S = 2.9
 
@@ -67,7 +68,7 @@ async def _serve(config: AgentConfig) -> None:
     identity = identify(config)
     recorder = Recorder(config.state_dir, clock, identity.boot_id, cap_bytes=config.journal_mib << 20)
     sources = build(Site(config, identity, clock, recorder, {}), SOURCES)
-    agent = HostAgent(config, identity, clock, sources, recorder, signals=True)
+    agent = HostAgent(config, identity, clock, sources, recorder, signals=True, logs=UnitLog(config.proc).read)
     notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

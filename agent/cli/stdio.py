@@ -15,6 +15,7 @@ from agent.config import AgentConfig, identify
 from agent.errors import ServeError
 from agent.recorder import Recorder
 from agent.server.pipe import Pipe
+from agent.sources.units.log import UnitLog
 
 HUNG_S = 30.0  # without a turn of the loop: twice the lease. Nobody is left on the host to end us then
 LAST_RESORT_S = 2.9
@@ -35,7 +36,13 @@ async def _serve() -> None:
     sources = build(Site(config, identity, clock, recorder, {}), SOURCES)
     stop = asyncio.Event()
     agent = HostAgent(
-        config, identity, clock, sources, recorder, door=lambda feed: Pipe(feed, clock, alive=_alive, ended=stop.set)
+        config,
+        identity,
+        clock,
+        sources,
+        recorder,
+        door=lambda feed: Pipe(feed, clock, alive=_alive, ended=stop.set),
+        logs=UnitLog(config.proc).read,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -101,6 +101,9 @@ def main() -> int:
     }
     for path in sys.argv[1:]:
         report[f"write {path}"] = attempt(write(f"{path}/probe-{os.getpid()}"))
+    unit = ["journalctl", "--lines=1", "--no-pager", "_PID=1"]
+    looked = subprocess.run(unit, capture_output=True, text=True, check=False)
+    report["journal"] = "ok" if looked.stdout.strip() not in ("", "-- No entries --") else looked.stderr.strip()
     said = subprocess.run(["/usr/local/bin/suid-id", "-u"], capture_output=True, text=True, check=False).stdout
     report["suid program"] = said.strip()
     report["uid"] = str(os.getuid())

@@ -126,6 +126,33 @@ def test_the_sandbox_lets_it_see_how_the_host_is(station: Station) -> None:
     assert [row["why"] for row in picture.facts["disks"] if row["path"] == "/"] == [""]
 
 
+LOG = """
+import asyncio, sys
+sys.path.insert(0, "/usr/lib/gpu-cockpit-agent")
+from pathlib import Path
+from agent.errors import Refusal
+from agent.sources.units.log import UnitLog
+from agent.wire.requests import Log
+facts = {"id": "vllm:8000", "unit": "chat-70b.service", "pids": []}
+try:
+    print(*asyncio.run(UnitLog(Path("/proc")).read(Log(1, "replica:vllm:8000", 20), facts)).lines, sep="\\n")
+except Refusal as no:
+    print(no.code)
+"""
+
+
+def test_the_journal_of_a_replicas_unit_is_read_by_the_group_that_may(station: Station) -> None:
+    node = station.node
+    said = "echo loading; echo --api-key sk-1234567890abcdefghij; echo ready"
+    node.run("systemd-run", "--wait", "--unit=chat-70b", "sh", "-c", said)
+    node.run("journalctl", "--sync")
+    words = ["--reuid=gpu-cockpit", "--regid=gpu-cockpit", "--", "/usr/bin/python3", "-c", LOG]
+    lines = node.run("setpriv", "--groups=systemd-journal", *words).stdout.splitlines()
+    assert [line.rpartition("]: ")[2] for line in lines if " sh[" in line] == ["loading", "--api-key ***", "ready"]
+    assert any("Started chat-70b.service" in line or "Deactivated successfully" in line for line in lines)
+    assert node.run("setpriv", "--clear-groups", *words).stdout.split() == ["denied"]
+
+
 def test_it_hears_the_real_kernel_log(station: Station) -> None:
     """Where kernel.dmesg_restrict=1 only CAP_SYSLOG makes that possible: another user is refused."""
     restricted = Path("/proc/sys/kernel/dmesg_restrict").read_text().strip() == "1"
@@ -156,7 +183,7 @@ def report(station: Station) -> dict[str, str]:
 
 
 def test_the_sandbox_lets_it_read_what_it_is_there_for(report: dict[str, str]) -> None:
-    allowed = ("kmsg.read", "nvidia0", "nvidiactl", "cmdline", *(f"write {path}" for path in WRITABLE))
+    allowed = ("kmsg.read", "nvidia0", "nvidiactl", "cmdline", "journal", *(f"write {path}" for path in WRITABLE))
     assert {name: report[name] for name in allowed} == dict.fromkeys(allowed, "ok")
 
 
