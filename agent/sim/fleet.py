@@ -29,8 +29,17 @@ from agent.sim.params import ALL, nearest
 from agent.sim.plain import plain_sources
 from agent.sim.plan import Injected, Plan, Wanted
 from agent.sim.processes import SimProcesses
+from agent.sim.serving.addresses import Block, room
+from agent.sim.serving.direct import DirectClient
+from agent.sim.serving.kinds import usual_ports
+from agent.sim.serving.landscape import SimLandscape
+from agent.sim.serving.landscape import known as known_replicas
+from agent.sim.serving.listen import Listeners
 from agent.sim.store import Store
 from agent.sources.base import Source
+from agent.sources.serving.client import Client
+from agent.sources.serving.http import HttpClient
+from agent.sources.serving.source import ServingSource
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +47,9 @@ READY_S = 30.0  # a thousand hosts on a small machine
 SAVE_EVERY_S = 30.0
 
 
-def sources_of(machine: Machine, clock: Clock, recorder: Recorder) -> tuple[Source, ...]:
-    """What the agent of a simulated host reads."""
+def sources_of(machine: Machine, clock: Clock, recorder: Recorder, client: Client | None = None) -> tuple[Source, ...]:
+    """What the agent of a simulated host reads; its engines by `client`, or without a network."""
+    client = client or DirectClient(machine, clock)
     known = recorder.kernel_log
     cursor = (known.boot_id, known.seq) if known else None
     return (
@@ -47,6 +57,7 @@ def sources_of(machine: Machine, clock: Clock, recorder: Recorder) -> tuple[Sour
         SimKernelLog(machine, clock, cursor),
         SimHost(machine, clock),
         SimProcesses(machine, clock),
+        ServingSource(clock, SimLandscape(machine), client, known_replicas(machine)),
         *plain_sources(machine, clock),
         *link_sources(machine, clock),
     )
@@ -142,19 +153,22 @@ class SimFleet:
     async def _start(self, stack: AsyncExitStack) -> None:
         self._store = Store(self._directory)
         stack.callback(self._store.close)
-        self._prepare()
+        block = _block(self._store.directory)
+        stack.callback(block.close)
+        self._prepare(block)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(self._stop)
         server = await control.serve(self._store.directory, self.inject)
         stack.callback(control.stop, server, self._store.directory)
         for host in self._hosts:
+            group.create_task(host.listeners.keep(), name=f"{host.machine.name} ports") if host.listeners else None
             group.create_task(host.run(), name=host.machine.name)
         await self._all_ready()
         group.create_task(self._keep(), name="keep")
         labels = [(machine.name, machine.labels) for machine in self.machines]
         self.file = self._store.write_fleet(self.plan, labels)
 
-    def _prepare(self) -> None:
+    def _prepare(self, block: Block) -> None:
         found = self._store.load()
         self.resumed = found is not None
         if found:
@@ -165,8 +179,11 @@ class SimFleet:
         self.clock = ScaledClock(self.plan.epoch, self.plan.speed)
         story = scenario.load(self.plan.scenario)
         physics = self._store.load_physics() if found else {}
+        shift, networked = self._places(block)
         for number in range(self.plan.hosts):
-            machine = Machine(self.plan.seed, number, self.plan.gpus, self.plan.epoch, self.plan.grid_s)
+            plan = self.plan
+            machine = Machine(plan.seed, number, plan.gpus, plan.epoch, plan.grid_s, shift=shift)
+            machine.address = block.address(number)
             schedule(machine, story, self.plan.hosts)
             for item in self._injected:
                 if item.host == machine.name:
@@ -175,8 +192,21 @@ class SimFleet:
             if machine.name in physics:
                 machine.restore(physics[machine.name])
             self.machines.append(machine)
-            self._hosts.append(_Host(machine, self.clock, self._store, self.plan))
+            host = _Host(machine, self.clock, self._store, self.plan, networked=number < networked)
+            self._hosts.append(host)
         self._store.save(self.plan, self._injected)
+
+    def _places(self, block: Block) -> tuple[int, int]:
+        """(what is added to the ports of all engines, how many hosts can have theirs opened)."""
+        ports = usual_ports(self.plan.gpus)
+        try:
+            shift = block.shift(ports)
+        except OSError as error:
+            raise ServeError(f"the simulated engines cannot listen: {error}; stop what listens there") from None
+        networked = room(self.plan.hosts, len(ports))
+        if networked < self.plan.hosts:
+            log.warning("only %d hosts have open ports: this process may not open more files", networked)
+        return shift, networked
 
     async def _all_ready(self) -> None:
         try:
@@ -211,8 +241,9 @@ class SimFleet:
 class _Host:
     """One machine and its agent, which a fault may take down for a while."""
 
-    def __init__(self, machine: Machine, clock: Clock, store: Store, plan: Plan) -> None:
+    def __init__(self, machine: Machine, clock: Clock, store: Store, plan: Plan, *, networked: bool) -> None:
         self.machine = machine
+        self.listeners = Listeners(machine, clock) if networked else None
         self.up = asyncio.Event()
         self._clock = clock
         self._companions = plan.hosts
@@ -231,6 +262,8 @@ class _Host:
     def close(self) -> None:
         """End soon."""
         self._stop.set()
+        if self.listeners:
+            self.listeners.close()
         if self._agent:
             self._agent.close()
 
@@ -243,7 +276,8 @@ class _Host:
                 await self._pause(down_s)
                 continue
             recorder = Recorder(self._config.state_dir, self._clock, self._identity.boot_id)
-            sources = sources_of(self.machine, self._clock, recorder)
+            client = HttpClient(self._clock) if self.listeners else None
+            sources = sources_of(self.machine, self._clock, recorder, client)
             agent = HostAgent(
                 self._config,
                 self._identity,
@@ -301,6 +335,13 @@ def schedule(machine: Machine, story: scenario.Scenario, hosts: int) -> None:
             spec = faults.find(planned.fault)
             given = planned.fitted(len(machine.gpus))
             spec.plan(machine, faults.check(spec, given, len(machine.gpus)), machine.epoch + planned.at)
+
+
+def _block(directory: Path) -> Block:
+    try:
+        return Block(directory)
+    except OSError as error:
+        raise ServeError(f"the simulated engines cannot listen: {error}; stop one") from None
 
 
 def _first_sentence(group: BaseExceptionGroup[Exception]) -> BaseException:

@@ -52,9 +52,9 @@ class _Step:
 
 
 class Machine:
-    """See the module. `grid_s` is the step of the physics in data seconds."""
+    """See the module. `grid_s` is the step of the physics in data seconds, `shift` is added to the usual ports."""
 
-    def __init__(self, seed: int, number: int, gpus: int, epoch: float, grid_s: float = 1.0) -> None:
+    def __init__(self, seed: int, number: int, gpus: int, epoch: float, grid_s: float = 1.0, *, shift: int = 0) -> None:
         self.seed, self.number, self.epoch, self.grid_s = seed, number, epoch, grid_s
         self.name = host_name(number)
         self.host_id = f"{mix(seed, 'host', number):016x}"
@@ -70,7 +70,7 @@ class Machine:
         self.model = GPU_NAME
         self.past: dict[tuple[int, str], tuple[float, ...]] = {}  # (row, counter): growth by week, newest first
         self._doormen: list[Callable[[], None]] = []
-        self.replicas = replicas(seed, number, gpus, self.booted_at + 600.0)
+        self.replicas = replicas(seed, number, gpus, self.booted_at + 600.0, shift)
         start = epoch - _WARM_S
         self._holder = {gpu: replica for replica in self.replicas for gpu in replica.gpus}
         span = (self.booted_at, epoch)

@@ -87,6 +87,7 @@ class Replica:
     gpus: tuple[int, ...]
     key: int
     started: float
+    shift: int = 0  # of its port, where others have the usual ones
     workers: list[Worker] = field(default_factory=list)
     ready_at: float | None = 0.0
     full: bool = False  # asked for all that it can do, whatever the hour
@@ -107,7 +108,7 @@ class Replica:
     @property
     def port(self) -> int:
         """Where it serves."""
-        return self.pool.first + self.pool.step * self.number
+        return self.pool.first + self.pool.step * self.number + self.shift
 
     def asked(self, moment: float) -> float:
         """What its users ask for, whether it runs or not: 1 is what its GPUs do at their highest clocks."""

@@ -12,11 +12,11 @@ _WIDEST = 4  # GPUs of one tensor-parallel group
 _BESIDE_CHAT = ("embed", "rerank")  # on hosts named after the chat pool
 
 
-def replicas(seed: int, host: int, gpus: int, started: float) -> list[Replica]:
-    """The replicas of one host, ready since they were started."""
+def replicas(seed: int, host: int, gpus: int, started: float, shift: int = 0) -> list[Replica]:
+    """The replicas of one host, ready since they were started; `shift` is added to their usual ports."""
     found: list[Replica] = []
     for pool, number, held in _places(host, gpus):
-        replica = Replica(pool, number, held, mix(seed, "replica", host, len(found)), started)
+        replica = Replica(pool, number, held, mix(seed, "replica", host, len(found)), started, shift)
         replica.start(started, started, 0)
         found.append(replica)
     return found
