@@ -123,6 +123,22 @@ def _balancer(site: Site) -> Source:
     return BalancerSource(site.clock, site.config.balancer)
 
 
+def _serving(site: Site) -> Source:
+    from agent.sources.serving.http import HttpClient
+    from agent.sources.serving.proc import ProcLandscape
+    from agent.sources.serving.source import ServingSource
+
+    config, nvml = site.config, site.made["nvml"]
+    landscape = ProcLandscape(
+        site.clock,
+        lambda: nvml.gpu_pids,
+        lambda: nvml.slots,
+        proc=str(config.proc),
+        sys=str(config.sysfs),
+    )
+    return ServingSource(site.clock, landscape, HttpClient(site.clock), config.serving)
+
+
 QUICK: tuple[Callable[[Site], QuickSource], ...] = (
     _host,
     _processes,
@@ -137,6 +153,7 @@ SOURCES: tuple[Callable[[Site], Source], ...] = (
     _pci,
     _network,
     _balancer,
+    _serving,
 )
 
 S = TypeVar("S", bound=Source)

@@ -35,6 +35,9 @@ class Client(Protocol):
     def fetch_now(self, endpoint: Endpoint, ask: Ask) -> Answer | None:
         """The same without a loop, for engines that live in this process; None where that cannot be."""
 
+    def allow(self, addresses: frozenset[str]) -> None:
+        """These belong to this host or to a container on it; nothing but them and loopback is asked from now on."""
+
     def forget(self, endpoint: Endpoint) -> None:
         """Nobody will ask there soon: close what is kept open."""
 

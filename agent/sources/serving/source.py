@@ -1,15 +1,28 @@
-"""Source `serving`: replicas on this host, each read on its own; see the package for how they are found and asked."""
+"""Source `serving`: replicas on this host, each read on its own; see the package for how they are found and asked.
 
-from collections.abc import AsyncIterator, Mapping
+Facts: section `replicas` [ReplicaFacts], told when it changed; section `latencies` {replica: {kind: Histogram}}, once a
+minute. Events of kind `replica`, one for each change of state.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from agent.clock import Clock
+from agent.clock import Clock, Instant
 from agent.config.serving import Serving
-from agent.sources.base import RawEvent, Reading
+from agent.sources.base import Batch, RawEvent, Reading, Reason, Value
 from agent.sources.serving.client import Client
-from agent.sources.serving.landscape import Landscape
+from agent.sources.serving.errand import PERIOD_S, SLACK_S
+from agent.sources.serving.landscape import Landscape, Sight
+from agent.sources.serving.replica import Replica
+from agent.sources.serving.roster import Roster
+from agent.sources.serving.rounds import Rounds
+from agent.sources.serving.row import NAMES, PREFIX
 from agent.sources.serving.signals import SIGNALS
-from agent.wire.signals import Cadence, SignalSpec
+from agent.wire.shape import pack
+from agent.wire.signals import Cadence, Quality, Scope, SignalSpec
+
+SECTION = "replicas"
+LATENCIES = "latencies"
 
 
 class ServingSource:
@@ -26,35 +39,107 @@ class ServingSource:
         self._clock = clock
         self._landscape = landscape
         self._client = client
-        self._known = known
+        self._roster = Roster(known)
+        self._rounds = Rounds(clock, client)
+        self._sight: Sight | None = None
+        self._told: dict[str, Any] | None = None
+        self._told_reasons: tuple[Reason, ...] | None = None
+        self._told_at: float | None = None
+        self._minutes: dict[str, Mapping[str, Any]] = {}
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """What became known since the last reading."""
-        return Reading()
+        del due  # rounds have a pace of their own, in data time
+        now = self._clock.now()
+        self._look(now)
+        self._rounds.start([errand for errand in self._roster.errands() if errand.pace.due(now.mono)])
+        return self._reading(now)
 
     def read_now(self, due: frozenset[Cadence]) -> Reading:
         """The same, and the asking, without an event loop."""
-        return Reading()
+        del due
+        now = self._clock.now()
+        self._look(now)
+        for _ in range(2):  # who was recognised in the first round is read in the second
+            self._rounds.ask_now([errand for errand in self._roster.errands() if errand.pace.due(now.mono)])
+            self._roster.decide(now)
+        return self._reading(now)
 
     async def watch(self) -> AsyncIterator[RawEvent]:
         """Asks the replicas. Nothing is pushed: their events come with the readings."""
+        await self._rounds.run()
         return
         yield
 
     def retire(self, identity: str, facts: Mapping[str, Any]) -> None:
         """A replica that is down is no longer owed an answer."""
+        del facts
+        self._roster.retire(identity)
 
     def unretire(self, identity: str) -> None:
         """Take that back."""
+        self._roster.unretire(identity)
 
     def memory(self) -> dict[str, Any]:
         """The replicas that are known, for the next start."""
-        return {}
+        return {"replicas": self._roster.memory()}
 
     def recall(self, known: Mapping[str, Any]) -> None:
         """Take over what an earlier start knew."""
+        self._roster.recall(known.get("replicas"))
 
     async def close(self) -> None:
         """Let go of every connection and descriptor."""
         self._client.close()
         self._landscape.close()
+
+    def _look(self, now: Instant) -> None:
+        sight = self._landscape.look(now)
+        if sight is not self._sight:
+            self._sight = sight
+            self._roster.see(sight, now)
+            self._client.allow(self._roster.addresses())
+        self._roster.decide(now)
+
+    def _reading(self, now: Instant) -> Reading:
+        events = tuple(self._settle(now))
+        replicas = [one for one in self._roster.replicas.values() if not self._roster.waits_for(one)]
+        facts: dict[str, Any] = {}
+        told = {replica.who.id: pack(replica.facts) for replica in replicas}
+        changed = told != self._told
+        if changed:
+            facts[SECTION] = list(told.values())
+            self._told = told
+        if self._minutes:
+            facts[LATENCIES], self._minutes = self._minutes, {}
+        reasons = self._roster.reasons()
+        before, self._told_reasons = self._told_reasons, reasons
+        batches: tuple[Batch, ...] = ()
+        if replicas and (events or changed or self._told_at is None or now.mono - self._told_at >= PERIOD_S - SLACK_S):
+            self._told_at = now.mono
+            batches = (_batch(now, replicas),)
+        return Reading(batches, facts, events, None if reasons == before else reasons)
+
+    def _settle(self, now: Instant) -> Iterable[RawEvent]:
+        """Judge those whose round has ended or whose processes came or went."""
+        for replica in list(self._roster.replicas.values()):
+            if self._roster.waits_for(replica) or not (replica.hears or replica.news):
+                continue
+            if replica.group is None:
+                replica.taken_by = self._roster.holder(replica)
+            settled = replica.settle(now, listens=self._roster.listens(replica))
+            if settled.minute is not None:
+                self._minutes[replica.who.id] = settled.minute
+            if settled.event is not None:
+                yield settled.event
+
+
+def _batch(now: Instant, replicas: list[Replica]) -> Batch:
+    columns: dict[str, list[Value | None]] = {}
+    bad: dict[tuple[str, str], Quality] = {}
+    for name in NAMES:
+        columns[PREFIX + name] = [replica.row.values[name] for replica in replicas]
+    for replica in replicas:
+        for name, quality in replica.row.bad.items():
+            bad[PREFIX + name, replica.who.id] = quality
+    return Batch(Scope.REPLICA, Cadence.MEDIUM, now, tuple(replica.who.id for replica in replicas), columns, bad)

@@ -1,0 +1,227 @@
+"""One look at the whole host, on a thread that may take its time: processes, trees, sockets, owners, GPUs.
+
+What is the same as at the last look is not read again. The scan alone owns what it remembers.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from agent.engines import ports
+from agent.engines.detect import recognise
+from agent.engines.evidence import Evidence
+from agent.sources.base import Reason
+from agent.sources.processes.owner import Owner, parse_cgroup
+from agent.sources.serving.landscape import Group, Listener, Process, Sight
+from agent.sources.serving.proc import network, sockets, tree
+from agent.sources.serving.proc.devices import Devices
+from agent.sources.serving.proc.sockets import Waiting
+from agent.sources.serving.proc.table import Proc, Table
+
+LOOPBACK, LOOPBACK6 = "127.0.0.1", "::1"
+HINT = "give the agent CAP_SYS_PTRACE, or say the port in [[serving]] of its configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the driver says now: {pid: UUIDs it holds}, and the UUIDs in the order of PCI addresses."""
+
+    gpus: Mapping[int, tuple[str, ...]]
+    order: tuple[str, ...] = ()
+
+
+class Scan:
+    """`proc` and `sys` are where they are mounted; `name` gives a user's name."""
+
+    def __init__(self, proc: str, sys: str, name: Callable[[int], str]) -> None:
+        self.sys = sys
+        self._proc = proc
+        self._name = name
+        self._table = Table(proc)
+        self._devices = Devices(proc)
+        self._vital: dict[str, frozenset[str]] = {}
+        self._open: dict[str, tuple[object, frozenset[int] | None]] = {}  # by process: what it was read for, sockets
+        self._owners: dict[str, Owner] = {}
+        self._wall: dict[str, float] = {}
+        self._reasons: list[Reason] = []
+        self._has_loopback6 = False
+
+    def look(self, held: Held, wall: float) -> Sight:
+        """All there is. `wall` is now, in seconds.
+
+        Raises:
+            OSError, ValueError: /proc cannot be read.
+        """
+        with open(f"{self._proc}/uptime", "rb") as file:
+            uptime_s = float(file.read(64).split()[0])
+        self._reasons = []
+        self._has_loopback6 = network.has_loopback6(f"{self._proc}/net")
+        known = self._table.processes
+        again = frozenset(pid for key in self._vital for pid in [int(key.partition("@")[0])]) | frozenset(held.gpus)
+        self._table.refresh(uptime_s, again)
+        own = sockets.waiting(f"{self._proc}/net")
+        waiting = frozenset(one.inode for one in own)
+        trees = tree.roots(known, frozenset(held.gpus), lambda pid: self._listens(known[pid], waiting))
+        places = {root: self._place(trees[root][0], own) for root in trees}
+        shares = _share(trees, places, self._sockets)
+        groups = []
+        for root, members in trees.items():
+            started = [(one, self._started(one, wall - uptime_s)) for one in members]
+            groups.append(self._group(started, places[root], shares[root], held))
+        self._forget(known)
+        everywhere: dict[int, list[Listener]] = {}
+        for one in own:
+            everywhere.setdefault(one.port, []).append(self._listener(one, ""))
+        addresses = frozenset(network.addresses(f"{self._proc}/net"))
+        return Sight(tuple(groups), everywhere, addresses, tuple(self._reasons))
+
+    def _listens(self, one: Proc, waiting: frozenset[int]) -> bool:
+        place = self._place(one, None)
+        found = self._sockets(one, place)
+        return bool(found and (found & waiting or (place.address and found & {w.inode for w in place.waiting})))
+
+    def _place(self, one: Proc, own: tuple[Waiting, ...] | None) -> "_Place":
+        """The network namespace of a process: the host's own, or a container's with its address and listeners."""
+        net = f"{self._proc}/{one.pid}/net"
+        try:
+            number = os.stat(f"{net}/tcp").st_ino
+            ours = os.stat(f"{self._proc}/net/tcp").st_ino
+        except OSError:
+            return _Place(0, "", own or (), is_own=True)
+        if number == ours:
+            return _Place(ours, "", own if own is not None else (), is_own=True)
+        try:
+            return _Place(
+                number,
+                network.reachable(network.addresses(net), self._proc, self.sys),
+                sockets.waiting(net),
+                is_own=False,
+            )
+        except OSError:
+            return _Place(number, "", (), is_own=False)
+
+    def _sockets(self, one: Proc, place: "_Place") -> frozenset[int] | None:
+        """Inodes of the sockets that a process has open; None where they are hidden. Read again when the listeners of
+        its namespace are others."""
+        asked = (place.number, frozenset(waiting.inode for waiting in place.waiting))
+        known = self._open.get(one.key)
+        if known is not None and known[0] == asked:
+            return known[1]
+        found: frozenset[int] | None
+        try:
+            found = frozenset(sockets.inodes(self._proc, one.pid))
+        except PermissionError:
+            found = None
+        except OSError:
+            found = frozenset()
+        self._open[one.key] = (asked, found)
+        return found
+
+    def _group(
+        self, members: list[tuple[Proc, float]], place: "_Place", share: list[Waiting] | None, held: Held
+    ) -> Group:
+        root = members[0][0]
+        tree_ = [one for one, _ in members]
+        lost, self._vital[root.key] = tree.missing(tree_, self._vital.get(root.key, frozenset()))
+        owner = self._owner(root)
+        gpus, how = self._devices.of(tree_, held.gpus, held.order, in_container=bool(owner.container))
+        found = share or []
+        listeners = tuple(
+            self._listener(one, place.address)
+            for one in found
+            if place.is_own or (place.address and not one.is_loopback)
+        )
+        if not place.is_own and found and not listeners:
+            says = f"pid {root.pid} serves in a network namespace of its own that cannot be reached from the host"
+            self._reasons.append(Reason("serving", "replica_unreachable", says, "publish its port on this host"))
+        if share is None and place.is_own:
+            says = f"the sockets of pid {root.pid} ({self._name(root.uid)}) are hidden, and its port is not known"
+            self._reasons.append(Reason("serving", "sockets_hidden", says, HINT))
+        return Group(
+            root.key,
+            tuple(Process(one.pid, one.argv, started) for one, started in members if not one.zombie or one is root),
+            listeners,
+            gpus,
+            how,
+            root.uid,
+            self._name(root.uid),
+            owner.unit,
+            owner.container,
+            owner.job,
+            owner.pod,
+            lost,
+        )
+
+    def _listener(self, one: Waiting, address: str) -> Listener:
+        where = address or one.address
+        if not address and one.is_everywhere:
+            # A socket on all IPv6 addresses takes IPv4 too unless it was told otherwise: its own family is certain.
+            where = LOOPBACK6 if one.address == "::" and self._has_loopback6 else LOOPBACK
+        return Listener(where, one.port, one.uid, f"{one.inode}", local=not address)
+
+    def _owner(self, root: Proc) -> Owner:
+        known = self._owners.get(root.key)
+        if known is None:
+            try:
+                with open(f"{self._proc}/{root.pid}/cgroup", "rb") as file:
+                    known = parse_cgroup(file.read(65536).decode("utf-8", "replace"))
+            except OSError:
+                known = Owner()
+            self._owners[root.key] = known
+        return known
+
+    def _started(self, one: Proc, booted: float) -> float:
+        """Wall seconds, the same at every look."""
+        return self._wall.setdefault(one.key, round(booted + one.began_s, 2))
+
+    def _forget(self, processes: Mapping[int, Proc]) -> None:
+        keys = {one.key for one in processes.values()}
+        for known in (self._open, self._owners, self._wall, self._vital):
+            for key in known.keys() - keys:
+                del known[key]
+        self._devices.forget(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    number: int
+    address: str  # a container's own, as this host reaches it
+    waiting: tuple[Waiting, ...]
+    is_own: bool
+
+
+def _share(
+    trees: Mapping[int, list[Proc]],
+    places: Mapping[int, _Place],
+    opened: Callable[[Proc, _Place], frozenset[int] | None],
+) -> dict[int, list[Waiting] | None]:
+    """Which tree each listener belongs to: by open descriptors; where these are hidden by its user and the port that
+    its command line says or its engine usually has. None: its sockets are hidden and none is known to be its."""
+    found: dict[int, list[Waiting] | None] = {}
+    claimed: set[int] = set()
+    hidden = []
+    for root, members in trees.items():
+        place = places[root]
+        seen = [opened(one, place) for one in members]
+        if any(one is not None for one in seen):
+            open_ = frozenset().union(*(one for one in seen if one is not None))
+            found[root] = [one for one in place.waiting if one.inode in open_]
+            claimed |= {one.inode for one in found[root] or ()}
+        else:
+            hidden.append(root)
+    for root in hidden:
+        free = [one for one in places[root].waiting if one.inode not in claimed and one.uid == trees[root][0].uid]
+        alone = not places[root].is_own and sum(places[other].number == places[root].number for other in trees) == 1
+        mine = free if alone else _by_port(trees[root], free)
+        claimed |= {one.inode for one in mine}
+        found[root] = mine or None
+    return found
+
+
+def _by_port(members: list[Proc], free: Iterable[Waiting]) -> list[Waiting]:
+    argvs = tuple(one.argv for one in members)
+    identity = recognise(Evidence(argvs))
+    port = ports.stated(argvs) or (ports.usual(identity.name) if identity else 0)
+    doors = identity.engine.doors if identity else ()
+    wanted = {port, *(number for door in doors for number in door.ports(argvs, port)[:1])} - {0}
+    return [one for one in free if one.port in wanted]

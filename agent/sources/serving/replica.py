@@ -1,0 +1,309 @@
+"""One replica: its rounds of questions, and what each round makes of it. Sans-I/O: answers are handed in.
+
+Nothing is asked of it but its engine's own read-only pages. What it cannot say stays unsaid.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.clock import Instant
+from agent.config.serving import Serving
+from agent.engines.answer import Answer, Ask, Failure
+from agent.engines.pages import Pages
+from agent.engines.sample import ReplicaSample
+from agent.engines.standing import Judge, Look, Process, Standing
+from agent.sources.base import RawEvent
+from agent.sources.serving import doors, match, trouble
+from agent.sources.serving.client import Endpoint
+from agent.sources.serving.errand import PERIOD_S, Pace, place
+from agent.sources.serving.landscape import Group, Listener
+from agent.sources.serving.row import Row, quality_of
+from agent.sources.serving.who import Who
+from agent.sources.serving.window import Latencies
+from agent.wire.replicas import ReplicaFacts, State, replica_subject
+from agent.wire.shape import pack
+
+STARTED_SLACK_S = 1.0
+_DEAF = (Failure.TIMEOUT, Failure.UNREACHABLE, Failure.DENIED, Failure.TLS)  # the other pages would fare no better
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a round made of it: `event` where its state changed, `minute` once a minute."""
+
+    event: RawEvent | None
+    minute: Mapping[str, Any] | None
+
+
+class Replica:
+    """`group` is None while nobody sees its processes. `news` says that it is to be settled at once."""
+
+    def __init__(self, who: Who, group: Group | None, table: Serving | None = None) -> None:
+        self.who = who
+        self.name = f"replica:{who.id}"
+        self.pace = Pace(place(who.id))
+        self.group = group
+        self.table = table
+        self.listener: Listener | None = None
+        self.row = Row()
+        self.facts = ReplicaFacts(who.id)
+        self.news = True
+        self.hears = False  # a round ended and is to be settled
+        self.taken_by = ""  # who has its port now that it is gone
+        self.token_trouble = ""
+        self.page_trouble = ""
+        self.latencies = Latencies()
+        self._pages = Pages()
+        self._judge = Judge(who.engine.name, *([table.load_budget_s] if table and table.load_budget_s else []))
+        self._last: Group | None = group
+        self._started: float | None = None
+        self._queue: list[Ask] = []
+        self._asked: dict[str, float] = {}
+        self._answers: dict[str, Answer] = {}
+        self._now = Instant(0.0, 0.0)
+        self._sample: ReplicaSample | None = None
+        self._seen: float | None = None
+        self._stood = False
+        if group is not None:
+            self.join(group)
+
+    # Who it is made of.
+
+    def join(self, group: Group) -> None:
+        """Its processes and sockets as they are now."""
+        root, before = group.root, self.group
+        if before is None or before.key != group.key:
+            self._answers = {}
+            self._asked = {}
+            self.news = True
+            self.pace.hurry()
+        if root is not None and root.started is not None:
+            self._begin(root.started)
+        self.group = self._last = group
+        self.taken_by = ""
+        self.listener = next((one for one in group.listeners if one.port == self.who.port), None)
+        self.news = self.news or (before is not None and before.missing != group.missing)
+
+    def leave(self) -> None:
+        """Its processes are gone."""
+        self.group = self.listener = None
+        self._answers = {}
+        self._queue = []
+        self.news = True
+
+    def is_of(self, group: Group) -> bool:
+        """Whether this group's root is the process it was last seen with, as an earlier start remembered it."""
+        root = group.root
+        if root is None or root.started is None or self.facts.started is None or not self.facts.pids:
+            return False
+        return root.pid == self.facts.pids[0] and abs(root.started - self.facts.started) < STARTED_SLACK_S
+
+    # Its rounds.
+
+    def begin(self, now: Instant) -> None:
+        """A round: the pages whose turn it is."""
+        self._now = now
+        self._answers = {}
+        self.pace.period_s = PERIOD_S
+        self._queue = [ask for ask in self.who.engine.asks if self._is_due(ask, now.mono)] if self.listener else []
+
+    def next(self) -> tuple[Endpoint, Ask] | None:
+        """The next page to ask for; None when the round is over."""
+        while self._queue and self.listener is not None and self.group is not None:
+            ask = self._queue.pop(0)
+            found = doors.listener(self.who.engine, ask.door, self.group, self.listener)
+            if found is not None:
+                return self._endpoint(found), ask
+            if ask.door:
+                self._pages.take(ask.path, Answer(failure=Failure.REFUSED, says=f"no {ask.door} port is known of it"))
+        self.hears = True
+        return None
+
+    def take(self, ask: Ask, answer: Answer) -> None:
+        """What came of it."""
+        self._answers[ask.path] = answer
+        self._asked[ask.path] = self._now.mono
+        self._pages.take(ask.path, answer)
+        self.pace.weigh(len(answer.body), too_large=answer.failure is Failure.TOO_LARGE)
+        if answer.failure is Failure.REFUSED:
+            self._queue = [other for other in self._queue if other.door != ask.door]
+        elif answer.failure in _DEAF:
+            self._queue.clear()
+
+    def settle(self, now: Instant, *, listens: bool) -> Settled:
+        """Judge it. `listens`: somebody accepts connections on its port."""
+        self.hears = self.news = False
+        sample, metrics = self._read(now)
+        root = self.group.root if self.group else None
+        standing = self._judge.hear(self._look(now, sample, metrics, listens=listens))
+        took = max((answer.took_s for answer in self._answers.values()), default=None)
+        began = self._started if root is not None or self.group is not None else None
+        self.row.stand(standing, took, None if began is None else max(0.0, now.wall - began))
+        if sample is None or standing.state is State.DOWN:
+            self.row.miss(quality_of(metrics, standing))
+        before, self.facts = self.facts, self._told(standing)
+        event = self._event(now, before, standing) if self._stood and before.state != self.facts.state else None
+        self._stood = True
+        return Settled(event, self.latencies.minute(now.mono))
+
+    # What is remembered.
+
+    def memory(self) -> dict[str, Any]:
+        """For the next start."""
+        return {"facts": pack(self.facts), "record": self.who.engine.name}
+
+    def recall(self, facts: ReplicaFacts) -> None:
+        """How an earlier start saw it."""
+        self.facts = facts
+        self._seen = facts.seen
+        self._started = facts.started
+        self._stood = True
+
+    # Inside.
+
+    def _is_due(self, ask: Ask, mono: float) -> bool:
+        last = self._asked.get(ask.path)
+        if last is None or ask.every_s <= 0:
+            return True
+        known = self._pages.answer(ask.path)
+        failed = known is None or known.failure is not Failure.NONE
+        return failed or mono - last >= ask.every_s - 1.0
+
+    def _endpoint(self, listener: Listener) -> Endpoint:
+        assert self.group is not None
+        found = match.endpoint(listener, self.table if listener.port == self.who.port else None)
+        table = self.table
+        if table is None or table.token_file is None or listener.port != self.who.port:
+            return found
+        self.token_trouble = ""
+        try:
+            return replace(found, token=match.token(table, self.group, listener))
+        except match.TokenTrouble as error:
+            self.token_trouble = str(error)
+            return found
+
+    def _begin(self, started: float) -> None:
+        if self._started is not None and abs(started - self._started) > STARTED_SLACK_S:
+            self._sample = None
+            self._pages = Pages()
+        self._started = started
+
+    def _read(self, now: Instant) -> tuple[ReplicaSample | None, Answer | None]:
+        """(what its pages say if they say anything, this round's page of progress)."""
+        if not any(answer.failure is Failure.NONE for answer in self._answers.values()):
+            return None, self._answers.get(self.who.engine.metrics)
+        sample = self.who.engine.parse(self._pages)
+        metrics = self._answers.get(self.who.engine.metrics)
+        self.page_trouble, readable = trouble.weigh(self.who.engine, metrics, sample, self.table)
+        if metrics is not None and not readable:
+            metrics = replace(metrics, failure=metrics.failure or Failure.GARBAGE, says=self.page_trouble)
+        if not readable:
+            return None, metrics
+        self._seen = now.wall
+        last, self._sample = self._sample, sample
+        restarted = last is None or trouble.restarted(last, sample)
+        self.latencies.take(now.mono, sample, restarted=restarted and last is not None)
+        self.row.take(sample, self.latencies)
+        if self._started is None or (self.group is not None and not self.group.processes):
+            self._started = sample.start_time
+        return sample, metrics
+
+    def _look(self, now: Instant, sample: ReplicaSample | None, metrics: Answer | None, *, listens: bool) -> Look:
+        engine, group = self.who.engine, self.group
+        served = [answer for path, answer in self._answers.items() if not _door_of(engine.asks, path)]
+        refused = not listens or any(answer.failure is Failure.REFUSED for answer in served)
+        if group is None:
+            process = Process.GONE if self._last is not None and self._last.processes else Process.HIDDEN
+            process = Process.GONE if self._last is None and self.facts.pids else process
+        else:
+            process = Process.ALIVE if group.processes else Process.HIDDEN
+        return Look(
+            now.mono,
+            now.wall,
+            process,
+            refused,
+            metrics,
+            self._answers.get(engine.health) if engine.health else None,
+            sample,
+            self._started,
+            group.missing if group is not None else "",
+            self.latencies.value("itl", 0.99),
+            self.latencies.value("e2e", 0.99),
+            slo_burning=sample is not None and self._misses_objective(),
+        )
+
+    def _misses_objective(self) -> bool:
+        wanted = self.table.objective if self.table is not None else {}
+        values, bad = self.row.values, self.row.bad
+        return any(name not in bad and (values[name] or 0.0) > most for name, most in wanted.items())
+
+    def _told(self, standing: Standing) -> ReplicaFacts:
+        who, table, sample = self.who, self.table, self._sample
+        group = self.group or self._last
+        says = standing.says
+        if standing.state is State.DOWN and self.taken_by:
+            says = f"{says}; its port now belongs to {self.taken_by}"
+        seen = None if standing.state not in (State.DOWN, State.UNKNOWN, State.UNREADY) else self._seen
+        known = replace(
+            self.facts,
+            id=who.id,
+            engine=who.name,
+            carrier=who.carrier,
+            version=(sample.version if sample else "") or who.version or self.facts.version,
+            models=(sample.models if sample else ()) or self.facts.models,
+            address=self.listener.address if self.listener else who.address or self.facts.address,
+            port=who.port,
+            url=match.endpoint(self.listener, table).url if self.listener else self.facts.url,
+            pool=table.pool if table else "",
+            role=table.role if table else "",
+            state=standing.state.word,
+            phase=standing.phase.word,
+            since=standing.since,
+            says=says,
+            started=self._started,
+            starts=standing.starts,
+            seen=seen,
+            tested=who.engine.tested,
+            evidence=who.evidence,
+            counter=sample.progress_name if sample else self.facts.counter,
+            window_s=standing.window_s,
+            sure=standing.sure,
+            load_budget_s=self._judge.load_budget_s,
+            objectives=dict(table.objective) if table else {},
+        )
+        return known if group is None else replace(known, **_owner(group, self.facts))
+
+    def _event(self, now: Instant, before: ReplicaFacts, standing: Standing) -> RawEvent:
+        facts = self.facts
+        data = {
+            "replica": self.who.id,
+            "subject": replica_subject(self.who.id),
+            "from": before.state,
+            "to": facts.state,
+            "phase": facts.phase,
+            "says": facts.says,
+            "evidence": [dict(item) for item in standing.evidence],
+            "pids": list(facts.pids),
+            "gpus": list(facts.gpus),
+        }
+        return RawEvent("serving", "replica", now, f"{self.who.id} is {facts.state}: {facts.says}", data=data)
+
+
+def _door_of(asks: tuple[Ask, ...], path: str) -> str:
+    return next((ask.door for ask in asks if ask.path == path), "")
+
+
+def _owner(group: Group, before: ReplicaFacts) -> dict[str, Any]:
+    """What its processes say of it. The GPUs of one that is gone are those that it had."""
+    holds = group.gpus or group.gpu_map != "none" or not before.gpus
+    return {
+        "pids": tuple(process.pid for process in group.processes)[:256],
+        "gpus": group.gpus[:64] if holds else before.gpus,
+        "gpu_map": group.gpu_map if holds else before.gpu_map,
+        "user": group.user,
+        "unit": group.unit,
+        "container": group.container,
+        "job": group.job,
+        "pod": group.pod,
+    }

@@ -1,0 +1,75 @@
+"""Asks all replicas side by side: each has a task of its own for the time of a round, and none waits for another."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from agent.clock import Clock
+from agent.sources.serving.client import Client
+from agent.sources.serving.errand import Errand
+
+log = logging.getLogger(__name__)
+
+MOST_PAGES = 64  # of a round; more would be a defect of ours
+
+
+class Rounds:
+    """`run` asks for ever what `start` names; `ask_now` does the same at once, without a loop."""
+
+    def __init__(self, clock: Clock, client: Client) -> None:
+        self._clock = clock
+        self._client = client
+        self._waiting: list[Errand] = []
+        self._wake: asyncio.Event | None = None
+
+    def start(self, errands: Iterable[Errand]) -> None:
+        """Begin a round of each; while nobody runs, none begins."""
+        if self._wake is None:
+            return
+        for errand in errands:
+            errand.pace.busy = True
+            self._waiting.append(errand)
+        if self._waiting:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._wake = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    waiting, self._waiting = self._waiting, []
+                    for errand in waiting:
+                        group.create_task(self._round(errand), name=errand.name)
+        finally:
+            self._wake = None
+            for errand in self._waiting:
+                errand.pace.busy = False
+            self._waiting.clear()
+
+    def ask_now(self, errands: Iterable[Errand]) -> None:
+        """A round of each, one after the other."""
+        for errand in errands:
+            errand.begin(self._clock.now())
+            for _ in range(MOST_PAGES):
+                step = errand.next()
+                if step is None:
+                    break
+                answer = self._client.fetch_now(*step)
+                if answer is not None:
+                    errand.take(step[1], answer)
+
+    async def _round(self, errand: Errand) -> None:
+        try:
+            errand.begin(self._clock.now())
+            for _ in range(MOST_PAGES):
+                step = errand.next()
+                if step is None:
+                    break
+                errand.take(step[1], await self._client.fetch(*step))
+        except Exception:  # a defect in the reading of one replica must not end the others' rounds
+            log.exception("a round of %s broke", errand.name)
+        finally:
+            errand.pace.busy = False

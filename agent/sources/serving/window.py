@@ -1,0 +1,99 @@
+"""Latencies of the last minute, from what an engine's histograms grew by between two readings. Sans-I/O.
+
+Nothing before the first reading counts: an engine's lifetime is no minute.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from agent.engines.sample import ReplicaSample
+from agent.wire import histogram
+from agent.wire.histogram import Histogram, Quantile
+from agent.wire.shape import pack
+
+SPAN_S = 60.0
+SLACK_S = 2.5  # half a round: the reading a minute ago came a little earlier or later
+KINDS = ("ttft", "itl", "e2e", "queue")
+Answers = tuple[Quantile | None, ...]
+
+
+class Window:
+    """One histogram's last minute."""
+
+    def __init__(self) -> None:
+        self.recent: Histogram | None = None
+        self._past: deque[tuple[float, Histogram]] = deque()
+        self._shares: tuple[tuple[float, Quantile | None], ...] = ()
+
+    def take(self, mono: float, now: Histogram | None, *, restarted: bool) -> None:
+        """The histogram as it stands at `mono`; None where the engine does not say."""
+        if now is None:
+            self._past.clear()
+            self.recent = None
+            self._shares = ()
+            return
+        past = self._past
+        if past and (restarted or now.total < past[-1][1].total or now.edges != past[-1][1].edges):
+            past.clear()
+            past.append((mono, _nothing(now)))
+        past.append((mono, now))
+        while len(past) > 2 and past[1][0] <= mono - SPAN_S + SLACK_S:
+            past.popleft()
+        first = past[0][1]
+        if self.recent is not None and first.total == now.total == self.recent.total == 0:
+            return
+        self.recent = histogram.delta(first if len(past) > 1 else None, now)
+        self._shares = ()
+
+    def quantile(self, q: float) -> Quantile | None:
+        """Of the last minute; None with too few observations."""
+        if self.recent is None:
+            return None
+        known = dict(self._shares)
+        if q not in known:
+            known[q] = histogram.quantile(self.recent, q)
+            self._shares = tuple(known.items())
+        return known[q]
+
+    @property
+    def mean(self) -> float | None:
+        """Mean seconds of the last minute; None without observations."""
+        return None if self.recent is None else histogram.mean(self.recent)
+
+
+class Latencies:
+    """The four histograms of one replica."""
+
+    def __init__(self) -> None:
+        self.by_kind = {kind: Window() for kind in KINDS}
+        self._minute: float | None = None
+
+    def take(self, mono: float, sample: ReplicaSample, *, restarted: bool) -> None:
+        """What a reading brought."""
+        for kind, window in self.by_kind.items():
+            window.take(mono, getattr(sample, kind), restarted=restarted)
+
+    def value(self, kind: str, q: float) -> float | None:
+        """Seconds, None with too few observations."""
+        found = self.by_kind[kind].quantile(q)
+        return None if found is None else found.value
+
+    def minute(self, mono: float) -> Mapping[str, Any] | None:
+        """{kind: packed histogram of the last minute}, once for each minute; None in between."""
+        number = mono // SPAN_S
+        if number == self._minute:
+            return None
+        first, self._minute = self._minute is None, number
+        if first:
+            return None
+        return {
+            kind: pack(window.recent)
+            for kind, window in self.by_kind.items()
+            if window.recent is not None and window.recent.edges
+        }
+
+
+def _nothing(like: Histogram) -> Histogram:
+    """No observation on the same edges."""
+    return Histogram(like.edges, (0.0,) * len(like.counts), 0.0, None if like.sum is None else 0.0)
