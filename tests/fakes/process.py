@@ -40,6 +40,7 @@ class AgentProcess:
 
     def __init__(self, folder: Path, env: Mapping[str, str] | None = None, interval_s: float = 0.5) -> None:
         self.folder = folder
+        self.command: tuple[str, ...] = AGENT
         self.socket = folder / "a.sock"
         self.env = environment(env)
         self.config = folder / "agent.toml"
@@ -61,7 +62,7 @@ class AgentProcess:
         """Start it and wait until it answers."""
         words = ["run", "--config", self.config, "--socket", self.socket, "--state", self.folder / "state"]
         log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen([*AGENT, *map(str, words)], env=self.env, stderr=log)
+        self.process = subprocess.Popen([*self.command, *map(str, words)], env=self.env, stderr=log)
         log.close()
         end = time.monotonic() + 15
         while True:
