@@ -7,12 +7,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agent.sources.host.addresses import addresses
+
 _MODEL = re.compile(r"^(?:model name|Model|cpu model|Hardware)\s*:\s*(.+)$", re.M)
 _HEAD = 1 << 20  # of /proc/cpuinfo: a kilobyte and a half per processor. Reading it disturbs all of them: rarely done.
 
 
 def host_facts(psutil: ModuleType, proc: Path, sys: Path, etc: Path) -> dict[str, Any]:
-    """{name, os, kernel, arch, machine, cpu, cpus, cores, memory, boot_time}; texts cut to 128 characters."""
+    """{name, os, kernel, arch, machine, cpu, cpus, cores, memory, boot_time, addresses}; texts cut to 128 characters.
+    `addresses` are the host's own, by which a load balancer elsewhere may know its replicas."""
     system = os.uname()
     model = _MODEL.search(_text(proc / "cpuinfo"))
     facts: dict[str, Any] = {
@@ -26,11 +29,12 @@ def host_facts(psutil: ModuleType, proc: Path, sys: Path, etc: Path) -> dict[str
         "cores": _number(lambda: psutil.cpu_count(logical=False)),
         "memory": _number(lambda: psutil.virtual_memory().total),
         "boot_time": _number(psutil.boot_time),
+        "addresses": list(addresses(str(proc / "net"))),
     }
     return {
         name: value[:128] if isinstance(value, str) else value
         for name, value in facts.items()
-        if value is not None and value != ""
+        if value is not None and value not in ("", [])
     }
 
 
