@@ -3,8 +3,7 @@
 Nothing is asked of it but its engine's own read-only pages. What it cannot say stays unsaid.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agent.clock import Instant
@@ -26,14 +25,6 @@ from agent.wire.shape import pack
 
 STARTED_SLACK_S = 1.0
 _DEAF = (Failure.TIMEOUT, Failure.UNREACHABLE, Failure.DENIED, Failure.TLS)  # the other pages would fare no better
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What a round made of it: `event` where its state changed, `minute` once a minute."""
-
-    event: RawEvent | None
-    minute: Mapping[str, Any] | None
 
 
 class Replica:
@@ -131,21 +122,20 @@ class Replica:
         elif answer.failure in _DEAF:
             self._queue.clear()
 
-    def settle(self, now: Instant, *, listens: bool) -> Settled:
-        """Judge it. `listens`: somebody accepts connections on its port."""
+    def settle(self, now: Instant, *, listens: bool) -> RawEvent | None:
+        """Judge it; the event if its state changed. `listens`: somebody accepts connections on its port."""
         self.hears = self.news = False
         sample, metrics = self._read(now)
-        root = self.group.root if self.group else None
         standing = self._judge.hear(self._look(now, sample, metrics, listens=listens))
         took = max((answer.took_s for answer in self._answers.values()), default=None)
-        began = self._started if root is not None or self.group is not None else None
+        began = self._started if self.group is not None else None
         self.row.stand(standing, took, None if began is None else max(0.0, now.wall - began))
         if sample is None or standing.state is State.DOWN:
             self.row.miss(quality_of(metrics, standing))
         before, self.facts = self.facts, self._told(standing)
         event = self._event(now, before, standing) if self._stood and before.state != self.facts.state else None
         self._stood = True
-        return Settled(event, self.latencies.minute(now.mono))
+        return event
 
     # What is remembered.
 

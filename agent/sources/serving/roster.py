@@ -36,7 +36,6 @@ class Roster:
         self._since: float | None = None
         self._waits = False
         self._retired: set[str] = set()
-        self._gone: list[str] = []
 
     def errands(self) -> Iterator[Errand]:
         """All that is to be asked in rounds."""
@@ -97,13 +96,8 @@ class Roster:
         own = {listener.address for group in self._sight.groups for listener in group.listeners}
         return self._sight.addresses | own
 
-    def forget(self) -> list[str]:
-        """Ids that are no longer on the roster since the last call."""
-        gone, self._gone = self._gone, []
-        return gone
-
     def retire(self, identity: str) -> None:
-        """No longer owed: dropped if it is gone, and as soon as it goes."""
+        """No longer owed: dropped if it is gone. One that comes back is owed again."""
         self._retired.add(identity)
         replica = self.replicas.get(identity)
         if replica is not None and replica.group is None:
@@ -128,8 +122,8 @@ class Roster:
                 continue
             if facts.id in self._retired or len(self.replicas) >= MOST:
                 continue
-            known = who.remembered(facts, item)
             table = next((one for one in self._tables if one.port == facts.port and one.port), None)
+            known = who.remembered(facts, item, table)
             replica = Replica(known, None, table)
             replica.recall(facts)
             self.replicas[facts.id] = replica
@@ -200,6 +194,7 @@ class Roster:
 
     def _place(self, known: who.Who, group: Group, table: Serving | None) -> None:
         """Put a group on the roster; a guess that was there for it makes room."""
+        self._retired.discard(known.id)
         for identity, other in list(self.replicas.items()):
             if other.group is not None and other.group.key == group.key and identity != known.id:
                 self._drop(identity)
@@ -232,8 +227,7 @@ class Roster:
             self._drop(min(gone, key=lambda identity: self.replicas[identity].facts.since))
 
     def _drop(self, identity: str) -> None:
-        if self.replicas.pop(identity, None) is not None:
-            self._gone.append(identity)
+        self.replicas.pop(identity, None)
 
 
 def _fits(table: Serving, listener: Listener) -> bool:

@@ -23,6 +23,7 @@ from agent.wire.signals import Cadence, Quality, Scope, SignalSpec
 
 SECTION = "replicas"
 LATENCIES = "latencies"
+MINUTE_S = 60.0
 
 
 class ServingSource:
@@ -45,7 +46,7 @@ class ServingSource:
         self._told: dict[str, Any] | None = None
         self._told_reasons: tuple[Reason, ...] | None = None
         self._told_at: float | None = None
-        self._minutes: dict[str, Mapping[str, Any]] = {}
+        self._minute: float | None = None
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """What became known since the last reading."""
@@ -110,8 +111,8 @@ class ServingSource:
         if changed:
             facts[SECTION] = list(told.values())
             self._told = told
-        if self._minutes:
-            facts[LATENCIES], self._minutes = self._minutes, {}
+        if replicas and self._is_minute(now):
+            facts[LATENCIES] = {one.who.id: minute for one in replicas if (minute := one.latencies.minute())}
         reasons = self._roster.reasons()
         before, self._told_reasons = self._told_reasons, reasons
         batches: tuple[Batch, ...] = ()
@@ -127,11 +128,20 @@ class ServingSource:
                 continue
             if replica.group is None:
                 replica.taken_by = self._roster.holder(replica)
-            settled = replica.settle(now, listens=self._roster.listens(replica))
-            if settled.minute is not None:
-                self._minutes[replica.who.id] = settled.minute
-            if settled.event is not None:
-                yield settled.event
+            event = replica.settle(now, listens=self._roster.listens(replica))
+            if event is not None:
+                yield event
+
+    def _is_minute(self, now: Instant) -> bool:
+        """Once for each minute, when every replica has been read in it; never in the first, which was seen in part."""
+        number = now.mono // MINUTE_S
+        if self._minute is None:
+            self._minute = number
+        late = number - self._minute
+        if late < 1 or (late == 1 and now.mono % MINUTE_S < MINUTE_S / 6):
+            return False
+        self._minute = number
+        return True
 
 
 def _batch(now: Instant, replicas: list[Replica]) -> Batch:

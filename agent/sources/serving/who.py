@@ -54,9 +54,11 @@ def identified(found: Identity | None, listener: Listener | None, port: int, tab
     )
 
 
-def remembered(facts: ReplicaFacts, memory: Mapping[str, Any]) -> Who:
+def remembered(facts: ReplicaFacts, memory: Mapping[str, Any], table: Serving | None) -> Who:
     """Of an earlier start; `memory` has the name of the engine's record."""
     engine = _RECORDS.get(str(memory.get("record", "")), UNKNOWN)
+    if table is not None and table.engine == GENERIC:
+        engine = generic.engine(table.health, table.metrics, table.names)
     return Who(
         facts.id,
         facts.engine or NOBODY,

@@ -67,7 +67,6 @@ class Latencies:
 
     def __init__(self) -> None:
         self.by_kind = {kind: Window() for kind in KINDS}
-        self._minute: float | None = None
 
     def take(self, mono: float, sample: ReplicaSample, *, restarted: bool) -> None:
         """What a reading brought."""
@@ -79,14 +78,8 @@ class Latencies:
         found = self.by_kind[kind].quantile(q)
         return None if found is None else found.value
 
-    def minute(self, mono: float) -> Mapping[str, Any] | None:
-        """{kind: packed histogram of the last minute}, once for each minute; None in between."""
-        number = mono // SPAN_S
-        if number == self._minute:
-            return None
-        first, self._minute = self._minute is None, number
-        if first:
-            return None
+    def minute(self) -> Mapping[str, Any]:
+        """{kind: packed histogram of the last minute}; a kind without buckets is left out."""
         return {
             kind: pack(window.recent)
             for kind, window in self.by_kind.items()

@@ -5,23 +5,13 @@ without a gateway, through an interface that has no hardware below it and is not
 """
 
 import os
-import re
 import socket
 import struct
 from collections.abc import Iterable
 
-_LOCAL = re.compile(rb"\|-- ([0-9.]{7,15})\s+/32 host LOCAL")
+from agent.sources.host.addresses import content as _text
+
 _DEPTH = 4
-
-
-def addresses(net: str) -> tuple[str, ...]:
-    """Addresses of a namespace's own, loopback left out: IPv4 first, of IPv6 those of global scope."""
-    found = [match.decode() for match in dict.fromkeys(_LOCAL.findall(_text(f"{net}/fib_trie")))]
-    for line in _text(f"{net}/if_inet6").splitlines():
-        fields = line.split()
-        if len(fields) >= 6 and fields[3] == b"00" and len(fields[0]) == 32:
-            found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(fields[0].decode("ascii"))))
-    return tuple(one for one in found if not one.startswith("127.") and one != "::1")
 
 
 def has_loopback6(net: str) -> bool:
@@ -77,11 +67,3 @@ def _routes(text: bytes) -> list[tuple[str, int, int, int]]:
 def _number(text: bytes) -> int:
     """A 32-bit word as the kernel prints it, in network order."""
     return int(struct.unpack("!I", struct.pack("<I", int(text, 16)))[0])
-
-
-def _text(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(1 << 20)
-    except OSError:
-        return b""

@@ -11,6 +11,7 @@ from agent.engines import ports
 from agent.engines.detect import recognise
 from agent.engines.evidence import Evidence
 from agent.sources.base import Reason
+from agent.sources.host.addresses import addresses
 from agent.sources.processes.owner import Owner, parse_cgroup
 from agent.sources.serving.landscape import Group, Listener, Process, Sight
 from agent.sources.serving.proc import network, sockets, tree
@@ -72,8 +73,8 @@ class Scan:
         everywhere: dict[int, list[Listener]] = {}
         for one in own:
             everywhere.setdefault(one.port, []).append(self._listener(one, ""))
-        addresses = frozenset(network.addresses(f"{self._proc}/net"))
-        return Sight(tuple(groups), everywhere, addresses, tuple(self._reasons))
+        own_addresses = frozenset(addresses(f"{self._proc}/net"))
+        return Sight(tuple(groups), everywhere, own_addresses, tuple(self._reasons))
 
     def _listens(self, one: Proc, waiting: frozenset[int]) -> bool:
         place = self._place(one, None)
@@ -93,7 +94,7 @@ class Scan:
         try:
             return _Place(
                 number,
-                network.reachable(network.addresses(net), self._proc, self.sys),
+                network.reachable(addresses(net), self._proc, self.sys),
                 sockets.waiting(net),
                 is_own=False,
             )
