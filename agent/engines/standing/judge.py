@@ -22,6 +22,7 @@ SETTLED_S = 120.0  # a start that has lasted so long is none of a crash loop; en
 REFUSALS = 3  # rounds on end until a process that nobody can see is believed gone
 MISSES = 2
 CLOSING_S = 90.0  # engines that stop finish what they have within 30 s by default, and take 10 more to go
+CLOSED = "port closed"  # nobody asked for such a drain
 FULL = 0.95
 RECENT_S = 60.0
 IDLE_S = 15.0
@@ -196,7 +197,8 @@ class Judge:
         waits = None if look.sample is None else demand(look.sample)
         if waits == 0:
             return _Word(Phase.DRAINED, f"{why}; nothing is in flight")
-        return _Word(Phase.DRAINING, why)
+        shut = self._life.closed_since is not None and not look.drain_asked
+        return _Word(Phase.DRAINING, why, ({"what": CLOSED},) if shut else ())
 
     def _drains(self, look: Look) -> str:
         sample = look.sample
@@ -207,8 +209,8 @@ class Judge:
         if self._life.closed_since is not None:
             return "its port is closed while its process runs: it ends"
         if sample is not None and sample.ready is False and self._habit.unready is Phase.DRAINING:
-            if self._life.stands(look, self._habit.at_end):
-                return ""  # what stands still does not drain
+            if sample.paused or sample.asleep or self._life.stands(look, self._habit.at_end):
+                return ""  # what rests or stands still does not drain
             return "it no longer calls itself ready and still works: it drains"
         return ""
 
