@@ -11,7 +11,7 @@ from agent.engines.engine import Engine
 from agent.engines.evidence import Clue, Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
-from agent.engines.pages import Pages
+from agent.engines.pages import Pages, trouble
 from agent.engines.reading import begun, fields, items, less, models, text
 from agent.engines.sample import ReplicaSample
 
@@ -53,7 +53,7 @@ def parse(pages: Pages) -> ReplicaSample:
         ready=None if workers is None else workers > 0,
         workers=workers,
         draining=status == 503 if status else None,
-        trouble=pages.trouble,
+        trouble=trouble(pages, "/metrics"),
     )
 
 

@@ -14,7 +14,7 @@ from agent.engines.engine import Engine
 from agent.engines.evidence import Clue, Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks
-from agent.engines.pages import Pages
+from agent.engines.pages import Pages, trouble
 from agent.engines.reading import is_up, plus
 from agent.engines.sample import ReplicaSample
 from agent.wire.histogram import Histogram, scaled
@@ -90,6 +90,8 @@ def metric(text: str) -> Metric:
     name, inside, factor = found.groups()
     try:
         return Metric(name, tuple(_matchers(inside or "")), float(factor) if factor else 1.0)
+    except NotAMetric:
+        raise
     except (re.error, OverflowError):
         raise NotAMetric("a metric whose patterns are regular expressions") from None
     except ValueError:
@@ -97,7 +99,7 @@ def metric(text: str) -> Metric:
 
 
 def _matchers(inside: str) -> list[tuple[str, bool, re.Pattern[str]]]:
-    found, at = [], 0
+    found, at, inside = [], 0, inside.strip()
     while at < len(inside):
         one = _MATCHER.match(inside, at)
         if one is None:
@@ -115,8 +117,8 @@ def wrong(names: Mapping[str, str]) -> str:
             return f"{key!r} is nothing that a replica says; it may say {', '.join(FIELDS)}"
         try:
             metric(value)
-        except NotAMetric as trouble:
-            return f"{key} must be {trouble}, not {value!r}"
+        except NotAMetric as expected:
+            return f"{key} must be {expected}, not {value!r}"
     return ""
 
 
@@ -132,14 +134,15 @@ class _Reader:
         """The mapped numbers; progress is what ended where nothing better is named."""
         up = is_up(pages, self.health) if self.health else None
         page = pages.metrics(self.page) if self.page else None
+        says = trouble(pages, self.page)
         if page is None:
-            return ReplicaSample(ready=up, trouble=pages.trouble)
+            return ReplicaSample(ready=up, trouble=says)
         said: dict[str, Any] = {}
         for key, one in self.names.items():
             if key not in HISTOGRAMS:
                 said[key] = one.number(page, largest=key in SHARES)
         said |= {key: one.histogram(page) for key, one in self.names.items() if key in HISTOGRAMS}
-        return self._settled(ReplicaSample(ready=up, trouble=pages.trouble, **said))
+        return self._settled(ReplicaSample(ready=up, trouble=says, **said))
 
     def _settled(self, sample: ReplicaSample) -> ReplicaSample:
         ended = plus(sample.requests, sample.errors)

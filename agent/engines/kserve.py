@@ -11,7 +11,7 @@ from agent.engines.engine import Door, Engine
 from agent.engines.evidence import Clue, Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
-from agent.engines.pages import Pages
+from agent.engines.pages import Pages, trouble
 from agent.engines.reading import begun, is_up, plus, text, version
 from agent.engines.sample import ReplicaSample
 
@@ -53,7 +53,7 @@ def parse(pages: Pages) -> ReplicaSample:
     """What its metrics and its readiness say."""
     page = pages.metrics("/metrics")
     sample = ReplicaSample() if page is None else _counted(page)
-    return replace(sample, version=version(pages, "/v2"), ready=is_up(pages, READY), trouble=pages.trouble)
+    return replace(sample, version=version(pages, "/v2"), ready=is_up(pages, READY), trouble=trouble(pages, "/metrics"))
 
 
 def _counted(page: Exposition) -> ReplicaSample:

@@ -10,7 +10,7 @@ from agent.engines.answer import Ask
 from agent.engines.engine import Engine
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks
-from agent.engines.pages import Pages
+from agent.engines.pages import Pages, trouble
 from agent.engines.reading import begun, models, plus, word
 from agent.engines.sample import ReplicaSample
 
@@ -42,7 +42,7 @@ def parse(pages: Pages) -> ReplicaSample:
         loading=status == "initializing" if status else None,
         ready=status == "healthy" if status else None,
         dead="its own monitor calls it unhealthy" if status == "unhealthy" else "",
-        trouble=pages.trouble,
+        trouble=trouble(pages, "/metrics", "start it with --enable-metrics to have numbers"),
     )
 
 

@@ -12,7 +12,7 @@ from agent.engines.engine import Door, Engine
 from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
-from agent.engines.pages import Pages
+from agent.engines.pages import Pages, trouble
 from agent.engines.reading import begun, fields, is_up, items, number, plus, text
 from agent.engines.sample import ReplicaSample
 from agent.wire.histogram import scaled
@@ -62,7 +62,7 @@ def parse(pages: Pages) -> ReplicaSample:
     sample = ReplicaSample() if page is None else _counted(page, known.living if known else ())
     up = is_up(pages, HEALTH)
     if known is None:
-        return replace(sample, ready=up, trouble=pages.trouble)
+        return replace(sample, ready=up, trouble=trouble(pages, "/metrics"))
     serving = known.states.count("RUNNING")
     return replace(
         sample,
@@ -73,7 +73,7 @@ def parse(pages: Pages) -> ReplicaSample:
         ready=serving > 0 and up is not False,
         workers=serving,
         pids=known.pids,
-        trouble=pages.trouble,
+        trouble=trouble(pages, "/metrics"),
     )
 
 

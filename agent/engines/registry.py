@@ -1,6 +1,7 @@
 """PURE. The engines that are known. One file and one line each; the order decides only between equal evidence."""
 
 from agent.engines.dynamo import DYNAMO
+from agent.engines.dynamo_worker import DYNAMO_WORKER
 from agent.engines.engine import Engine
 from agent.engines.generic import GENERIC
 from agent.engines.kserve import KSERVE
@@ -20,6 +21,7 @@ ENGINES: tuple[Engine, ...] = (
     LLAMACPP,
     TRITON,
     DYNAMO,
+    DYNAMO_WORKER,
     RAY_SERVE,
     KSERVE,
     TGI,

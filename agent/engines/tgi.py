@@ -11,7 +11,7 @@ from agent.engines.engine import Engine
 from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
-from agent.engines.pages import Pages
+from agent.engines.pages import Pages, trouble
 from agent.engines.reading import begun, is_up, less, number, plus, text, version
 from agent.engines.sample import ReplicaSample
 
@@ -45,7 +45,7 @@ def parse(pages: Pages) -> ReplicaSample:
         version=version(pages, "/info"),
         capacity=number(info, "max_concurrent_requests"),
         ready=is_up(pages, "/health"),
-        trouble=pages.trouble,
+        trouble=trouble(pages, "/metrics"),
     )
 
 

@@ -12,7 +12,7 @@ from agent.engines.engine import Door, Engine
 from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
-from agent.engines.pages import Pages
+from agent.engines.pages import Pages, trouble
 from agent.engines.reading import US, is_up, items, less, means, plus, text, version
 from agent.engines.sample import ReplicaSample
 
@@ -63,7 +63,7 @@ def parse(pages: Pages) -> ReplicaSample:
         loading=None if index is None else _only(states, "LOADING"),
         # After SIGTERM it closes its door at once and counts on until the last request is done.
         draining=closed or (None if index is None else _only(states, "UNLOADING")),
-        trouble=pages.trouble or broken,
+        trouble=trouble(pages, "/metrics") or broken,
     )
 
 

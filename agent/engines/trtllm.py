@@ -11,7 +11,7 @@ from agent.engines.answer import Ask
 from agent.engines.engine import Engine
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks
-from agent.engines.pages import Pages
+from agent.engines.pages import Pages, trouble
 from agent.engines.reading import begun, is_up, models, version
 from agent.engines.sample import ReplicaSample
 
@@ -37,7 +37,7 @@ def parse(pages: Pages) -> ReplicaSample:
         models=models(pages) or sample.models,
         version=version(pages),
         ready=is_up(pages, "/health"),
-        trouble=pages.trouble,
+        trouble=trouble(pages, PAGE, "set return_perf_metrics: true to have numbers"),
     )
 
 

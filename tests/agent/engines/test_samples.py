@@ -24,6 +24,7 @@ VLLM_TTFT = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560),
 )
 LM_ITL = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+VLLM_ITL = (0.01, *LM_ITL[2:])
 VLLM_E2E = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 
 
@@ -57,6 +58,8 @@ FRONT = {
     "errors": 0,
     "shed": 0,
 }
+COMPONENT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+WORKER = {"progress_name": "dynamo_component_response_bytes_total", "shed": 0}
 RAYS = {
     "errors_source": "ray_serve_num_http_requests_total",
     "progress_name": "ray_serve_deployment_request_counter_total",
@@ -240,6 +243,38 @@ ROWS: list[Row] = [
         "dynamo",
         {"/health": Answer(503, b'{"status":"unhealthy"}', "application/json")},
         {"draining": True},
+    ),
+    (
+        "dynamo worker idle: its engine prints nothing yet",
+        "dynamo-worker",
+        {"/metrics": page("dynamo/02-idle.worker.prom"), **transcript("dynamo/02-worker-ready.http.txt")},
+        {
+            **WORKER, "running": 0, "requests": 0, "progress": 0, "demand": 0, "ready": True,
+            "e2e": bars(COMPONENT, {}, 0),
+        },
+    ),
+    (
+        "dynamo worker under load",
+        "dynamo-worker",
+        {"/metrics": page("dynamo/03-load.worker.prom")},
+        {
+            **WORKER, "models": ("tiny-random",), "running": 4, "waiting": 4, "kv_usage": 0.328125, "preemptions": 0,
+            "requests": 0, "progress": 37464, "demand": 8,
+            "ttft": bars(VLLM_TTFT, {2.5: 4}, 6.10644859), "itl": bars(VLLM_ITL, {0.025: 28, 0.05: 268}, 9.112080358),
+            "e2e": bars(VLLM_E2E, {}, 0),
+        },
+    ),
+    (
+        "dynamo worker after load",
+        "dynamo-worker",
+        {"/metrics": page("dynamo/04-after.worker.prom"), "/health": Answer(503, b'{"status":"notready"}')},
+        {
+            **WORKER, "models": ("tiny-random",), "running": 0, "waiting": 0, "kv_usage": 0, "preemptions": 0,
+            "requests": 8, "progress": 220752, "demand": 0, "ready": False,
+            "ttft": bars(VLLM_TTFT, {2.5: 4, 20: 8}, 51.9955023),
+            "itl": bars(VLLM_ITL, {0.025: 56, 0.05: 716, 0.075: 1592}, 79.29337577399997),
+            "e2e": bars(VLLM_E2E, {15: 4, 30: 8}, 131.28889574),
+        },
     ),
     (
         "ray serve idle",

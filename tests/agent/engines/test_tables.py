@@ -39,7 +39,7 @@ ACTING = (
 
 
 def test_every_engine_is_asked_only_pages_known_to_read() -> None:
-    assert {engine.name for engine in ENGINES} <= set(READ_ONLY)
+    assert {engine.name for engine in ENGINES} == set(READ_ONLY)
     for engine in ENGINES:
         assert {ask.path for ask in engine.asks} <= READ_ONLY[engine.name], engine.name
 
