@@ -43,14 +43,14 @@ _HELP = {
     "findings": "what the agents' rules judge to be wrong now",
     "doctor": "every step to a host's agent, and the command that mends what is broken",
     "discover": "agents that announce themselves on the local network, as hints",
-    "open": "the screens, right at an incident, a host, a GPU (HOST:INDEX) or a place",
+    "open": "the screens, right at an incident, a host, a GPU (HOST:INDEX), a replica (HOST/ID) or a place",
     "demo": "a simulated fleet on this machine, and the screens on it",
     "sim": "simulated hosts without the screens: up, inject, scenarios, faults",
     **{command.name: command.help for command in ADDED},
 }
 
 _MORE = {
-    "status": "In --json, `replicas` is null: this version knows of none, and null is not none.",
+    "status": "In --json, `replicas` is null where no agent looks for replicas: null is not none.",
     "doctor": "Exit status: 0 all well, 1 something is broken, 3 cannot know. Of more than 3 hosts\n"
     "only what is not well is shown; --json has every step of every host.",
     "discover": "Nothing that is found is contacted or trusted. Agents announce themselves only where\n"

@@ -1,4 +1,4 @@
-"""`history HOST[/gpuN] SIGNAL`: the past of a signal as a chart and a table, as JSON or as CSV.
+"""`history HOST[/gpuN|/REPLICA] SIGNAL`: the past of a signal as a chart and a table, as JSON or as CSV.
 
 Every point says what it is the mean of; a point without a value says why. What is shown is what the agent answered:
 nothing is guessed in between.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agent.wire.replicas import replica_subject
 from agent.wire.requests import History
 from agent.wire.requests import Series as Answered
 from agent.wire.specs import Scope, Severity, gpu_subject
@@ -22,6 +23,7 @@ from cockpit.cli.items import Item
 from cockpit.cli.printing import emit, emit_json, plain
 from cockpit.cli.terminal import Terminal
 from cockpit.errors import RequestError, UsageError
+from cockpit.fleet.annotations import HOST
 from cockpit.fleet.past import Told
 from cockpit.fleet.rollup import SCHEMA, iso
 from cockpit.fleet.saying import About, target
@@ -33,6 +35,8 @@ from cockpit.tui.canvas import line_picture
 from cockpit.tui.format import MISSING, clock_time
 from cockpit.tui.format import signal as with_unit
 
+_SCOPE_OF = {"gpu": Scope.GPU, "replica": Scope.REPLICA}
+_THEM = {Scope.HOST: "the host", Scope.GPU: "a GPU", Scope.REPLICA: "a replica"}
 LINES = 30  # of a table whose step was left to us
 WIDTH, HEIGHT = 60, 6  # of a chart
 _WIDE = 1e6
@@ -95,7 +99,7 @@ def understood(arguments: Arguments, fleet: Fleet, now: float) -> Asked:
     own = arguments.own
     about = target(fleet, own["target"])
     if about.fault:
-        raise UsageError(f"{own['target']!r} is a finding; a history is of a host or a GPU: HOST[/gpuN]")
+        raise UsageError(f"{own['target']!r} is a finding; a history is of a host, a GPU or a replica: HOST[/WHAT]")
     signal = own["signal"]
     scope = _scope(fleet, about, signal)
     start = past(own["since"], now, "--since")
@@ -111,13 +115,15 @@ def understood(arguments: Arguments, fleet: Fleet, now: float) -> Asked:
 
 
 def _scope(fleet: Fleet, about: About, signal: str) -> Scope:
-    tables = {Scope.HOST: fleet.host_table, Scope.GPU: fleet.gpus}
+    tables = {Scope.HOST: fleet.host_table, Scope.GPU: fleet.gpus, Scope.REPLICA: fleet.replicas}
     known = {name: scope for scope, table in tables.items() for name in table.fields}
     scope = known.get(signal)
     if scope is None:
         raise UsageError(f"no signal {signal!r}{did_you_mean(signal, sorted(known))}")
-    if scope is Scope.HOST and about.subject.startswith("gpu:"):
-        raise UsageError(f"{signal} is a signal of the host, not of a GPU; name {fleet.hosts[about.host].name} alone")
+    meant = _SCOPE_OF.get(about.subject.partition(":")[0], Scope.HOST)
+    if meant not in (Scope.HOST, scope):
+        them = f"of {_THEM[scope]}, not of {_THEM[meant]}"
+        raise UsageError(f"{signal} is a signal {them}; name {fleet.hosts[about.host].name} alone")
     return scope
 
 
@@ -131,18 +137,29 @@ def _rows(fleet: Fleet, asked: Asked) -> list[tuple[str, int]]:
     record = fleet.hosts[asked.about.host]
     if asked.scope is Scope.HOST:
         return [(record.name, record.number)]
-    table = fleet.gpus
-    rows = [row for row in record.gpu_rows if table.ids[row]]
-    if asked.about.subject.startswith("gpu:"):
-        rows = [row for row in rows if gpu_subject(str(table.ids[row])) == asked.about.subject]
+    known = record.gpu_rows if asked.scope is Scope.GPU else record.replica_rows
+    rows = [row for row in known if asked.about.subject in (HOST, _subject(fleet, asked, row))]
     if not rows:
-        raise UsageError(f"{record.name} has no GPU whose past could be asked for")
-    return [(f"{record.name}/gpu{int(table.index[row])}", row) for row in rows]
+        what = "GPU" if asked.scope is Scope.GPU else "replica"
+        raise UsageError(f"{record.name} has no {what} whose past could be asked for")
+    return [(f"{record.name}/{_label(fleet, asked, row)}", row) for row in rows]
+
+
+def _subject(fleet: Fleet, asked: Asked, row: int) -> str:
+    """What a row is called where something is said about it."""
+    if asked.scope is Scope.HOST:
+        return HOST
+    return gpu_subject(fleet.gpus.ids[row]) if asked.scope is Scope.GPU else replica_subject(fleet.replicas.ids[row])
+
+
+def _label(fleet: Fleet, asked: Asked, row: int) -> str:
+    return f"gpu{int(fleet.gpus.index[row])}" if asked.scope is Scope.GPU else fleet.replicas.ids[row]
 
 
 async def _told(runtime: Runtime, fleet: Fleet, asked: Asked, row: int) -> Told:
     skew_s = fleet.hosts[asked.about.host].skew_s
-    key = str(fleet.gpus.ids[row]) if asked.scope is Scope.GPU else ""
+    tables = {Scope.GPU: fleet.gpus, Scope.REPLICA: fleet.replicas}
+    key = str(tables[asked.scope].ids[row]) if asked.scope in tables else ""
     request = History(
         0, asked.scope, key, (asked.signal,), asked.start + skew_s, asked.end + skew_s, asked.step_s
     )  # fmt: skip
@@ -167,7 +184,8 @@ def _print(arguments: Arguments, seen: Look, asked: Asked, lines: Sequence[Line]
 
 
 def _severity(fleet: Fleet, asked: Asked, row: int) -> int:
-    return int(fleet.gpus.severity[row]) if asked.scope is Scope.GPU else int(fleet.hosts[row].severity)
+    tables = {Scope.GPU: fleet.gpus, Scope.REPLICA: fleet.replicas}
+    return int(tables[asked.scope].severity[row]) if asked.scope in tables else int(fleet.hosts[row].severity)
 
 
 def _item(seen: Look, asked: Asked, line: Line) -> Item:
@@ -188,7 +206,7 @@ def _item(seen: Look, asked: Asked, line: Line) -> Item:
         "host": fleet.hosts[asked.about.host].name,
         "severity": Severity(_severity(fleet, asked, line.row)).word,
         "age_s": round(max(0.0, seen.now.wall - newest), 3) if math.isfinite(newest) else None,
-        "subject": "host" if asked.scope is Scope.HOST else gpu_subject(str(fleet.gpus.ids[line.row])),
+        "subject": _subject(fleet, asked, line.row),
         "signal": asked.signal,
         "unit": told.unit,
         "step_s": told.step_s,
@@ -214,7 +232,7 @@ def _csv(seen: Look, asked: Asked, lines: Sequence[Line]) -> None:
             values = [_number(column[point]) for column in (told.mean, told.low, told.high)]
             numbers = ["" if value is None else repr(value) for value in values]
             at = iso(told.start + point * told.step_s)
-            of = line.name.rpartition("/")[2] if asked.scope is Scope.GPU else "host"
+            of = line.name.partition("/")[2] if asked.scope is not Scope.HOST else "host"
             out.writerow((at, plain(host), of, asked.signal, plain(told.unit), *numbers, told.reason(point)))
 
 
@@ -234,7 +252,9 @@ def _chart(asked: Asked, lines: Sequence[Line]) -> None:
     low = low if low < 0 or low > high / 2 else 0.0  # what hovers far from zero shows how it hovers
     high = high if high > low else low + 1.0
     unit = told[0].unit
-    title = lines[0].name if len(lines) == 1 else f"{lines[0].name.partition('/')[0]}, the highest of {len(lines)} GPUs"
+    many = "GPUs" if asked.scope is Scope.GPU else "replicas"
+    title = lines[0].name
+    title = title if len(lines) == 1 else f"{title.partition('/')[0]}, the highest of {len(lines)} {many}"
     end = clock_time(max(one.end for one in told))
     emit(f"{asked.signal} of {plain(title)}: {clock_time(told[0].start)} to {end} UTC")
     labels = [with_unit(asked.signal, unit, high), *[""] * (HEIGHT - 2), with_unit(asked.signal, unit, low)]

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.wire.shape import pack
-from cockpit.cli.items import Item, age
+from cockpit.cli.items import Item, age, number
 from cockpit.cli.printing import age_text
 from cockpit.cli.said_items import said_item
 from cockpit.clock import Instant
+from cockpit.fleet import replicas
 from cockpit.fleet.records import HostRecord
 from cockpit.fleet.rollup import iso
 from cockpit.fleet.state import Fleet
 from cockpit.incidents.book import forgotten
-from cockpit.incidents.impact import Impact, impact, says
+from cockpit.incidents.impact import Impact, impact, requests, says
 from cockpit.incidents.records import Incident, State, Step
 
 HEADINGS = ("ID", "HOST", "STATE", "SINCE", "WHAT", "IMPACT")
@@ -84,7 +85,7 @@ def _ack(record: HostRecord, found: Incident, now: Instant) -> Item | None:
 
 
 def _impact(fleet: Fleet, found: Impact) -> Item:
-    """`replicas` is null: what a replica is, this version does not know."""
+    """`replicas` is null where the host's agent does not look for any."""
     gpus = fleet.gpus
     return {
         "says": says(fleet, found),
@@ -95,5 +96,17 @@ def _impact(fleet: Fleet, found: Impact) -> Item:
         "echoed": [gpus.ids[row] for row in found.echoed],
         "processes": [pack(process) for process in found.processes] if found.known or found.processes else None,
         "named": [{"pid": named.pid, "name": named.program} for named in found.named],
-        "replicas": None,
+        "replicas": None if found.replicas is None else [_replica(fleet, row) for row in found.replicas],
+    }
+
+
+def _replica(fleet: Fleet, row: int) -> Item:
+    """A replica that is hit; `requests` is how many it had in hand or in its queue when it last said."""
+    return {
+        "id": fleet.replicas.ids[row],
+        "pool": replicas.pool(fleet, row),
+        "model": replicas.model(fleet, row),
+        "state": replicas.state(fleet, row).word,
+        "phase": replicas.phase(fleet, row),
+        "requests": number(requests(fleet, row)),
     }

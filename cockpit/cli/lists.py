@@ -1,23 +1,24 @@
-"""`hosts`, `gpus`, `processes`, `incidents`, `findings`, `events`: one list each, filtered, sorted, followed."""
+"""`hosts`, `gpus`, `replicas`, `pools`, `incidents`, `events` ...: one list each, filtered, sorted, followed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from cockpit.cli import incident_items, said_items
+from cockpit.cli import incident_items, replica_items, said_items
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import Look, look, watch
 from cockpit.cli.inputs import inventory_of
 from cockpit.cli.items import ITEM, Item, remark_item
 from cockpit.cli.printing import emit, emit_json, emit_table, plain
-from cockpit.cli.reasons import no_gpus
+from cockpit.cli.reasons import no_gpus, no_replicas
 from cockpit.cli.tables import HEADINGS, ROW
 from cockpit.errors import UsageError
 from cockpit.fleet.columns import NUMBERS, WORDS
 from cockpit.fleet.pages import Past
-from cockpit.fleet.query import Filter, parse_filter, sort_order
+from cockpit.fleet.pools import pools
+from cockpit.fleet.query import Filter, need_order, parse_filter, sort_order
 from cockpit.fleet.rollup import SCHEMA, iso
 from cockpit.fleet.standing import standing
 from cockpit.fleet.state import Fleet
@@ -31,11 +32,36 @@ _SORTS = {
     "findings": ("host", "severity", "rule", "subject", "since", "state", "age_s"),
     "incidents": ("host", "severity", "since", "state", "title", "age_s"),
     "annotations": ("host", "severity", "kind", "author", "at", "until", "age_s"),
+    "replicas": replica_items.REPLICA_SORTS,
+    "pools": replica_items.POOL_SORTS,
     "events": ("host", "severity", "at", "seq", "kind", "subject"),
 }
-_ITEMS: dict[str, Any] = {**ITEM, "incidents": incident_items.incident, "annotations": said_items.standing_item}
-_HEADS = {**HEADINGS, "incidents": incident_items.HEADINGS, "annotations": said_items.HEADINGS}
-_ROWS: dict[str, Any] = {**ROW, "incidents": incident_items.row, "annotations": said_items.row}
+_ITEMS: dict[str, Any] = {
+    **ITEM,
+    "incidents": incident_items.incident,
+    "annotations": said_items.standing_item,
+    "replicas": replica_items.replica,
+    "pools": replica_items.pool,
+}
+_HEADS = {
+    **HEADINGS,
+    "incidents": incident_items.HEADINGS,
+    "annotations": said_items.HEADINGS,
+    "replicas": replica_items.REPLICA_HEADS,
+    "pools": replica_items.POOL_HEADS,
+}
+_ROWS: dict[str, Any] = {
+    **ROW,
+    "incidents": incident_items.row,
+    "annotations": said_items.row,
+    "replicas": replica_items.replica_row,
+    "pools": replica_items.pool_row,
+}
+_WHY_NONE: dict[str, Callable[[Fleet], Iterable[str]]] = {
+    "gpus": no_gpus,
+    "replicas": no_replicas,
+    "pools": no_replicas,
+}
 _SEVERITIES = ("ok", "info", "unknown", "warning", "critical")
 
 
@@ -44,7 +70,7 @@ def listing(arguments: Arguments) -> int:
     inventory = inventory_of(arguments)
     shown = Listed(arguments, inventory)
     # Every signal is asked for only where it is printed: the tables live on summaries.
-    detail = arguments.json and arguments.command in ("hosts", "gpus")
+    detail = arguments.json and arguments.command in ("hosts", "gpus", "replicas")
     if arguments.watch:
         watch(arguments, inventory, shown.follow, detail=detail)
         return 0
@@ -79,10 +105,12 @@ class Listed:
 
     def entries(self, fleet: Fleet) -> list[Any]:
         """The entries that pass the filter, in order."""
-        if self._command in ("hosts", "gpus"):
+        if self._command in ("hosts", "gpus", "replicas"):
             return self._rows(fleet)
         if self._command == "incidents":
             entries: list[Any] = self._filter.items(fleet, self._book.look(fleet, fleet.now), sought)
+        elif self._command == "pools":
+            entries = self._filter.pools(fleet, pools(fleet))
         elif self._command == "annotations":
             entries = self._filter.items(fleet, standing(fleet), said_items.sought)
         elif self._command == "events":
@@ -105,8 +133,8 @@ class Listed:
             return
         if not found and headings:
             emit(f"no {self._command}" + (f" pass the filter {self._filter.text!r}" if self._filter.terms else ""))
-            if self._command == "gpus" and not self._filter.terms:
-                for sentence in no_gpus(seen.fleet):
+            if not self._filter.terms:
+                for sentence in _WHY_NONE.get(self._command, _no_reason)(seen.fleet):
                     emit(plain(sentence))
             return
         rows = [_ROWS[self._command](seen.fleet, entry, item) for entry, item in zip(entries, found, strict=True)]
@@ -127,19 +155,19 @@ class Listed:
         sys.stdout.flush()
 
     def _rows(self, fleet: Fleet) -> list[Any]:
-        is_gpus = self._command == "gpus"
-        table = fleet.gpus if is_gpus else fleet.host_table
-        mask = self._filter.gpus(fleet) if is_gpus else self._filter.hosts(fleet)
+        table = {"gpus": fleet.gpus, "replicas": fleet.replicas}.get(self._command, fleet.host_table)
+        choose = {"gpus": self._filter.gpus, "replicas": self._filter.replicas}.get(self._command, self._filter.hosts)
+        mask = choose(fleet)
         if self._key:
             order = sort_order(fleet, table, self._key, self._reverse)
-        elif is_gpus:
-            order = np.lexsort((table.index, table.host))
+        elif self._command == "replicas":
+            order = need_order(fleet)
         else:
-            order = np.arange(table.n)
+            order = np.lexsort((table.index, table.host))
         rows = [int(row) for row in order if mask[row]]
-        if not is_gpus:
+        if self._command == "hosts":
             return [fleet.hosts[row] for row in rows]
-        return self._with_unseen(fleet, rows)
+        return self._with_unseen(fleet, rows) if self._command == "gpus" else list(rows)
 
     def _with_unseen(self, fleet: Fleet, rows: list[int]) -> list[int | Unseen]:
         """The GPUs without a row come last: of their host, or of all where values decide the order."""
@@ -158,6 +186,10 @@ class Listed:
         return [entry for _, _, entry in ranked] + blank
 
 
+def _no_reason(_: Fleet) -> Iterable[str]:
+    return ()
+
+
 def _every(command: str, fleet: Fleet, wanted: Filter) -> list[Any]:
     if command == "processes":
         return wanted.processes(fleet, [(record.number, item) for record in fleet.hosts for item in record.processes])
@@ -165,7 +197,7 @@ def _every(command: str, fleet: Fleet, wanted: Filter) -> list[Any]:
 
 
 def _rank(item: Item, key: str) -> Any:
-    value = item[key]
+    value = replica_items.ranked(item, key)
     if key == "severity":
         return _SEVERITIES.index(value)
     if isinstance(value, str):
@@ -174,10 +206,11 @@ def _rank(item: Item, key: str) -> Any:
 
 
 def _check_sort(command: str, key: str, labels: set[str]) -> None:
-    if not key or key.startswith(("gpu.", "host.")):
+    own = {"hosts": ("gpu.", "host.", "replica."), "gpus": ("gpu.", "host.", "replica."), "replicas": ("replica.",)}
+    if not key or key.startswith(own.get(command, ())):
         return
     if command in _SORTS:
-        known = list(_SORTS[command])
+        known = [*_SORTS[command], *(labels if command == "replicas" else ())]
     else:
         levels = ("host", "gpu") if command == "gpus" else ("host",)
         words = [name for name, word in WORDS.items() if word.level in levels]

@@ -1,5 +1,7 @@
 """`status`: the fleet in one screen, and its severity as an exit status."""
 
+from typing import Any
+
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import Look, look
 from cockpit.cli.inputs import inventory_of
@@ -8,11 +10,13 @@ from cockpit.cli.reasons import no_gpus
 from cockpit.fleet import rollup
 from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.records import GpuState
+from cockpit.fleet.serving.roster import NEED
 from cockpit.fleet.standing import quiet_words
 from cockpit.incidents import Book
 from cockpit.incidents.status import status as status_of
 
 _BARE = 4
+_POOLS = 8
 _TOLD = 40  # more than anybody reads; the worst come first
 
 
@@ -42,6 +46,7 @@ def _show(seen: Look) -> None:
         emit(f"       {plain(sentence)}")
     if len(bare) > _BARE:
         emit(f"       and {len(bare) - _BARE} more hosts without GPUs; `hosts --json` tells why")
+    _show_replicas(summary)
     if quiet := quiet_words(seen.fleet):
         emit(f"quiet  {quiet}")
     if not found:
@@ -57,3 +62,19 @@ def _show(seen: Look) -> None:
         emit(f"{count}: `gpu-cockpit doctor` goes the way to {them} step by step")
     if len(found) > _TOLD:
         emit(f"and {len(found) - _TOLD} more problems; --json tells them all, `findings --filter` some of them")
+
+
+def _show_replicas(summary: dict[str, Any]) -> None:
+    """How many are ready, and the pools: those that need a human first."""
+    counts = summary["replicas"]
+    if counts is None or not counts["expected"]:
+        return
+    states = ", ".join(f"{counts[state.word]} {state.word}" for state in NEED if counts[state.word])
+    old = counts["hosts_not_looking"]
+    blind = f"; {old} agent{'s are' if old > 1 else ' is'} too old to look" if old else ""
+    emit(f"serves {counts['ready']} of {counts['expected']} replicas ready: {states}{blind}")
+    for pool in summary["pools"][:_POOLS]:
+        word = pool["severity"]
+        emit(f"       {paint(severity_text(word), word)}  {plain(pool['says'])}")
+    if len(summary["pools"]) > _POOLS:
+        emit(f"       and {len(summary['pools']) - _POOLS} more pools; `pools` lists them")

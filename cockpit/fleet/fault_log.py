@@ -11,7 +11,7 @@ from agent.wire.specs import Finding, FindingState
 if TYPE_CHECKING:  # the record of a host holds such a log
     from cockpit.fleet.records import FleetEvent
 
-KINDS = frozenset({"xid", "sxid", "off_bus", "aer", "driver", "kernel", "gpu", "finding", "annotation"})
+KINDS = frozenset({"xid", "sxid", "off_bus", "aer", "driver", "kernel", "gpu", "replica", "finding", "annotation"})
 EVENTS = 1000
 CLEARED = 64
 

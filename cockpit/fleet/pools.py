@@ -137,10 +137,14 @@ def calls(fleet: Fleet) -> Call:
     )
 
 
-def severity(fleet: Fleet) -> Severity:
-    """Of empty places of pools that the fleet file speaks of; a replica's own is in that of its host."""
-    empty = any(_short(fleet).values())
-    return _of_empty_places(fleet) if empty else Severity.OK
+def empty_places(fleet: Fleet) -> dict[str, tuple[int, int, Severity]]:
+    """By pool of the fleet file, how many of how many expected replicas were never seen, and what that is worth; a
+    replica's own severity is in that of its host."""
+    return {
+        name: (missing, fleet.pool_entries[name].expected or 0, _of_empty_places(fleet))
+        for name, missing in _short(fleet).items()
+        if missing
+    }
 
 
 def pools(fleet: Fleet, now: Instant | None = None) -> list[PoolRoll]:
@@ -244,4 +248,5 @@ def _short(fleet: Fleet) -> dict[str, int]:
 
 def _of_empty_places(fleet: Fleet) -> Severity:
     """An empty place is worth a look once everybody who could fill it has answered."""
-    return Severity.WARNING if all(record.live for record in fleet.hosts) else Severity.UNKNOWN
+    heard = all(record.live and record.replicas_known for record in fleet.hosts)
+    return Severity.WARNING if heard else Severity.UNKNOWN

@@ -7,18 +7,20 @@ problem, not one per host. Nothing healthy is ever named here, and nothing that 
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 from agent.wire.specs import Finding, Severity, gpu_subject
 from cockpit.clock import Instant
 from cockpit.fleet import skew
 from cockpit.fleet.facts import GpuFacts, Process
 from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.phrases import as_of, clock_text, lead_of, ranges, to_try
 from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord, Problem
 from cockpit.fleet.roster import NO_GPUS, needed, short_of_gpus
+from cockpit.fleet.serving import problems as serving
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.unseen import findings as unseen_findings
 
+__all__ = ["TOLD_ALONE", "clock_text", "gpu_name", "holders", "problems", "ranges", "who"]
 # What fails alike (GPUs of one host, hosts without a common hop) is told one by one up to here, then together.
 TOLD_ALONE = 3
 _NAMED = 3
@@ -39,7 +41,7 @@ _ALARM = {LinkState.KEY_CHANGED: "SECURITY: "}  # somebody else may be answering
 
 
 def problems(fleet: Fleet, now: Instant) -> list[Problem]:
-    """All problems of the fleet: worst first, then those that touch most GPUs, then the oldest."""
+    """All problems of the fleet: worst first, then those that touch most GPUs or replicas, then the oldest."""
     found: list[Problem] = []
     for record in fleet.hosts:
         # The roll call has put the worst of a host into its severity: the healthy ones cost nothing here.
@@ -47,16 +49,9 @@ def problems(fleet: Fleet, now: Instant) -> list[Problem]:
             found += _of_host(fleet, record, now)
     found += _of_links(fleet)
     found += skew.problems(fleet.hosts, TOLD_ALONE)
+    found += serving.of_pools(fleet)
     found.sort(key=lambda problem: (-problem.severity, -problem.count, problem.since, problem.title))
     return found
-
-
-def clock_text(wall: float) -> str:
-    """Time of day, UTC."""
-    try:
-        return datetime.fromtimestamp(wall, UTC).strftime("%H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return "--:--:--"
 
 
 def gpu_name(fleet: Fleet, row: int) -> str:
@@ -103,14 +98,15 @@ def _of_host(fleet: Fleet, record: HostRecord, now: Instant) -> Iterable[Problem
             yield _same_on_many(fleet, record, faults)
         else:
             yield from (fault.problem() for fault in faults)
+    yield from serving.of_host(fleet, record, by_subject, now, TOLD_ALONE)
     for findings in by_subject.values():
-        lead = _lead(findings)
+        lead = lead_of(findings)
         since = record.here(lead.since, now.wall)
         more = f" (+{len(findings) - 1} more findings)" if len(findings) > 1 else ""
         yield Problem(
             lead.severity,
             f"{record.name}: {lead.text}{more}",
-            "; ".join((f"since {clock_text(since)}", *_to_try(lead))) + _as_of(record),
+            "; ".join((f"since {clock_text(since)}", *to_try(lead))) + as_of(record),
             since,
             record.number,
             findings=tuple(finding.id for finding in findings),
@@ -128,7 +124,7 @@ class _Fault:
         self.fleet, self.record, self.row, self.judged = fleet, record, row, judged
         self.state = GpuState(int(fleet.gpus.state[row]))
         self.gone = self.state >= GpuState.MISSING
-        self.lead = _lead(judged, gone=self.gone) if judged else None
+        self.lead = lead_of(judged, gone=self.gone) if judged else None
         self.rule = self.lead.rule if self.lead else ""
         self.severity = self.lead.severity if self.lead else Severity(int(fleet.gpus.severity[row]))
         self.facts = record.gpu_facts.get(fleet.gpus.ids[row])
@@ -164,7 +160,7 @@ class _Fault:
         return Problem(
             self.severity,
             self.title(gpu_name(self.fleet, self.row), held),
-            "; ".join(part for part in told if part) + _as_of(self.record),
+            "; ".join(part for part in told if part) + as_of(self.record),
             self.since,
             self.record.number,
             self.row,
@@ -182,24 +178,13 @@ def _same_on_many(fleet: Fleet, record: HostRecord, faults: list[_Fault]) -> Pro
     return Problem(
         first.severity,
         first.title(f"{record.name}: {'' if first.gone else 'each of '}{len(faults)} GPUs ({indices})", was),
-        (f"they run {was}" if was and not first.gone else "") + _as_of(record),
+        (f"they run {was}" if was and not first.gone else "") + as_of(record),
         first.since,
         record.number,
         findings=tuple(finding.id for fault in faults for finding in fault.judged),
         hosts=(record.number,),
         count=len(faults),
     )
-
-
-def ranges(numbers: list[int]) -> str:
-    """`0-3,6` for 0, 1, 2, 3, 6."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
 def _short_of_gpus(record: HostRecord, now: Instant) -> Problem:
@@ -219,12 +204,6 @@ def _short_of_gpus(record: HostRecord, now: Instant) -> Problem:
 def _told_by_agent(record: HostRecord) -> bool:
     """Whether a finding about the host already says that these GPUs are not there; the fleet file may expect more."""
     return bool(unseen_findings(record)) and (record.expected_by_file or 0) <= record.expected_by_agent
-
-
-def _to_try(finding: Finding) -> Iterable[str]:
-    """What the agent's evidence advises, each once."""
-    said = [str(item["try"]) for item in finding.evidence if item.get("try")]
-    return dict.fromkeys(said)
 
 
 def _of_links(fleet: Fleet) -> Iterable[Problem]:
@@ -290,13 +269,6 @@ def _folded(state: LinkState, hop: str, records: list[HostRecord]) -> Problem:
     )
 
 
-def _lead(findings: list[Finding], *, gone: bool = False) -> Finding:
-    """The finding that names the fault: of a GPU that is gone the one that says so, else the worst; among equals what
-    was witnessed comes before what followed from it."""
-    first = ("gpu.lost", "gpu.missing") if gone else ("xid.",)
-    return min(findings, key=lambda finding: (-finding.severity, not finding.rule.startswith(first), finding.since))
-
-
 def _since(record: HostRecord, facts: GpuFacts | None, judged: list[Finding], now: float) -> float:
     if judged:
         return min(record.here(finding.since, now) for finding in judged)
@@ -334,7 +306,3 @@ def _without(name: str, text: str) -> str:
         if text.startswith(start):
             return text[len(start) :]
     return text.replace(f" on {label}:", ":", 1)
-
-
-def _as_of(record: HostRecord) -> str:
-    return "" if record.live else f"; as it was when the link was lost at {clock_text(record.link_since)}"

@@ -23,6 +23,7 @@ from cockpit.fleet.columns import gpu_column, host_words, process_words
 from cockpit.fleet.facts import Process
 from cockpit.fleet.items import Item, event_item, finding_item, process_item, unseen_item
 from cockpit.fleet.order import need_order, numbers, sort_order
+from cockpit.fleet.pools import PoolRoll
 from cockpit.fleet.records import FleetEvent, FleetFinding, GpuState, HostRecord
 from cockpit.fleet.serving import seek
 from cockpit.fleet.state import Fleet
@@ -63,6 +64,20 @@ class Filter:
     def replicas(self, fleet: Fleet) -> Mask:
         """Which rows of replicas pass; those that nobody counts any more never do."""
         return fleet.replicas.counted & _all(self.terms, fleet.replicas.n, lambda term: _on_replicas(fleet, term))
+
+    def pools(self, fleet: Fleet, found: Sequence[PoolRoll]) -> list[PoolRoll]:
+        """The pools that pass: by their own name and severity, else if one replica of theirs does."""
+        for term in self.terms:
+            if term.level == "severity":
+                passing = [term.holds_for(pool.severity) for pool in found]
+            elif term.key in ("pool", "text"):
+                mask = _on_replicas(fleet, term)
+                passing = [term.matches((pool.name,)) or any(mask[row] for row in pool.rows) for pool in found]
+            else:
+                mask = _on_replicas(fleet, term)
+                passing = [any(mask[row] for row in pool.rows) for pool in found]
+            found = [pool for pool, passes in zip(found, passing, strict=True) if passes is not term.negated]
+        return list(found)
 
     def unseen(self, fleet: Fleet, entries: Sequence[Unseen]) -> list[Unseen]:
         """The GPUs without a row that pass: they have a host and a state, and no value of anything."""

@@ -3,6 +3,8 @@
 What nobody told is empty or None. What its host last said before it fell silent is told as such, never as of now.
 """
 
+import math
+
 from agent.wire.replicas import ReplicaFacts, State
 from agent.wire.specs import Finding
 from cockpit.fleet.records import HostRecord
@@ -12,9 +14,24 @@ from cockpit.fleet.serving.words import pool_of
 from cockpit.fleet.state import Fleet
 
 __all__ = [
-    "Joined", "facts_of", "findings_of", "gpu_rows", "host_of", "joined", "label", "model", "name", "on_gpu", "phase",
+    "QUANTILES", "Joined", "bound",
+    "facts_of", "findings_of", "gpu_rows", "host_of", "joined", "label", "model", "name", "on_gpu", "phase",
     "pool", "says", "since", "state",
 ]  # fmt: skip
+
+
+# Two bits each in the signal `replica.quantiles.bound`: the value is at most, or more than, what it says.
+QUANTILES = (
+    "replica.ttft.p50", "replica.ttft.p99", "replica.itl.p50", "replica.itl.p99", "replica.e2e.p50", "replica.e2e.p99",
+    "replica.queue.p50", "replica.queue.p95",
+)  # fmt: skip
+_BOUNDS = ("", "<=", ">", "")
+
+
+def bound(fleet: Fleet, row: int, signal: str) -> str:
+    """`<=` where a quantile lies in the first bucket, `>` where it lies beyond the last edge, else empty."""
+    mask = float(fleet.replicas.value("replica.quantiles.bound")[row]) if signal in QUANTILES else math.nan
+    return "" if math.isnan(mask) else _BOUNDS[int(mask) >> 2 * QUANTILES.index(signal) & 3]
 
 
 def host_of(fleet: Fleet, row: int) -> HostRecord:

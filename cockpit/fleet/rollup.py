@@ -1,4 +1,5 @@
-"""PURE. The fleet in numbers: the object that `status` prints and the counts that screens show per pool."""
+"""PURE. The fleet in numbers: the object that `status` prints and the counts that screens show per pool of hosts; of
+replicas `cockpit.fleet.pools` knows the pools."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from agent.wire.replicas import State
 from agent.wire.specs import Severity
 from cockpit.clock import Instant
 from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.pools import PoolRoll, calls, empty_places
+from cockpit.fleet.pools import pools as replica_pools
 from cockpit.fleet.problems import problems
 from cockpit.fleet.records import GpuState
 from cockpit.fleet.standing import quiet_counts
@@ -40,8 +44,9 @@ def iso(wall: float) -> str:
 
 
 def severity(fleet: Fleet) -> Severity:
-    """The worst of all hosts; UNKNOWN for a fleet without any."""
-    return max((record.severity for record in fleet.hosts), default=Severity.UNKNOWN)
+    """The worst of all hosts and of empty places of pools; UNKNOWN for a fleet without any host."""
+    empty = [of_places for _, _, of_places in empty_places(fleet).values()]
+    return max([record.severity for record in fleet.hosts] + empty, default=Severity.UNKNOWN)
 
 
 def gpu_counts(fleet: Fleet) -> dict[str, int]:
@@ -54,6 +59,36 @@ def gpu_counts(fleet: Fleet) -> dict[str, int]:
         "expected": sum(record.gpus_expected for record in fleet.hosts),
         "present": sum(record.gpus_present for record in fleet.hosts),
         **states,
+    }
+
+
+def replica_counts(fleet: Fleet) -> dict[str, int] | None:
+    """Replicas expected, ready, and a count per state; those that are expected and were never seen are unknown. None
+    where no agent that was heard looks for replicas: that is not none."""
+    if not any(record.replicas_known for record in fleet.hosts):
+        return None
+    table, call = fleet.replicas, calls(fleet)
+    counts = Counter(table.state[table.counted].tolist())
+    states = {state.word: counts[state] for state in State}
+    never_seen = call.expected - int(table.counted.sum())
+    old = sum(record.live and not record.replicas_known for record in fleet.hosts)
+    return {
+        "expected": call.expected,
+        **states,
+        "unknown": states["unknown"] + never_seen,
+        "hosts_not_looking": old,
+    }
+
+
+def pool_item(pool: PoolRoll) -> dict[str, Any]:
+    """What `status` says of one pool of replicas."""
+    return {
+        "id": pool.name,
+        "severity": pool.severity.word,
+        "ready": pool.ready,
+        "expected": pool.expected,
+        "floor": pool.floor,
+        "says": pool.says,
     }
 
 
@@ -82,7 +117,7 @@ def pools(fleet: Fleet) -> list[PoolCount]:
 
 def status(fleet: Fleet, now: Instant) -> dict[str, Any]:
     """The object of `gpu-cockpit status --json`. `findings` counts those that need a human, `quiet` all others;
-    `replicas` and `incidents` are null: this version does not know."""
+    `incidents` is null: who knows them fills it in. `pools` are those of replicas, worst first."""
     links = Counter(record.link.state for record in fleet.hosts)
     judged = Counter(item.finding.severity for item in fleet.findings() if not item.quiet)
     return {
@@ -91,7 +126,8 @@ def status(fleet: Fleet, now: Instant) -> dict[str, Any]:
         "severity": severity(fleet).word,
         "hosts": {"total": len(fleet.hosts), **{state.value: links[state] for state in LinkState}},
         "gpus": gpu_counts(fleet),
-        "replicas": None,
+        "replicas": replica_counts(fleet),
+        "pools": [pool_item(pool) for pool in replica_pools(fleet, now)],
         "findings": {word.word: judged[word] for word in Severity if word is not Severity.OK},
         "quiet": quiet_counts(fleet),
         "incidents": None,

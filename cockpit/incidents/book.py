@@ -33,7 +33,7 @@ class Book:
 
     def look(self, fleet: Fleet, now: Instant) -> list[Incident]:
         """All incidents, in the order of need: open before acked before silenced before cleared, worst first, those
-        that touch most GPUs first, oldest first. Not to be written to."""
+        that touch most GPUs or replicas first, oldest first. Not to be written to."""
         if len(self._kept) != len(fleet.hosts):
             self._kept = [_Kept(-1, NOTHING) for _ in fleet.hosts]
         changed = False
@@ -84,7 +84,8 @@ class Book:
 def need(incident: Incident) -> tuple[int, int, int, float, str]:
     """What puts an incident into the order of need."""
     worst = incident.severity if incident.state is State.OPEN else incident.worst
-    return (_STATES[incident.state], -worst, -len(incident.gpus), incident.since, incident.id)
+    touched = max(len(incident.gpus), len(incident.replicas))
+    return (_STATES[incident.state], -worst, -touched, incident.since, incident.id)
 
 
 def forgotten(incident: Incident, now: float) -> bool:

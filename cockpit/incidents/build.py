@@ -4,7 +4,9 @@ alone; a finding of an agent that says none is an incident of its own."""
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import methodcaller
 
+from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.requests import Annotation
 from agent.wire.specs import Finding, FindingState, Severity
 from cockpit.fleet.annotations import Marks
@@ -102,12 +104,13 @@ def _distinct(said: Iterable[Annotation | None]) -> tuple[Annotation, ...]:
 
 
 def _title(group: Group) -> str:
-    """The cause in its rule's own words, and how many other GPUs have the same."""
+    """The cause in its rule's own words, and how many other GPUs or replicas have the same."""
     root = group.root
     others = {finding.subject for finding in group.findings if finding.rule == root.rule} - {root.subject}
-    gpus = sum(subject.startswith("gpu:") for subject in others)
-    also = f" (and {gpus} more GPU{'s' if gpus > 1 else ''})" if gpus else ""
-    return root.text + also
+    counts = {"GPU": "gpu:", "replica": REPLICA}
+    found = {name: sum(map(methodcaller("startswith", prefix), others)) for name, prefix in counts.items()}
+    also = [f"{count} more {name}{'s' if count > 1 else ''}" for name, count in found.items() if count]
+    return root.text + (f" (and {', '.join(also)})" if also else "")
 
 
 def _chain(record: HostRecord, group: Group, now: float) -> tuple[Step, ...]:

@@ -1,11 +1,15 @@
-"""PURE. What an incident costs: GPUs, and the processes on them. What cannot be known is said, never counted as
-none."""
+"""PURE. What an incident costs: GPUs, the replicas and the processes on them. What cannot be known is said, never
+counted as none."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cockpit.fleet import replicas
 from cockpit.fleet.facts import Process
 from cockpit.fleet.problems import holders, ranges
 from cockpit.fleet.records import GpuState, HostRecord
+from cockpit.fleet.serving.roster import NEED
 from cockpit.fleet.state import Fleet
 from cockpit.incidents.knowledge import HOST, HOSTWIDE, kind_of
 from cockpit.incidents.records import Incident
@@ -25,7 +29,8 @@ class Named:
 class Impact:
     """`rows` of `Fleet.gpus` that were judged, `echoed` those only spoken of; `of` the GPUs of the host, `lost` how
     many of `rows` are gone, `wide` whether all GPUs of the host are hit. `processes` hold the GPUs, or held them last;
-    `known` is false where nobody can tell."""
+    `known` is false where nobody can tell. `replicas` are rows of `Fleet.replicas`: those that were judged, and those
+    on the GPUs, worst first; None where the agent does not look for any."""
 
     rows: tuple[int, ...]
     echoed: tuple[int, ...]
@@ -35,6 +40,7 @@ class Impact:
     processes: tuple[Process, ...]
     named: tuple[Named, ...]
     known: bool
+    replicas: tuple[int, ...] | None = None
 
     @property
     def count(self) -> int:
@@ -58,20 +64,49 @@ def impact(fleet: Fleet, incident: Incident) -> Impact:
         processes=tuple(held.values()),
         named=_named(incident, held),
         known=_known(record),
+        replicas=_replicas(fleet, record, incident, touched) if record.replicas_known else None,
     )
 
 
 def says(fleet: Fleet, found: Impact) -> str:
-    """In one sentence: GPUs, then who ran there."""
+    """In one sentence: GPUs, the replicas on them, who else ran there."""
+    serving = _serving(fleet, found)
     if not found.count:
-        return "no GPU is affected" + (f"; {len(found.echoed)} were spoken of" if found.echoed else "")
+        return f"{serving}no GPU is affected" + (f"; {len(found.echoed)} were spoken of" if found.echoed else "")
     if found.wide:
         gpus = f"all {found.of} GPUs of the host"
     else:
         indices = ranges([int(fleet.gpus.index[row]) for row in found.rows])
         gpus = f"GPU{'s' if len(found.rows) > 1 else ''} {indices} of {found.of}"
         gpus += f", {found.lost} gone" if found.lost else ""
-    return f"{gpus}; {who(found)}"
+    return f"{gpus}; {serving}{who(found)}"
+
+
+def requests(fleet: Fleet, row: int) -> float | None:
+    """How many requests a replica had in hand or in its queue when it last said; None if it never did."""
+    values = [float(fleet.replicas.value(signal)[row]) for signal in ("replica.running", "replica.waiting")]
+    said = [value for value in values if not math.isnan(value)]
+    return sum(said) if said else None
+
+
+def _serving(fleet: Fleet, found: Impact) -> str:
+    """`replica vllm:8000 (chat-70b) down; `, empty without any."""
+    rows = found.replicas or ()
+    if not rows:
+        return ""
+    texts = []
+    for row in rows[:_NAMED]:
+        pool = replicas.pool(fleet, row)
+        texts.append(f"{fleet.replicas.ids[row]}{f' ({pool})' if pool else ''} {replicas.state(fleet, row).word}")
+    more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+    return f"replica{'s' if len(rows) > 1 else ''} {', '.join(texts)}{more}; "
+
+
+def _replicas(fleet: Fleet, record: HostRecord, incident: Incident, gpus: Sequence[int]) -> tuple[int, ...]:
+    judged = (fleet.replica_row(record.number, subject) for subject in incident.replicas)
+    rows = {row for row in judged if row is not None and row in record.replica_rows}
+    rows.update(row for gpu in gpus for row in replicas.on_gpu(fleet, gpu))
+    return tuple(sorted(rows, key=lambda row: (NEED.index(replicas.state(fleet, row)), row)))
 
 
 def who(found: Impact) -> str:

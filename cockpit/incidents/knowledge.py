@@ -41,7 +41,19 @@ ORDER: tuple[Place, ...] = (
     Place("verdict", frozenset({154}), ("gpu.reset_required", "xid.action", "clock.", "power.", "xid.repeated")),
     Place("companion", frozenset({45, 137, 155}), ("xid.45_solo",)),
     Place("storm", rules=("xid.storm",)),
-    Place("process", rules=("proc.", "container.", "replica.")),
+    Place("process", rules=("proc.", "container.")),
+    Place(
+        "replica",
+        rules=(
+            "replica.down",
+            "replica.dead_",
+            "replica.stuck",
+            "replica.restart_loop",
+            "replica.flapping",
+            "replica.slow_load",
+        ),
+    ),
+    Place("queue", rules=("replica.",)),  # what users feel of it: queues, errors, latency
     Place("agent", rules=("agent.",)),
 )
 _UNKNOWN = next(number for number, place in enumerate(ORDER) if place.name == "unknown")
@@ -52,6 +64,7 @@ ECHO_S = 60.0
 ACROSS = {45: ECHO_S, 137: ECHO_S, 154: ECHO_S, 155: 120.0, 74: 120.0, **dict.fromkeys(range(144, 151), 120.0)}
 SWITCH_S = 120.0  # switches tell late
 ECHOING = frozenset({"companion", "storm"})
+EXPOSED = frozenset({"replica.on_sick_gpu"})
 REACHING = frozenset({"zone", "driver", "bus", "memory", "firmware", "link", "app", "oom", "slow"})
 HOSTWIDE = frozenset({"zone", "driver", "link"})  # a finding about the host that is about all of its GPUs
 
@@ -95,9 +108,11 @@ def words_of(finding: Finding) -> str:
 
 
 def is_echo(finding: Finding, root: Finding) -> bool:
-    """Whether a finding only says again what its cause has done: companions, and links that went with their GPU or
-    their switch."""
+    """Whether a finding only says again what its cause has done: companions, links that went with their GPU or their
+    switch, and that a replica stands on a GPU that is sick."""
     kind = kind_of(finding)
+    if finding.rule in EXPOSED:
+        return root.subject.startswith("gpu:")
     taken = kind == "link" and finding.subject != root.subject
     return kind in ECHOING or (taken and (kind_of(root) == "bus" or root.rule.startswith(("sxid.", "fabric."))))
 

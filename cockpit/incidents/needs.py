@@ -72,6 +72,7 @@ def _of(fleet: Fleet, incident: Incident, told: Problem | None) -> Need:
         fleet.gpu_row(incident.host, incident.root.subject) if len(incident.gpus) == 1 else None,
         incident.open_ids,
         (incident.host,),
-        max(1, found.count),
-        incident=incident,
+        max(1, found.count, len(incident.replicas)),
+        fleet.replica_row(incident.host, incident.root.subject),
+        incident,
     )

@@ -6,6 +6,7 @@ Times are wall seconds on our clock. An incident never invents: what nobody told
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.requests import Annotation
 from agent.wire.specs import Finding, Severity
 from cockpit.fleet.records import FleetEvent
@@ -84,6 +85,12 @@ class Incident:
         """The GPU subjects that were judged, in the order of the chain."""
         judged = [subject for step in self.chain if step.role is not Role.ECHO for subject in step.subjects]
         return tuple(dict.fromkeys(subject for subject in judged if subject.startswith("gpu:")))
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The replica subjects that it is about, in the order of the chain."""
+        said = [subject for step in self.chain for subject in step.subjects]
+        return tuple(dict.fromkeys(subject for subject in said if subject.startswith(REPLICA)))
 
     @property
     def echoed(self) -> tuple[str, ...]:

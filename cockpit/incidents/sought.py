@@ -6,8 +6,9 @@ from cockpit.incidents.records import Incident
 
 
 def sought(fleet: Fleet, incident: Incident) -> Item:
-    """Its host, all GPUs that it is about, its severity, and the words of its cause."""
+    """Its host, all GPUs and replicas that it is about, its severity, and the words of its cause."""
     rows = (fleet.gpu_row(incident.host, subject) for subject in (*incident.gpus, *incident.echoed))
+    replicas = (fleet.replica_row(incident.host, subject) for subject in incident.replicas)
     words = {
         "rule": incident.root.rule,
         "subject": incident.root.subject,
@@ -16,4 +17,10 @@ def sought(fleet: Fleet, incident: Incident) -> Item:
         "state": incident.state.value,
         "kind": incident.root.rule.partition(".")[0],
     }
-    return Item(incident.host, tuple(row for row in rows if row is not None), incident.severity, words)
+    return Item(
+        incident.host,
+        tuple(row for row in rows if row is not None),
+        incident.severity,
+        words,
+        replicas=tuple(row for row in replicas if row is not None),
+    )

@@ -1,6 +1,7 @@
 """PURE. An incident in sentences: what `show` prints and what a page tells. Rule: offsets count from the beginning of
 the incident, so that a chain reads without arithmetic."""
 
+from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.requests import Annotation, Mark
 from agent.wire.specs import Finding
 from cockpit.fleet.problems import clock_text, gpu_name, ranges
@@ -36,7 +37,7 @@ def offset(seconds: float) -> str:
 
 
 def where(fleet: Fleet, host: int, subjects: tuple[str, ...]) -> str:
-    """`GPU 5`, `GPUs 4,6-7`, `host`: subjects as an operator says them."""
+    """`GPU 5`, `GPUs 4,6-7`, `vllm:8000`, `host`: subjects as an operator says them."""
     rows = [fleet.gpu_row(host, subject) for subject in subjects]
     known = [row for row in rows if row is not None]
     indices = [int(fleet.gpus.index[row]) for row in known]
@@ -44,7 +45,12 @@ def where(fleet: Fleet, host: int, subjects: tuple[str, ...]) -> str:
         return gpu_name(fleet, known[0]).removeprefix(f"{fleet.hosts[host].name} ")
     named = [f"GPUs {ranges(indices)}"] if known else []
     others = [subject for subject, row in zip(subjects, rows, strict=True) if row is None]
-    return ", ".join([*named, *(other.removeprefix("gpu:")[:16] for other in others)])
+    return ", ".join([*named, *map(_other, others)])
+
+
+def _other(subject: str) -> str:
+    """The host itself, a replica by its id, a GPU that is no longer known by its UUID."""
+    return subject.removeprefix(REPLICA) if subject.startswith(REPLICA) else subject.removeprefix("gpu:")[:16]
 
 
 def state_text(incident: Incident, record: HostRecord, now: float) -> str:

@@ -35,7 +35,7 @@ def fleet_file(folder: Path, text: str = ONE_HOST) -> str:
     ("words", "says"),
     [
         (["stauts"], "there is no command 'stauts'; did you mean 'status'?"),
-        (["replicas"], "'replicas' is not part of this version"),
+        (["slos"], "'slos' is not part of this version"),
         (["incident", "tell", "7f3a"], "invalid choice: 'tell'"),
         (["incident", "show"], "the following arguments are required: ID"),
         (["incident", "show", "7f3a", "--format", "md"], "--format is for `incident export`"),
@@ -286,7 +286,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_says_what_null_and_nameless_items_mean(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["status", "--help"]) == 0
-    assert "`replicas` is null" in capsys.readouterr().out
+    assert "`replicas` is null where no agent looks" in capsys.readouterr().out
     assert run(["gpus", "--help"]) == 0
     assert "HOST/missing-N" in capsys.readouterr().out
 

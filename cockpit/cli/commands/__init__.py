@@ -1,9 +1,10 @@
 """Commands in groups, one file a group and one line here: name, help, options, and where the work is done."""
 
-from cockpit.cli.commands import happened, history, incidents, recordings, rules, said
+from cockpit.cli.commands import happened, history, incidents, recordings, rules, said, serving
 from cockpit.cli.commands.command import Command
 
 ADDED: tuple[Command, ...] = (
+    *serving.COMMANDS,
     *incidents.COMMANDS,
     *history.COMMANDS,
     *happened.COMMANDS,

@@ -18,7 +18,7 @@ COMMANDS = (
     Command(
         "incidents", "what is wrong, by cause: one line for each, its echoes counted", "cockpit.cli.lists:listing",
         more="Incidents that are over are listed for an hour, with the state `cleared`. In --json,\n"
-        "`impact.replicas` is null: this version knows of no replicas, and null is not none.",
+        "`impact.replicas` is null where an agent is too old to look for replicas: null is not none.",
         is_list=True,
     ),
     Command(
