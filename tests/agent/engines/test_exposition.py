@@ -17,9 +17,13 @@ from tests.agent.engines.fixtures import EXPOSITIONS, page
 Flat = tuple[str, tuple[tuple[str, str], ...], bytes]
 
 
+def bits(value: float) -> bytes:
+    return struct.pack("<d", math.nan if math.isnan(value) else value)
+
+
 def flat(samples: Iterable[tuple[str, dict[str, str], float]]) -> list[Flat]:
-    """Comparable, with NaN equal to itself and -0.0 apart from 0.0."""
-    return sorted((name, tuple(sorted(labels.items())), struct.pack("<d", value)) for name, labels, value in samples)
+    """Comparable, with any NaN equal to any other and -0.0 apart from 0.0."""
+    return sorted((name, tuple(sorted(labels.items())), bits(value)) for name, labels, value in samples)
 
 
 def theirs(text: str) -> list[Flat]:
@@ -132,7 +136,7 @@ def test_half_a_page_loses_only_the_line_that_was_cut() -> None:
 @pytest.mark.parametrize("name", ["vllm/02-load-t0.prom", "dynamo/03-load.frontend.prom"])
 def test_a_page_cut_anywhere_reads_up_to_the_cut(name: str) -> None:
     body = page(name)
-    for cut in range(1, len(body), len(body) // 97):
+    for cut in range(1, len(body), len(body) // 41):
         whole = body[: body.rfind(b"\n", 0, cut) + 1]
         found = read(body[:cut])
         assert found is not None
@@ -272,7 +276,7 @@ def printed(samples: list[tuple[str, dict[str, str], float]]) -> bytes:
     return "".join(lines).encode("utf-8", "replace")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SAMPLES)
 def test_what_is_printed_is_read_back(samples: list[tuple[str, dict[str, str], float]]) -> None:
     found = told(printed(samples))
@@ -280,12 +284,12 @@ def test_what_is_printed_is_read_back(samples: list[tuple[str, dict[str, str], f
         (name, {key: text.encode("utf-8", "replace").decode() for key, text in labels.items()}, value)
         for name, labels, value in samples
     ]
-    assert [(name, dict(labels), struct.pack("<d", value)) for name, labels, value in found.samples()] == [
-        (name, labels, struct.pack("<d", value)) for name, labels, value in want
+    assert [(name, dict(labels), bits(value)) for name, labels, value in found.samples()] == [
+        (name, labels, bits(value)) for name, labels, value in want
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SAMPLES, st.lists(st.floats(width=64), min_size=12, max_size=12), st.binary(max_size=12))
 def test_a_remembered_layout_never_changes_what_is_read(
     samples: list[tuple[str, dict[str, str], float]], values: list[float], noise: bytes
