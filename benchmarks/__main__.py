@@ -8,6 +8,7 @@ from pathlib import Path
 
 NAMES = (
     "wire_cost",
+    "serving_parse",
     "once_latency",
     "agent_cost",
     "recorder_cost",
