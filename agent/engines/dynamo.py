@@ -12,7 +12,7 @@ from agent.engines.evidence import Clue, Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
 from agent.engines.pages import Pages, trouble
-from agent.engines.reading import begun, fields, items, less, models, text
+from agent.engines.reading import begun, drawn, fields, items, less, models, text
 from agent.engines.sample import ReplicaSample
 
 FAMILY = "dynamo_frontend_"
@@ -76,9 +76,9 @@ def _counted(page: Exposition, names: tuple[str, ...], workers: int | None) -> R
         shed=shed,
         tokens_in=begun(page, FAMILY, "dynamo_frontend_input_sequence_tokens_sum"),
         tokens_out=begun(page, FAMILY, TOKENS),
-        ttft=page.histogram("dynamo_frontend_time_to_first_token_seconds"),
-        itl=page.histogram("dynamo_frontend_inter_token_latency_seconds"),
-        e2e=page.histogram("dynamo_frontend_request_duration_seconds", model=served),
+        ttft=drawn(page, FAMILY, "dynamo_frontend_time_to_first_token_seconds"),
+        itl=drawn(page, FAMILY, "dynamo_frontend_inter_token_latency_seconds"),
+        e2e=drawn(page, FAMILY, "dynamo_frontend_request_duration_seconds", model=served),
         progress=begun(page, FAMILY, TOKENS),
         progress_name=TOKENS,
         demand=inflight,

@@ -26,14 +26,14 @@ class Door:
     own: bool = False
 
     def ports(self, argvs: tuple[tuple[str, ...], ...], port: int, listening: Collection[int] = ()) -> tuple[int, ...]:
-        """Where it may be, best first: what an option says, else the usual places among `listening` (the ports that
-        the tree, or the host if shared, listens on; empty: not known)."""
+        """Where it may be, best first: what an option says, else the usual places among `listening`: the ports that
+        the tree listens on (empty: not known), which say nothing of a shared one."""
         said = [number for argv in argvs for flag in self.flags if 0 < (number := _option(argv, flag)) < 65536]
         if said:
             return tuple(dict.fromkeys(said))
         usual = [port + self.offset if self.offset else 0, self.default]
         known = [number for number in dict.fromkeys(usual) if 0 < number < 65536]
-        here = [number for number in known if not listening or number in listening]
+        here = [number for number in known if not listening or self.shared or number in listening]
         return (*here, port) if self.own else tuple(here)
 
 

@@ -12,13 +12,14 @@ from agent.engines.evidence import Clue, Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
 from agent.engines.pages import Pages, trouble
-from agent.engines.reading import begun, is_up, plus, text, version
+from agent.engines.reading import begun, drawn, is_up, plus, text, version
 from agent.engines.sample import ReplicaSample
 
 READY = "/v2/health/ready"
 REST = "rest_server_requests_total"
 GOOD = "model_infer_request_success_total"
 BAD = "model_infer_request_failure_total"
+SPENT = "rest_server_request_duration_seconds"
 PREDICT = "request_predict_seconds"
 
 
@@ -72,7 +73,7 @@ def _counted(page: Exposition) -> ReplicaSample:
         errors=begun(page, "rest_server_", REST, path=paths, status_code=bad) if is_rest else failed,
         errors_source=REST if is_rest else BAD if failed is not None else "",
         shed=begun(page, "rest_server_", REST, path=paths, status_code=("429", "503")),
-        e2e=page.histogram("rest_server_request_duration_seconds", path=paths, status_code="200") or predicted,
+        e2e=drawn(page, "rest_server_", SPENT, path=paths, status_code="200") if is_rest else predicted,
         progress=plus(good, failed, None if predicted is None else predicted.total),
         progress_name=f"{GOOD} + {BAD}" if predicted is None else PREDICT,
         demand=running,

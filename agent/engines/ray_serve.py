@@ -13,7 +13,7 @@ from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
 from agent.engines.pages import Pages, trouble
-from agent.engines.reading import begun, fields, is_up, items, number, plus, text
+from agent.engines.reading import begun, drawn, fields, is_up, items, number, plus, text
 from agent.engines.sample import ReplicaSample
 from agent.wire.histogram import scaled
 
@@ -88,7 +88,7 @@ def _counted(page: Exposition, living: tuple[str, ...]) -> ReplicaSample:
         return begun(page, "ray_serve_", requests, application=apps, route=routes, status_code=wanted)
 
     good = tuple(code for code in codes if code[:1] in "23")
-    spent = page.histogram(SPENT, application=apps, route=routes, status_code=good)
+    spent = drawn(page, "ray_serve_", SPENT, application=apps, route=routes, status_code=good)
     running = page.total(RUNNING, replica=living) if living else page.total(RUNNING)
     status = page.peak("ray_serve_proxy_status")
     return ReplicaSample(

@@ -13,6 +13,7 @@ from agent.engines.pages import text as pages_text
 from agent.wire.histogram import Histogram
 
 US = 1e6  # of a second
+NOTHING = Histogram((), (), 0.0, 0.0)
 LONGEST = 65536  # bytes of a health page
 
 
@@ -41,6 +42,19 @@ def begun(page: Exposition, family: str, name: str, **labels: str | tuple[str, .
     if found is not None or not page.has(family):
         return found
     return 0.0 if all(math.isfinite(value) for _, value in page.series(name)) else None
+
+
+def drawn(page: Exposition, family: str, name: str, **labels: str | tuple[str, ...]) -> Histogram | None:
+    """A histogram that is printed only after its first observation: an empty one where the page prints `family` but
+    not yet this, so that the first observations are not taken for those of a lifetime."""
+    found = page.histogram(name, **labels)
+    if found is not None or not page.has(family):
+        return found
+    wanted = {label: (value,) if isinstance(value, str) else value for label, value in labels.items()}
+    for printed, _ in page.series(f"{name}_bucket"):
+        if all(printed.get(label, "") in values for label, values in wanted.items()):
+            return None  # it is there and cannot be read
+    return NOTHING
 
 
 def fields(value: object) -> dict[str, object]:

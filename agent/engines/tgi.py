@@ -12,7 +12,7 @@ from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
 from agent.engines.pages import Pages, trouble
-from agent.engines.reading import begun, is_up, less, number, plus, text, version
+from agent.engines.reading import begun, drawn, is_up, less, number, plus, text, version
 from agent.engines.sample import ReplicaSample
 
 FAMILY = "tgi_"
@@ -68,8 +68,8 @@ def _counted(page: Exposition) -> ReplicaSample:
         tokens_in=begun(page, FAMILY, "tgi_request_input_length_sum"),
         tokens_out=begun(page, FAMILY, "tgi_request_generated_tokens_sum"),
         tokens_at_end=True,
-        e2e=page.histogram("tgi_request_duration"),
-        queue=page.histogram("tgi_request_queue_duration"),
+        e2e=drawn(page, FAMILY, "tgi_request_duration"),
+        queue=drawn(page, FAMILY, "tgi_request_queue_duration"),
         progress=begun(page, FAMILY, STEPS),
         progress_name=STEPS,
         demand=plus(running, waiting),

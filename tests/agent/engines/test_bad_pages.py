@@ -97,3 +97,9 @@ def test_a_gauge_that_is_no_number_is_unknown_and_not_zero() -> None:
     found = sample(dynamo, {"/metrics": Answer(200, text)})
     assert (found.running, found.demand) == (None, None)
     assert found.trouble
+
+
+def test_a_histogram_that_is_printed_and_cannot_be_read_is_unknown_and_not_empty() -> None:
+    dynamo = next(engine for engine in ENGINES if engine.name == "dynamo")
+    text = b'dynamo_frontend_time_to_first_token_seconds_bucket{model="m",le="1"} 5\n'
+    assert sample(dynamo, {"/metrics": Answer(200, text)}).ttft is None

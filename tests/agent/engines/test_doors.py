@@ -43,3 +43,8 @@ def test_every_ask_goes_through_a_door_that_its_engine_has() -> None:
     for engine in ENGINES:
         doors = {door.name for door in engine.doors}
         assert {ask.door for ask in engine.asks} <= doors | {""}, engine.name
+
+
+def test_a_door_that_another_process_opens_is_not_looked_for_among_the_trees_own() -> None:
+    dashboard = Door("dashboard", ("--dashboard-port",), default=8265, shared=True)
+    assert dashboard.ports((("raylet",),), 8000, (8000, 28090)) == (8265,)

@@ -9,7 +9,7 @@ from agent.engines.answer import Answer, Failure
 from agent.engines.engine import Engine
 from agent.engines.registry import ENGINES
 from agent.engines.sample import ReplicaSample
-from agent.wire.histogram import Histogram
+from agent.wire.histogram import Histogram, delta
 from tests.agent.engines.captured import document, page, sample, transcript
 
 NAMED = {engine.name: engine for engine in ENGINES}
@@ -35,6 +35,9 @@ def bars(edges: tuple[float, ...], steps: dict[float, float], seconds: float) ->
         now = steps.get(edge, now)
         counts.append(now)
     return Histogram(tuple(float(edge) for edge in edges), tuple(counts), now, seconds)
+
+
+NOT_YET = Histogram((), (), 0, 0)  # printed with its first observation only
 
 
 def means(count: float, seconds: float) -> Histogram:
@@ -178,7 +181,7 @@ ROWS: list[Row] = [
         {
             **FRONT, "models": (), "running": 0, "waiting": 0, "prefix_hits": 0, "prefix_queries": 0, "requests": 0,
             "tokens_in": 0, "tokens_out": 0, "progress": 0, "demand": 0, "ready": False, "workers": 0,
-            "draining": False,
+            "draining": False, "ttft": NOT_YET, "itl": NOT_YET, "e2e": NOT_YET,
         },
     ),
     (
@@ -188,6 +191,7 @@ ROWS: list[Row] = [
         {
             **FRONT, "running": 0, "waiting": 0, "capacity": 4, "prefix_hits": 0, "prefix_queries": 0, "requests": 0,
             "tokens_in": 0, "tokens_out": 0, "progress": 0, "demand": 0, "ready": True, "workers": 1, "draining": False,
+            "ttft": NOT_YET, "itl": NOT_YET, "e2e": NOT_YET,
         },
     ),
     (
@@ -199,6 +203,7 @@ ROWS: list[Row] = [
             "tokens_in": 108, "tokens_out": 272, "progress": 272, "demand": 8, "ready": True, "workers": 1,
             "draining": False,
             "ttft": bars(TTFT, {2.2: 4}, 6.119670499), "itl": bars(ITL, {0.035: 141, 0.064: 256}, 8.584024018000001),
+            "e2e": NOT_YET,
         },
     ),
     (
@@ -331,7 +336,10 @@ ROWS: list[Row] = [
         "mlserver idle",
         "kserve",
         {"/metrics": page("kserve-v2-mlserver/02-idle.prom"), **transcript("kserve-v2-mlserver/02-http.txt")},
-        {**ML, "version": "1.7.1", "ready": True, "running": 0, "requests": 0, "errors": 0, "progress": 0, "demand": 0},
+        {
+            **ML, "version": "1.7.1", "ready": True, "running": 0, "requests": 0, "errors": 0, "progress": 0,
+            "demand": 0, "e2e": NOT_YET,
+        },
     ),
     (
         "mlserver under load",
@@ -407,3 +415,10 @@ def test_the_histograms_of_tgi() -> None:
     assert (found.e2e.total, found.e2e.sum) == (10, 19.8)
     assert found.queue.counts == (0, 0, 0, *[4.0] * 4, 5, 5, *[6.0] * 5, *[7.0] * 6, 8, 8, 9, *[10.0] * 12)
     assert (found.queue.total, found.queue.sum) == (10, 2.6378)
+
+
+def test_the_first_observations_of_an_engine_are_not_those_of_a_lifetime() -> None:
+    idle = sample(NAMED["dynamo"], {"/metrics": page("dynamo/02-idle.frontend.prom")})
+    busy = sample(NAMED["dynamo"], {"/metrics": page("dynamo/03-load.frontend.prom")})
+    assert busy.ttft is not None
+    assert delta(idle.ttft, busy.ttft) == busy.ttft
