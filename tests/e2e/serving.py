@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -217,3 +218,53 @@ class ServingAgent(AgentProcess):
             raise AssertionError(f"{error}: {json.dumps(last)[:4000]}; {self.log()[-1500:]}") from None
         self.took = time.monotonic() - began
         return last
+
+
+@dataclass
+class Haproxy:
+    """A real HAProxy in front of `servers` (name: port), one socket to be read and one for its operator."""
+
+    private: Private
+    servers: Mapping[str, int]
+    port: int = 18000
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Checks its servers each 200 ms; `stats` and `admin` are its sockets."""
+        folder = self.private.folder
+        self.stats, self.admin = folder / "stats.sock", folder / "admin.sock"
+        behind = "\n".join(f"  server {name} 127.0.0.1:{port}" for name, port in self.servers.items())
+        config = folder / "haproxy.cfg"
+        config.write_text(HAPROXY.format(stats=self.stats, admin=self.admin, port=self.port, behind=behind))
+        return self.private.start("haproxy.log", "haproxy", "-db", "-f", config)
+
+    def tell(self, command: str) -> str:
+        """A command of its operator; empty if it was taken."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(str(self.admin))
+            connection.sendall(command.encode() + b"\n")
+            parts = []
+            while part := connection.recv(65536):
+                parts.append(part)
+        return b"".join(parts).decode().strip()
+
+
+HAPROXY = """
+global
+  stats socket {stats} mode 660 level user
+  stats socket {admin} mode 600 level admin
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 120s
+  timeout server 120s
+frontend door
+  bind 127.0.0.1:{port}
+  default_backend chat
+backend chat
+  balance leastconn
+  option httpchk GET /health
+  http-check expect status 200
+  default-server check inter 200ms fall 2 rise 2
+{behind}
+"""
