@@ -179,7 +179,8 @@ def _on_hosts(fleet: Fleet, term: Term) -> Mask:
         return _flags(bool(_found(record, term)) for record in fleet.hosts)
     native = _native(fleet, term)
     if term.level == "host":
-        return native
+        mine = seek.shared(fleet, term)
+        return native if mine is None else native | seek.to_hosts(fleet, mine)
     if term.level == "replica":
         return seek.to_hosts(fleet, native)
     on_gpus = _to_hosts(fleet, native)
@@ -196,7 +197,8 @@ def _on_gpus(fleet: Fleet, term: Term) -> Mask:
         return severities
     if term.level == "host":
         by_host: Mask = _native(fleet, term)[table.host]
-        return by_host
+        mine = seek.shared(fleet, term)
+        return by_host if mine is None else by_host | seek.to_gpus(fleet, mine)
     if term.level == "gpu":
         return _native(fleet, term)
     if term.level == "replica":
@@ -271,7 +273,9 @@ def _on_items(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
     if term.level in ("host", "gpu"):
         mask = _native(fleet, term)
         if term.level == "host":
-            return lambda item: bool(mask[item.host]) ^ term.negated
+            mine = seek.shared(fleet, term)
+            own = mine if mine is not None else np.zeros(fleet.replicas.n, dtype=np.bool_)
+            return lambda item: (bool(mask[item.host]) or any(own[row] for row in item.replicas)) ^ term.negated
         if term.key == "state":
             named = seek.in_state(fleet, term)
             return lambda item: (

@@ -79,6 +79,8 @@ def says(fleet: Fleet, found: Impact) -> str:
         indices = ranges([int(fleet.gpus.index[row]) for row in found.rows])
         gpus = f"GPU{'s' if len(found.rows) > 1 else ''} {indices} of {found.of}"
         gpus += f", {found.lost} gone" if found.lost else ""
+    if serving and not found.processes and not found.named:
+        return f"{gpus}; {serving.removesuffix('; ')}"
     return f"{gpus}; {serving}{who(found)}"
 
 

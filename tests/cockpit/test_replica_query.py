@@ -82,6 +82,8 @@ def test_terms_choose_replicas(fleet: Fleet, text: str, names: list[str]) -> Non
 def test_terms_about_replicas_choose_the_hosts_and_gpus_under_them(fleet: Fleet) -> None:
     assert parse_filter("stuck").hosts(fleet).tolist() == [True, False, False]
     assert parse_filter("engine=vllm").hosts(fleet).tolist() == [True, True, False]
+    assert parse_filter("pool=chat-70b").hosts(fleet).tolist() == [True, True, False]
+    assert parse_filter("pool=chat-70b host=gpu-a01").gpus(fleet).sum() == 4
     held = parse_filter("stuck").gpus(fleet)
     assert [row for row in range(fleet.gpus.n) if held[row]] == [0, 1, 2, 3]
     assert parse_filter("engine=triton host=gpu-a02").gpus(fleet).sum() == 4

@@ -33,6 +33,11 @@ def native(fleet: Fleet, term: Term) -> Mask:
     return column.matching(lambda cell: any(globs.match(word) for word in cell.split(BETWEEN)))
 
 
+def shared(fleet: Fleet, term: Term) -> Mask | None:
+    """The replicas that answer to a word which hosts have as a label; None for a term that means hosts alone."""
+    return native(fleet, term) if term.level == "host" and term.words and term.key in KEYS else None
+
+
 def in_state(fleet: Fleet, term: Term, states: frozenset[State] = frozenset(State)) -> Mask:
     """The replicas in one of these states that the term names."""
     named = np.array([state in states and term.matches((state.word,)) for state in State], dtype=np.bool_)
@@ -45,7 +50,8 @@ def own(fleet: Fleet, term: Term, on_host: Callable[[], Mask], on_gpu: Callable[
     table = fleet.replicas
     if term.level == "host":
         by_host: Mask = on_host()[table.host]
-        return by_host | native(fleet, term) if term.words and term.key in KEYS else by_host
+        mine = shared(fleet, term)
+        return by_host if mine is None else by_host | mine
     if term.level == "gpu":
         return in_state(fleet, term) if term.key == "state" else _holding(fleet, on_gpu())
     if term.level == "process":
