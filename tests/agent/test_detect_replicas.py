@@ -12,7 +12,7 @@ from agent.wire.replicas import Phase, replica_subject
 from agent.wire.requests import Annotation, Mark
 from agent.wire.specs import Cadence, Finding, Quality, RuleSpec, Scope, Severity, gpu_subject
 from tests.agent.detecting import uuid_of
-from tests.agent.serving import EMBED, LLM, Served
+from tests.agent.served import EMBED, LLM, Served
 
 WAITING, OUT, STATE = "replica.waiting", "replica.tokens.out", "replica.state"
 

@@ -15,7 +15,7 @@ NUMBERS: dict[str, Value] = {
     "state": 1, "phase": 13, "running": 2, "waiting": 0, "capacity": 16, "kv.usage": 0.4, "preemptions": 0,
     "requests": 1000, "errors": 0, "shed": 0, "tokens.in": 10_000, "tokens.out": 50_000, "progress": 100_000,
     "ttft.p50": 0.1, "ttft.p99": 0.4, "itl.p50": 0.02, "itl.p99": 0.04, "e2e.p50": 1.0, "e2e.p99": 4.0,
-    "queue.p50": 0.1, "queue.p95": 0.2, "e2e.mean": 1.2, "uptime": 7200.0,
+    "queue.p50": 0.1, "queue.p95": 0.2, "e2e.mean": 1.2, "quantiles.bound": 0, "uptime": 7200.0,
 }  # fmt: skip
 SLOPES = {"requests": 2.0, "tokens.in": 20.0, "tokens.out": 100.0, "progress": 50.0}
 DOWN = (Phase.DOWN, Phase.CRASHLOOP)
@@ -37,8 +37,10 @@ class Served(Watched):
         for identity in self.told:
             self.tell(identity, Phase.SERVING)
 
-    def tell(self, identity: str, phase: Phase, **more: Any) -> list[Transition]:
-        """It stands so from now on; the event of the change comes with it."""
+    def tell(
+        self, identity: str, phase: Phase, why: list[dict[str, Any]] | None = None, **more: Any
+    ) -> list[Transition]:
+        """It stands so from now on; the event of the change comes with it, and `why` is its evidence."""
         before = self.told[identity]
         state = STATE_OF[phase].word
         since = before.since if state == before.state else self.now.wall
@@ -46,7 +48,14 @@ class Served(Watched):
         self.numbers[identity].update(state=int(STATE_OF[phase]), phase=int(phase))
         self.publish()
         if state != before.state:
-            data = {"replica": identity, "from": before.state, "to": state, "phase": phase.word, "says": "as it is"}
+            data: dict[str, Any] = {
+                "replica": identity,
+                "from": before.state,
+                "to": state,
+                "phase": phase.word,
+                "says": "so",
+            }
+            data |= {"evidence": why} if why else {}
             self.events += 1
             subject, at = replica_subject(identity), self.now
             event = Event(self.events, at.wall, at.mono, "replica", subject, Severity.INFO, "a change", data)
