@@ -63,6 +63,7 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.rings = True
         self.sought = open_at if open_at and keys.may_be_incident(open_at) else ""
         self.title = f"gpu-cockpit {fleet_name}".strip()
+        self.sought_replica: tuple[int, str] | None = None
         self.start = self._start(open_at) if open_at else ("1", -1, -1)
         for item in themes():
             self.register_theme(item)
@@ -76,6 +77,9 @@ class CockpitApp(App[None], inherit_bindings=False):
         return keys.NAMES.get(binding.key) or super().get_key_display(binding)
 
     def _start(self, open_at: str) -> tuple[str, int, int]:
+        self.sought_replica = keys.parse_replica(open_at, self.view.fleet)
+        if self.sought_replica is not None:
+            return ("4", -1, -1)
         return keys.parse_start(open_at, self.view.fleet, {spec.title.casefold(): spec.key for spec in SCREENS})
 
     def _place(self, spec: "PlaceSpec") -> Place:

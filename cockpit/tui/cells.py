@@ -116,6 +116,8 @@ def subject(fleet: Fleet, host: int, text: str) -> str:
 def event_text(event: Event) -> str:
     """What an event says; the transition of a finding says which."""
     change, text = event.data.get("change"), plain(event.text)
+    if event.kind == "replica":  # its subject stands beside it
+        return text.removeprefix(f"{plain(event.subject.removeprefix(PREFIX))} ")
     if event.kind != "finding" or not isinstance(change, str) or text.startswith(f"{change}: "):
         return text
     return f"{plain(change)}: {text}"

@@ -7,6 +7,7 @@ import numpy as np
 
 from agent.wire.specs import Severity
 from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.replicas import on_gpu
 from cockpit.fleet.roster import needed
 from cockpit.tui import cells
 from cockpit.tui.columns import Column, NumberedRows, Numbers, Wanted
@@ -73,10 +74,9 @@ def trouble(view: View, host: int, subject: str, row: int) -> Span:
             text = plain(worst.text).removeprefix(f"{label} ") + more
             return (f"{quiet.value}: {text}", Ink.MUTED) if quiet else (text, Ink.TEXT)
     uuid = view.fleet.gpus.ids[row]
-    for process in record.processes:
-        if uuid in process.gpus:
-            return (plain(process.program), Ink.FAINT)
-    return ("", Ink.FAINT)
+    serving = [plain(view.fleet.replicas.ids[replica]) for replica in on_gpu(view.fleet, row)]
+    running = [plain(process.program) for process in record.processes if uuid in process.gpus][:1]
+    return (" · ".join(serving + running), Ink.FAINT)
 
 
 def _of(signal: str, form: Any) -> Any:

@@ -7,6 +7,7 @@ from cockpit.tui.format import number, plain, plural
 from cockpit.tui.gpu_detail import grid, heading, host_series, marks_of, signal_lines
 from cockpit.tui.host_rows import link_words
 from cockpit.tui.lines import BLANK, Line, joined
+from cockpit.tui.replicas.story import host_lines
 from cockpit.tui.story import fact_lines, process_text
 from cockpit.tui.theme import Ink
 from cockpit.tui.timeline import Timeline
@@ -71,7 +72,14 @@ def below_lines(view: View, host: HostRecord, width: int, timeline: Timeline) ->
     marks, axis = marks_of(host, timeline.ends()), timeline.axis()
     found = host_series(fleet, host, timeline)
     blocks = [chart_lines(series, marks, width // columns, height, axis=axis) for series in found]
-    lines: list[Line] = [BLANK, *timeline.words(), *grid(blocks, width, width // columns), BLANK]
+    serving = host_lines(fleet, host)
+    lines: list[Line] = [
+        *([BLANK, *serving] if serving else []),
+        BLANK,
+        *timeline.words(),
+        *grid(blocks, width, width // columns),
+        BLANK,
+    ]
     if host.findings:
         lines += heading("FINDINGS")
         for finding in sorted(host.findings.values(), key=lambda item: (-item.severity, item.since)):

@@ -3,6 +3,7 @@ counted and folded, every moment as a time and as an offset from the beginning."
 
 from collections.abc import Sequence
 
+from agent.wire.replicas import PREFIX
 from agent.wire.specs import Severity
 from cockpit.fleet.records import FleetEvent, GpuState
 from cockpit.fleet.state import Fleet
@@ -13,6 +14,7 @@ from cockpit.incidents.words import offset, said_text, state_text, step_text, ti
 from cockpit.tui.cells import event_text, gpu_label, subject
 from cockpit.tui.format import duration, fit, moment, plain, plural
 from cockpit.tui.lines import BLANK, Line, Span, joined, spread, wrapped
+from cockpit.tui.replicas.story import replica_story
 from cockpit.tui.story import Fact, fact_lines, gpu_story
 from cockpit.tui.theme import CHECK, GLYPH, INK, Ink
 
@@ -42,6 +44,8 @@ def need_facts(fleet: Fleet, need: Need, now: float) -> list[Fact]:
     incident = need.incident
     assert incident is not None
     own = gpu_story(fleet, need.gpu_row, now) if need.gpu_row is not None else []
+    if need.replica_row is not None:
+        own = replica_story(fleet, need.replica_row)
     died = [fact for fact in own if fact[0] == "died"]
     rest = [fact for fact in own if fact[0] != "died"]
     chain = followed(fleet, incident)
@@ -113,7 +117,10 @@ def _facts(fleet: Fleet, incident: Incident, now: float) -> list[Fact]:
         found.append(("state", plain(state_text(incident, record, now))))
     found.append(("impact", plain(says(fleet, impact(fleet, incident)))))
     rows = [row for subject in incident.gpus if (row := fleet.gpu_row(incident.host, subject)) is not None]
-    if len(rows) == 1:
+    replica = fleet.replica_row(incident.host, incident.root.subject)
+    if replica is not None:
+        found += replica_story(fleet, replica)
+    elif len(rows) == 1:
         found += [fact for fact in gpu_story(fleet, rows[0], now) if fact[0] not in ("running", "was running")]
     if incident.runbook:
         found.append(("runbook", plain(incident.runbook)))
@@ -126,6 +133,11 @@ def _facts(fleet: Fleet, incident: Incident, now: float) -> list[Fact]:
         ("incident", f"{plain(incident.id)}, {plural(len(incident.findings), 'finding')}: e shows the evidence")
     )
     return found
+
+
+def _subject_width(incident: Incident) -> int:
+    """Columns for `GPU 3`; more where replicas are spoken of."""
+    return max([_SUBJECT, *(min(16, len(name) - len(PREFIX)) for name in incident.replicas)])
 
 
 def _heading(text: str, hint: str) -> Line:
@@ -168,7 +180,10 @@ def _event(fleet: Fleet, incident: Incident, entry: FleetEvent, now: float, says
         [
             (" " * indent + f"{moment(entry.at, now)} {offset(entry.at - incident.since):>{_OFFSET}}  ", Ink.MUTED),
             (f"{GLYPH[event.severity]} ", INK[event.severity]),
-            (fit(subject(fleet, entry.host, event.subject), _SUBJECT) + " ", Ink.TEXT if loud else Ink.MUTED),
+            (
+                fit(subject(fleet, entry.host, event.subject), _subject_width(incident)) + " ",
+                Ink.TEXT if loud else Ink.MUTED,
+            ),
             (plain(says_so) or event_text(event), Ink.TEXT if loud else Ink.MUTED),
         ]
     )

@@ -43,6 +43,11 @@ def _subject(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
     return [(cells.subject(view.fleet, entry.host, entry.event.subject), _loud(entry)) for entry in rows]
 
 
+def _subject_width(view: View) -> int:
+    """Room for the names of replicas, where there are some."""
+    return max(7, min(16, max((len(name) for name in view.fleet.replicas.ids), default=0)))
+
+
 def _kind(view: View, rows: Sequence[FleetEvent]) -> list[Span]:
     return [
         (plain(entry.event.kind) + (f" {entry.event.data['xid']}" if "xid" in entry.event.data else ""), Ink.MUTED)
@@ -62,7 +67,7 @@ class EventRows(Rows):
         Column("at", "TIME UTC", 8, _when, fixed=True, grow=_when_width),
         Column("host", "HOST", 9, _event_host, fixed=True, grow=host_width, middle=True),
         Column("severity", "NEED", 10, _event_severity, fixed=True),
-        Column("subject", "SUBJECT", 7, _subject, fixed=True),
+        Column("subject", "SUBJECT", 7, _subject, fixed=True, grow=_subject_width),
         Column("kind", "KIND", 8, _kind, drop=2, fixed=True),
         Column("text", "WHAT", 16, _text, rest=True, fixed=True),
     )
@@ -159,6 +164,17 @@ def _owner(view: View, rows: Sequence[Held]) -> list[Span]:
     ]
 
 
+def _replica(view: View, rows: Sequence[Held]) -> list[Span]:
+    """The replica that a process is part of."""
+    found = {
+        (host, pid): name
+        for host in {row.host for row in rows}
+        for name, facts in view.fleet.hosts[host].replica_facts.items()
+        for pid in facts.pids
+    }
+    return [(plain(found.get((row.host, row.process.pid), "")), Ink.MUTED) for row in rows]
+
+
 def _command(view: View, rows: Sequence[Held]) -> list[Span]:
     return [(plain(row.process.command), Ink.TEXT) for row in rows]
 
@@ -206,7 +222,8 @@ class ProcessRows(Rows):
         Column("running", "RUNNING", 9, _running, right=True, drop=3),
         Column("state", "STATE", 8, _state, drop=4),
         Column("owner", "JOB / UNIT / POD", 16, _owner, drop=2, grow=lambda view: 26),
-        Column("command", "COMMAND", 14, _command, rest=True),
+        Column("replica", "REPLICA", 11, _replica, drop=6, fixed=True),
+        Column("command", "COMMAND", 14, _command, rest=True, wish=30),
     )
 
     def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """The keys that mean the same on every screen, and how users bind others. Rule: no key alone changes anything on a
 host; Ctrl-A/B/S/Q/Z and Alt stay free for terminals and multiplexers."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from cockpit.fleet.state import Fleet
     from cockpit.tui.screens.help_page import BoundKey
 
+_GPU = re.compile(r"(?i:gpu-?)?\d{1,3}|GPU-[0-9a-f-]+|MIG-.+")
+_PORT = re.compile(r"[A-Za-z][\w.-]*:\d{3,5}")
 _SHORTEST, _ID = 3, 8  # hexadecimal digits
 FORBIDDEN = ("ctrl+a", "ctrl+b", "ctrl+s", "ctrl+q", "ctrl+z")
 
@@ -66,6 +69,7 @@ def all_bindings() -> Iterator[Binding]:
     from cockpit.tui.widgets.filter_bar import FilterInput
     from cockpit.tui.widgets.heatmap import HeatMap
     from cockpit.tui.widgets.page import Page
+    from cockpit.tui.widgets.pools import Pools
     from cockpit.tui.widgets.problems import Problems
     from cockpit.tui.widgets.table import TableView
 
@@ -85,7 +89,7 @@ def all_bindings() -> Iterator[Binding]:
         PromptScreen,
         SayScreen,
     )
-    widgets = (FilterInput, AnswerInput, SayInput, HeatMap, Page, Problems, TableView)
+    widgets = (FilterInput, AnswerInput, SayInput, HeatMap, Page, Pools, Problems, TableView)
     for owner in (*screens, *widgets):
         yield from (binding for binding in owner.BINDINGS if isinstance(binding, Binding))
 
@@ -129,6 +133,19 @@ def may_be_incident(text: str) -> bool:
     return _SHORTEST <= len(text) <= _ID and all(char in "0123456789abcdef" for char in text.casefold())
 
 
+def parse_replica(text: str, fleet: "Fleet") -> tuple[int, str] | None:
+    """The replica that a word names: host number (-1: whichever has it) and id; None if it names something else.
+    `HOST/REPLICA`, `replica:ID`, or an id that ends in a port: no GPU has such a number."""
+    if text.startswith("replica:"):
+        return -1, text.removeprefix("replica:")
+    name, slash, part = text.partition("/")
+    if slash and name in fleet.numbers and part and not _GPU.fullmatch(part):
+        return fleet.numbers[name], part
+    if text not in fleet.numbers and text.partition(":")[0] not in fleet.numbers and _PORT.fullmatch(text):
+        return -1, text
+    return None
+
+
 def parse_start(text: str, fleet: "Fleet", places: Mapping[str, str]) -> tuple[str, int, int]:
     """Where to start: the digit of a place, host number (-1 none), GPU index (-1 none).
 
@@ -139,14 +156,14 @@ def parse_start(text: str, fleet: "Fleet", places: Mapping[str, str]) -> tuple[s
         return "1", -1, -1
     if text.casefold() in places:
         return places[text.casefold()], -1, -1
-    name, _, index = text.partition(":")
+    name, _, index = text.replace("/gpu", ":").replace("/", ":", 1).partition(":")
     number = fleet.numbers.get(text, fleet.numbers.get(name, -1))
     if number < 0:
         if may_be_incident(text):
             return "5", -1, -1
         known = [*fleet.numbers, *places]
         raise UsageError(
-            f"{text!r} is neither a place, a host nor an incident of this fleet{did_you_mean(name, known)}"
+            f"{text!r} is neither a place, a host, a replica nor an incident of this fleet{did_you_mean(name, known)}"
         )
     if text in fleet.numbers or not index:
         return "2", number, -1

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.wire.specs import Severity
+from cockpit.fleet.pools import calls
 from cockpit.fleet.records import GpuState
 from cockpit.fleet.state import Fleet
 from cockpit.tui.canvas import spark
 from cockpit.tui.cells import gpu_name
 from cockpit.tui.format import MISSING, celsius, duration, fit, percent, short_duration, watts
 from cockpit.tui.heat import fresh
-from cockpit.tui.lines import Line, Span, joined
+from cockpit.tui.lines import Line, Span, joined, width_of
 from cockpit.tui.names import shortened
-from cockpit.tui.theme import GLYPH, Ink
+from cockpit.tui.theme import GLYPH, INK, Ink
 
 _WORRY_S = 5.0  # an age above this is worth a look
 
@@ -41,6 +42,9 @@ class Kpis:
     power: float
     heat: float
     hottest: str
+    replicas_ready: int = 0
+    replicas_expected: int = 0
+    replicas_worst: Severity = Severity.OK
 
 
 def counted(fleet: Fleet, now: float) -> Kpis:
@@ -55,6 +59,7 @@ def counted(fleet: Fleet, now: float) -> Kpis:
     here = gpus.state < GpuState.MISSING
     ages = now - gpus.at("gpu.utilization")[here]
     known = ages[~np.isnan(ages)]
+    call, serving = calls(fleet), fleet.replicas
     hottest = int(np.nanargmax(heat)) if not np.all(np.isnan(heat)) and len(heat) else -1
     return Kpis(
         hosts_live=sum(host.live for host in fleet.hosts),
@@ -70,6 +75,9 @@ def counted(fleet: Fleet, now: float) -> Kpis:
         power=float(np.nansum(power)) if not np.all(np.isnan(power)) else float("nan"),
         heat=float(heat[hottest]) if hottest >= 0 else float("nan"),
         hottest=gpu_name(fleet, hottest) if hottest >= 0 else "",
+        replicas_ready=call.ready,
+        replicas_expected=call.expected,
+        replicas_worst=Severity(int(max(serving.severity[serving.counted], default=Severity.OK))),
     )
 
 
@@ -119,6 +127,7 @@ def tiles(kpis: Kpis) -> list[Tile]:
             ", ".join(part for part in missing if part),
             ink,
         ),
+        *_serving(kpis),
         Tile(
             "oldest value",
             _or_dash(kpis.age_s, duration(kpis.age_s)),
@@ -128,6 +137,27 @@ def tiles(kpis: Kpis) -> list[Tile]:
         Tile("power", _or_dash(kpis.power, watts(kpis.power)), Ink.STRONG),
         Tile("hottest", _or_dash(kpis.heat, celsius(kpis.heat)), Ink.STRONG, kpis.hottest),
     ]
+
+
+def _serving(kpis: Kpis) -> list[Tile]:
+    """Replicas ready of those that should be; nothing where nobody looks for any."""
+    if not kpis.replicas_expected:
+        return []
+    short = kpis.replicas_expected - kpis.replicas_ready
+    return [
+        Tile(
+            "replicas ready",
+            f"{kpis.replicas_ready}/{kpis.replicas_expected}",
+            _serving_ink(kpis),
+            f"{short} not" if short else "",
+            _serving_ink(kpis),
+        )
+    ]
+
+
+def _serving_ink(kpis: Kpis) -> Ink:
+    """Loud only where a human is needed: a replica that loads or drains is nobody's trouble."""
+    return INK[kpis.replicas_worst] if kpis.replicas_worst >= Severity.UNKNOWN else Ink.STRONG
 
 
 def _named(gpu: str, room: int) -> str:
@@ -156,7 +186,7 @@ def wide_lines(kpis: Kpis, history: NDArray[np.float64], width: int) -> list[Lin
 
 
 def narrow_lines(kpis: Kpis, width: int) -> list[Line]:
-    """All in one line for small terminals."""
+    """All in one line for small terminals; what does not fit goes from the end, whole."""
     silent = kpis.hosts - kpis.hosts_live
     gone, unknown, ink = _absent(kpis)
     counts = ((Severity.CRITICAL, gone), (Severity.UNKNOWN, unknown))
@@ -169,6 +199,7 @@ def narrow_lines(kpis: Kpis, width: int) -> list[Line]:
             " ".join([f"{kpis.gpus_present}/{kpis.gpus_expected}", *missing]),
             ink,
         ),
+        *(span for tile in _serving(kpis) for span in (("  replicas ", Ink.FAINT), (tile.value, tile.ink))),
         ("  age ", Ink.FAINT),
         (_or_dash(kpis.age_s, short_duration(kpis.age_s)), Ink.WARNING if kpis.age_s > _WORRY_S else Ink.STRONG),
         ("  load ", Ink.FAINT),
@@ -178,4 +209,6 @@ def narrow_lines(kpis: Kpis, width: int) -> list[Line]:
         ("  hottest ", Ink.FAINT),
         (_or_dash(kpis.heat, celsius(kpis.heat)), Ink.STRONG),
     ]
+    while len(spans) > 2 and width_of(tuple(spans)) > width:
+        del spans[-2:]
     return [joined(spans)]

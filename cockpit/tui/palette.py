@@ -11,6 +11,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.markup import escape
 
+from cockpit.fleet import replicas
 from cockpit.tui.cells import gpu_name
 from cockpit.tui.format import plain, plural
 from cockpit.tui.screens import SCREENS
@@ -25,7 +26,7 @@ _VERBS = (
     ("silence", "it needs nobody until a time; where it is silenced, end that"),
     ("maintenance", "somebody works there until a time"),
     ("note", "leave word for every cockpit"),
-    ("retire", "a GPU that is gone for good is owed no answer any more"),
+    ("retire", "a GPU or replica that is gone for good is owed no answer any more"),
 )
 MOST = 40  # hits of one noun
 
@@ -153,6 +154,21 @@ class HostProvider(_Nouns):
             yield plain(host.name), partial(self.console.open_host, host.number), f"host, {where}"
 
 
+class ReplicaProvider(_Nouns):
+    """Every replica, by host and id, model, pool or unit."""
+
+    weight = 0.85
+
+    def entries(self) -> Iterator[Entry]:
+        fleet = self.console.view.fleet
+        for row in np.flatnonzero(fleet.replicas.counted).tolist():
+            facts = replicas.facts_of(fleet, row)
+            words = [replicas.pool(fleet, row), *(facts.models if facts else ()), facts.unit if facts else ""]
+            about = "  ".join(dict.fromkeys(plain(word) for word in words if word))
+            name = f"{plain(replicas.name(fleet, row))}  {about}"
+            yield name, partial(self.console.open_replica, row), f"replica, {replicas.state(fleet, row).word}"
+
+
 class GpuProvider(_Nouns):
     """Every GPU ever seen, by host and index, UUID or serial."""
 
@@ -168,5 +184,5 @@ class GpuProvider(_Nouns):
 
 
 PROVIDERS: tuple[type[Provider], ...] = (
-    PlaceProvider, CommandProvider, IncidentProvider, HostProvider, GpuProvider,
+    PlaceProvider, CommandProvider, IncidentProvider, HostProvider, ReplicaProvider, GpuProvider,
 )  # fmt: skip

@@ -14,6 +14,7 @@ from cockpit.fleet.state import Fleet
 from cockpit.tui.cells import gpu_label, link_says, owner, to_try
 from cockpit.tui.format import celsius, duration, hertz, moment, percent, plain, plural, size, watts
 from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_of, wrapped
+from cockpit.tui.replicas.story import on_gpu_text, replica_story
 from cockpit.tui.theme import CURSOR, GLYPH, INK, Ink
 
 Fact = tuple[str, str]
@@ -79,7 +80,7 @@ def facts_of(fleet: Fleet, problem: Problem, now: float) -> list[Fact]:
     """Label and sentence, the most telling first."""
     if problem.gpu_row is not None:
         return gpu_story(fleet, problem.gpu_row, now)
-    found: list[Fact] = []
+    found: list[Fact] = replica_story(fleet, problem.replica_row) if problem.replica_row is not None else []
     if problem.hosts and len(problem.hosts) > 1:
         names = [plain(fleet.hosts[number].name) for number in problem.hosts]
         found.append(("hosts", ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")))
@@ -136,6 +137,8 @@ def gpu_story(fleet: Fleet, row: int, now: float) -> list[Fact]:
     died = host.here(facts.last_seen, now) if gone and facts.last_seen else None
     if died:
         found.append(("died", f"{moment(died, now)} UTC, {duration(now - died)} ago"))
+    if serving := on_gpu_text(fleet, row):
+        found.append(("replica", serving))
     running = [process_text(process) for process in holders(fleet, row)]
     if running:
         more = f" and {len(running) - 1} more" if len(running) > 1 else ""

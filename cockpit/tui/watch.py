@@ -8,6 +8,7 @@ from cockpit.errors import UsageError
 from cockpit.fleet.link_state import LinkState
 from cockpit.incidents import Book
 from cockpit.tui.alarm import Alarm, says
+from cockpit.tui.format import plain
 
 if TYPE_CHECKING:
     from cockpit.tui.app import CockpitApp
@@ -35,6 +36,30 @@ class Watch:
             self._app.output.ring(says(feed.fleet, ringing))
         if self._app.sought:
             self._seek(self._app.sought)
+        if self._app.sought_replica is not None:
+            self._seek_replica(*self._app.sought_replica)
+
+    def _seek_replica(self, host: int, identity: str) -> None:
+        """Open the replica that was asked for at the start once its host has told of it; say so if nobody has it."""
+        app, fleet = self._app, self._app.view.feed.fleet
+        if app.screen is not self._from:
+            app.sought_replica = None
+            return
+        hosts = fleet.hosts if host < 0 else [fleet.hosts[host]]
+        rows = [row for record in hosts for row in record.replica_rows if fleet.replicas.ids[row] == identity]
+        told = all(record.synced or record.link.state is not LinkState.CONNECTING for record in hosts)
+        if len(rows) == 1 and (told or host >= 0):
+            app.sought_replica = None
+            app.open_replica(rows[0])
+        elif told:
+            app.sought_replica = None
+            where = plain(fleet.hosts[host].name) if host >= 0 else "this fleet"
+            said = (
+                f"{len(rows)} hosts have a replica {identity}: name one, HOST/{identity}"
+                if rows
+                else f"no replica {identity} is known on {where}"
+            )
+            app.notify(f"{plain(said)}.", timeout=8, markup=False)
 
     def _seek(self, word: str) -> None:
         """Open what was asked for at the start, unless the operator has gone elsewhere; say so when nobody knows it."""

@@ -8,6 +8,7 @@ from typing import Any
 from agent.sources.serving.signals import SIGNALS as REPLICA_SIGNALS
 from agent.wire.block import columns, pack_columns, pack_exceptions
 from agent.wire.frames import Block, Facts, Sample
+from agent.wire.histogram import Histogram
 from agent.wire.replicas import BackendFacts, Phase, ReplicaFacts, State, replica_subject
 from agent.wire.shape import pack
 from agent.wire.specs import Cadence, Finding, Kind, Level, Quality, Schema, Scope, Severity
@@ -77,7 +78,20 @@ class ServingStage(Stage):
     def facts(self, host: StagedHost) -> dict[str, object]:
         found = super().facts(host)
         own = {**found["host"], "addresses": ["127.0.0.1", self.address(host)]}  # type: ignore[dict-item]
-        return {**found, "host": own, "replicas": self.packed(host), "backends": self.backends(host)}
+        return {
+            **found,
+            "host": own,
+            "replicas": self.packed(host),
+            "backends": self.backends(host),
+            "latencies": self.latencies(host),
+        }
+
+    def latencies(self, host: StagedHost) -> dict[str, Any]:
+        """What users of vLLM waited for in the last whole minute: 240 requests, 3 of 100 longer than a second."""
+        known = Histogram((0.1, 0.25, 0.5, 1.0, 2.5), (20.0, 130.0, 210.0, 233.0, 240.0), 240.0, 80.0)
+        return {
+            facts.id: {"ttft": pack(known)} for facts in self.replicas[host.number].values() if facts.engine == "vllm"
+        }
 
     def packed(self, host: StagedHost) -> list[Any]:
         return [pack(facts) for facts in self.replicas[host.number].values()]
@@ -117,6 +131,10 @@ class ServingStage(Stage):
 
     def second(self, second: int) -> None:
         super().second(second)
+        if second % 60 == 0:
+            for host in self.hosts:
+                if self.fleet.hosts[host.number].live and (told := self.latencies(host)):
+                    self.send(host, Facts("latencies", told))
         if second % PERIOD == 0:
             for host in self.hosts:
                 if self.fleet.hosts[host.number].live:

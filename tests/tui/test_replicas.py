@@ -4,9 +4,23 @@ import pytest
 
 from agent.wire.requests import Answer, History, Journal, Lines, Log, Refused, Request
 from cockpit.errors import RequestError
+from cockpit.fleet.pools import pools
+from cockpit.fleet.query import parse_filter
+from cockpit.tui.columns import Wanted
+from cockpit.tui.keys import parse_replica, parse_start
+from cockpit.tui.lines import text_of
+from cockpit.tui.palette import ReplicaProvider
+from cockpit.tui.replicas.cells import bounded, latency
+from cockpit.tui.replicas.folds import Fold
+from cockpit.tui.replicas.pools import pool_lines
+from cockpit.tui.replicas.rows import ReplicaRows
 from cockpit.tui.screens.gpu_page import GpuPage
+from cockpit.tui.screens.host_page import HostPage
 from cockpit.tui.screens.incident_page import IncidentPage
 from cockpit.tui.screens.replica_page import ReplicaPage
+from cockpit.tui.view import View
+from cockpit.tui.watch import Watch
+from cockpit.tui.widgets.pools import Pools
 from tests.tui.screen import compare, press, running, screen_text, settle
 from tests.tui.stage import StagedFeed
 
@@ -85,3 +99,95 @@ def _log(host: int, request: Request) -> tuple[Answer, ...]:
         return (Lines(0, lines, "the journal of vllm-0.service"),)
     assert isinstance(request, Journal | History)
     return ()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_situation_says_which_pools_are_not_whole_and_folds_the_others(
+    size: tuple[int, int], wedged: StagedFeed
+) -> None:
+    async with running(wedged, size) as (app, pilot):
+        text = screen_text(app)
+        assert "chat-70b: 8/10 ready, one stuck 40 s, one starting 87 s, p99 TTFT 2.0 s" in text
+        assert "✓ rerank 2/2 ready" in text
+        compare(f"replicas/situation-{size[0]}x{size[1]}.txt", text)
+        app.screen.query_one(Pools).focus()
+        await press(pilot, "enter")
+        assert app.screen.key == "4"
+        assert app.screen.table.wanted.filter.text == "pool:chat-70b"  # type: ignore[attr-defined]
+        assert len(app.screen.table.order) == 10  # type: ignore[attr-defined]
+
+
+async def test_a_gpu_a_host_and_a_process_name_the_replica_that_uses_them(wedged: StagedFeed) -> None:
+    async with running(wedged, (200, 60)) as (app, pilot):
+        await press(pilot, "3", "enter")
+        gpu = screen_text(app)
+        assert "vllm:8000 (chat-70b) ready: " in gpu
+        await press(pilot, "v")
+        assert isinstance(app.screen, ReplicaPage)
+        await press(pilot, "h")
+        assert isinstance(app.screen, HostPage)
+        assert "2 of 2 replicas ready" in screen_text(app)
+        await press(pilot, "9")
+        assert "vllm:8001    VLLM::Worker_TP3" in screen_text(app)
+
+
+@pytest.mark.parametrize("word", ["gpu-b02/vllm:8000", "replica:triton:8030", "tgi:8081"])
+async def test_a_replica_that_was_asked_for_at_the_start_opens_once_it_is_known(word: str, wedged: StagedFeed) -> None:
+    async with running(wedged, open_at=word) as (app, pilot):
+        Watch(app).look()
+        await settle(pilot)
+        if word == "replica:triton:8030":  # two hosts have one
+            assert not isinstance(app.screen, ReplicaPage)
+        else:
+            assert isinstance(app.screen, ReplicaPage)
+            assert wedged.fleet.replicas.ids[app.screen.row] == word.rpartition("/")[2]
+
+
+def test_a_word_names_a_replica_only_where_it_cannot_be_a_gpu(wedged: StagedFeed) -> None:
+    fleet = wedged.fleet
+    assert parse_replica("gpu-a01/vllm:8000", fleet) == (0, "vllm:8000")
+    assert parse_replica("gpu-a01/gpu3", fleet) is None
+    assert parse_replica("gpu-a01/3", fleet) is None
+    assert parse_replica("gpu-a01:3", fleet) is None
+    assert parse_replica("gpu-x01:3", fleet) is None
+    assert parse_replica("chat", fleet) is None
+    assert parse_start("gpu-a01/gpu3", fleet, {}) == ("3", 0, 3)
+
+
+async def test_the_palette_finds_a_replica_by_its_pool_and_its_id(wedged: StagedFeed) -> None:
+    async with running(wedged) as (app, _):
+        provider = ReplicaProvider(app.screen)
+        found = [hit.text async for hit in provider.search("b02 chat-70b 8000")]
+        assert found == ["gpu-b02 vllm:8000  chat-70b  meta-llama/Llama-3.3-70B-Instruct  vllm-0.service"]
+
+
+def test_a_filter_and_a_sort_show_all_that_match_one_by_one(wedged: StagedFeed) -> None:
+    view, rows = View(wedged), ReplicaRows()
+    assert sum(isinstance(row, Fold) for row in rows.order(view, Wanted())) == 2
+    found = rows.order(view, Wanted(filter=parse_filter("state:stuck,draining")))
+    assert [wedged.fleet.replicas.ids[row] for row in found] == ["vllm:8000", "triton:8020"]
+    by_queue = rows.order(view, Wanted(sort="waiting", reverse=True))
+    assert len(by_queue) == 20
+    assert wedged.fleet.replicas.ids[by_queue[0]] == "vllm:8000"
+    assert rows.order(view, Wanted(faults=True)) == [by_queue[0]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.0004, "0.4 ms"), (0.085, "85 ms"), (0.9994, "999 ms"), (0.9996, "1.0 s"), (12.4, "12 s"), (640.0, "11 m")],
+)
+def test_latencies_are_as_short_as_a_column(seconds: float, said: str) -> None:
+    assert latency(seconds) == said
+
+
+def test_a_quantile_that_is_a_bound_says_so() -> None:
+    assert bounded(0b01, 0, "300 ms") == "≤300 ms"
+    assert bounded(0b10_00, 1, "40 s") == ">40 s"
+    assert bounded(0b10_00, 0, "40 s") == "40 s"
+
+
+def test_pools_that_have_no_room_are_counted(wedged: StagedFeed) -> None:
+    found = pools(wedged.fleet)
+    lines = [text_of(line) for line, _ in pool_lines(found, 80, 2)]
+    assert lines[0].startswith(" ✖ chat-70b: 8/10 ready")
+    assert lines[1:] == [" · 1 pool more not whole · 1 whole: 4 has all"]

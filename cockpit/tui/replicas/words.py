@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.wire.replicas import State, replica_subject
+from agent.wire.replicas import State
 from agent.wire.specs import Finding, Severity
 from cockpit.fleet import replicas
 from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.pools import calls
 from cockpit.fleet.records import HostRecord
 from cockpit.fleet.roster import needed
-from cockpit.fleet.saying import About
 from cockpit.fleet.state import Fleet
 from cockpit.tui.format import duration, plain, plural
 from cockpit.tui.lines import Line, Span, joined
@@ -117,9 +116,3 @@ def _worst(fleet: Fleet, state: State) -> Severity:
     table = fleet.replicas
     levels = table.severity[table.counted & (table.state == state)]
     return Severity(int(levels.max())) if len(levels) else Severity.OK
-
-
-def meant(fleet: Fleet, row: int) -> About:
-    """A replica with all that is open about it, for whoever says something about it."""
-    subject = replica_subject(fleet.replicas.ids[row])
-    return About(replicas.host_of(fleet, row).number, subject, tuple(replicas.findings_of(fleet, row)))

@@ -7,11 +7,13 @@ from textual.binding import Binding
 from textual.widget import Widget
 
 from agent.wire.specs import Severity
+from cockpit.fleet.replicas import on_gpu
 from cockpit.fleet.saying import About, of_gpu
 from cockpit.tui.cells import gpu_name
 from cockpit.tui.gpu_detail import gpu_lines
 from cockpit.tui.gpu_rows import need_order
-from cockpit.tui.messages import Evidence, OpenHost
+from cockpit.tui.messages import Evidence, OpenHost, OpenReplica
+from cockpit.tui.replicas.story import worst_of
 from cockpit.tui.screens.gpus import gpu_evidence, gpu_text
 from cockpit.tui.screens.time_page import TimePage
 from cockpit.tui.view import View
@@ -20,12 +22,14 @@ from cockpit.tui.widgets.page import Page
 
 
 class GpuPage(TimePage):
-    """One GPU. `n` goes to the next one that needs a human, `[` and `]` to its neighbours, `h` to its host."""
+    """One GPU. `n` goes to the next one that needs a human, `[` and `]` to its neighbours, `h` to its host, `v`
+    to the replica that uses it."""
 
     BINDINGS: ClassVar = [
         Binding("right_square_bracket", "neighbour(1)", "next GPU", id="gpu.next"),
         Binding("left_square_bracket", "neighbour(-1)", "GPU before", show=False, id="gpu.previous"),
         Binding("h", "host", "host", id="gpu.host"),
+        Binding("v", "replica", "replica", id="gpu.replica"),
     ]
 
     def __init__(self, view: View, places: tuple[tuple[str, str], ...], here: str, row: int) -> None:
@@ -56,6 +60,14 @@ class GpuPage(TimePage):
     def action_host(self) -> None:
         """The page of its host."""
         self.post_message(OpenHost(int(self.view.fleet.gpus.host[self.row])))
+
+    def action_replica(self) -> None:
+        """The page of the replica that uses it."""
+        found = worst_of(self.view.fleet, on_gpu(self.view.fleet, self.row))
+        if found is None:
+            self.notify("No replica is known to use this GPU.", timeout=3, markup=False)
+        else:
+            self.post_message(OpenReplica(found))
 
     def next_problem(self, step: int) -> bool:
         severity = self.view.fleet.gpus.severity

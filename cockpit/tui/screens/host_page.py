@@ -1,8 +1,10 @@
 """The page of one host: how it is reached, its GPUs, what they do together, findings, processes, signals."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from textual import events, on
+from textual.binding import Binding
 from textual.widget import Widget
 
 from agent.wire.specs import Severity
@@ -13,7 +15,8 @@ from cockpit.tui.gpu_rows import GpuRows
 from cockpit.tui.host_detail import below_lines, head_lines
 from cockpit.tui.host_rows import host_words, need_order
 from cockpit.tui.lines import Line
-from cockpit.tui.messages import Evidence, OpenGpu
+from cockpit.tui.messages import Evidence, OpenGpu, OpenReplica
+from cockpit.tui.replicas.story import worst_of
 from cockpit.tui.screens.time_page import TimePage
 from cockpit.tui.view import View
 from cockpit.tui.widgets.bars import TitleBar
@@ -24,7 +27,10 @@ _BARS = 2
 
 
 class HostPage(TimePage):
-    """One host. `n` goes to the next host that needs a human, enter to the GPU under the cursor."""
+    """One host. `n` goes to the next host that needs a human, enter to the GPU under the cursor, `v` to the
+    replica that needs one most."""
+
+    BINDINGS: ClassVar = [Binding("v", "replica", "replica", id="host.replica")]
 
     def __init__(self, view: View, places: tuple[tuple[str, str], ...], here: str, host: int) -> None:
         self.host = host
@@ -105,6 +111,14 @@ class HostPage(TimePage):
         here = sick.index(self.host) if self.host in sick else (-1 if step > 0 else 0)
         self.show(sick[(here + step) % len(sick)])
         return True
+
+    def action_replica(self) -> None:
+        """The page of its replica that needs a human most."""
+        found = worst_of(self.view.fleet, self.view.fleet.hosts[self.host].replica_rows)
+        if found is None:
+            self.notify("No replica is known on this host.", timeout=3, markup=False)
+        else:
+            self.post_message(OpenReplica(found))
 
     def retried(self) -> list[int]:
         return [self.host]

@@ -13,11 +13,12 @@ from cockpit.errors import CockpitError
 from cockpit.fleet.records import FleetEvent
 from cockpit.fleet.saying import About
 from cockpit.incidents import Incident, past
+from cockpit.incidents.impact import impact
 from cockpit.tui.format import plain
 from cockpit.tui.incident_rows import IncidentRows
 from cockpit.tui.incident_story import page_lines
 from cockpit.tui.lines import Line
-from cockpit.tui.messages import Evidence, OpenGpu, OpenHost
+from cockpit.tui.messages import Evidence, OpenGpu, OpenHost, OpenReplica
 from cockpit.tui.screens.incidents import incident_evidence, incident_text, meant
 from cockpit.tui.screens.place import Place
 from cockpit.tui.theme import Ink
@@ -28,12 +29,13 @@ from cockpit.tui.widgets.page import Page
 
 class IncidentPage(Place):
     """One incident. `n` goes to the next that needs a human, enter folds and unfolds the echoes, `h` goes to its host,
-    `d` to its GPU."""
+    `d` to its GPU, `v` to the replica that it hits."""
 
     BINDINGS: ClassVar = [
         Binding("enter", "fold", "echoes", id="incident.fold"),
         Binding("h", "host", "host", id="incident.host"),
         Binding("d", "gpu", "GPU", id="incident.gpu"),
+        Binding("v", "replica", "replica", id="incident.replica"),
     ]
 
     def __init__(self, view: View, places: tuple[tuple[str, str], ...], here: str, incident: Incident) -> None:
@@ -116,6 +118,16 @@ class IncidentPage(Place):
             self.notify("This incident began with the host, not with a GPU: h opens it.", timeout=3, markup=False)
         else:
             self.post_message(OpenGpu(row))
+
+    def action_replica(self) -> None:
+        """The page of the replica that it began with, or that it hits worst."""
+        fleet = self.view.fleet
+        root = fleet.replica_row(self.incident.host, self.incident.root.subject)
+        found = root if root is not None else next(iter(impact(fleet, self.incident).replicas or ()), None)
+        if found is None:
+            self.notify("No replica is known to be hit by this incident.", timeout=3, markup=False)
+        else:
+            self.post_message(OpenReplica(found))
 
     def next_problem(self, step: int) -> bool:
         rows = IncidentRows()

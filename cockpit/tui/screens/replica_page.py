@@ -17,7 +17,7 @@ from cockpit.errors import CockpitError
 from cockpit.fleet.pages import events_of
 from cockpit.fleet.records import FleetEvent
 from cockpit.fleet.replicas import gpu_rows, host_of, name
-from cockpit.fleet.saying import About
+from cockpit.fleet.saying import About, of_replica
 from cockpit.incidents import Incident
 from cockpit.tui.format import plain
 from cockpit.tui.gpu_rows import GpuRows
@@ -26,7 +26,6 @@ from cockpit.tui.messages import Evidence, OpenGpu, OpenHost, OpenIncident
 from cockpit.tui.replicas import log
 from cockpit.tui.replicas.detail import below_lines, changes_of, copied, head_lines
 from cockpit.tui.replicas.rows import need_order
-from cockpit.tui.replicas.words import meant
 from cockpit.tui.screens.replicas import replica_evidence
 from cockpit.tui.screens.time_page import TimePage
 from cockpit.tui.view import View
@@ -197,7 +196,7 @@ class ReplicaPage(TimePage):
         return replica_evidence(self.view.fleet, self.row)
 
     def about(self) -> tuple[About, ...]:
-        return (meant(self.view.fleet, self.row),)
+        return (of_replica(self.view.fleet, self.row),)
 
     def copied(self) -> str:
         return copied(self.view, self.row)

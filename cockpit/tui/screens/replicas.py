@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from cockpit.fleet.records import FleetFinding
 from cockpit.fleet.replicas import findings_of, host_of, name
-from cockpit.fleet.saying import About
+from cockpit.fleet.saying import About, of_replica
 from cockpit.fleet.state import Fleet
 from cockpit.tui.columns import Rows
 from cockpit.tui.format import plain
@@ -18,7 +18,6 @@ from cockpit.tui.messages import Evidence, OpenReplica
 from cockpit.tui.replicas.detail import copied
 from cockpit.tui.replicas.folds import Fold, Row
 from cockpit.tui.replicas.rows import ReplicaRows
-from cockpit.tui.replicas.words import meant
 from cockpit.tui.screens.hosts import DETAIL_HOSTS
 from cockpit.tui.screens.table_place import TablePlace
 from cockpit.tui.view import View
@@ -85,7 +84,7 @@ class Replicas(TablePlace):
         return None if self.row is None else replica_evidence(self.view.fleet, self.row)
 
     def about(self) -> tuple[About, ...]:
-        return () if self.row is None else (meant(self.view.fleet, self.row),)
+        return () if self.row is None else (of_replica(self.view.fleet, self.row),)
 
     def copied(self) -> str:
         return "" if self.row is None else copied(self.view, self.row)

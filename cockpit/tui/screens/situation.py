@@ -12,7 +12,7 @@ from cockpit.fleet.records import FleetFinding
 from cockpit.fleet.saying import About
 from cockpit.incidents.needs import Need
 from cockpit.tui.cells import gpu_name
-from cockpit.tui.messages import Evidence, OpenGpu, OpenHost, OpenIncident, OpenPlace
+from cockpit.tui.messages import Evidence, OpenGpu, OpenHost, OpenIncident, OpenPlace, OpenReplica
 from cockpit.tui.needs import facts_of, title_of
 from cockpit.tui.screens.gpus import gpu_evidence, gpu_text
 from cockpit.tui.screens.incidents import incident_evidence, meant
@@ -21,6 +21,7 @@ from cockpit.tui.trend import Trend
 from cockpit.tui.view import View
 from cockpit.tui.widgets.heatmap import HeatMap
 from cockpit.tui.widgets.kpi_strip import WIDE, KpiStrip
+from cockpit.tui.widgets.pools import Pools
 from cockpit.tui.widgets.problems import Problems
 from cockpit.tui.widgets.ticker import Ticker
 from cockpit.tui.widgets.trend_view import MOST, TrendView
@@ -29,6 +30,7 @@ _BARS = 2  # title and keys
 _TICKER = 4  # lines that the events keep, their heading included
 _HEAT = 4  # lines that the map keeps
 _LEAST_TREND = 8  # lines below which charts say nothing
+_FEW_POOLS, _POOLS = 3, 8  # lines of pools on a small and on a large terminal
 _ROOMY = 160  # columns from which the events stand beside the rest
 
 
@@ -53,6 +55,7 @@ class Situation(Place):
         super().__init__(view, places, here)
         trend = Trend()
         self.kpis = KpiStrip(view, trend)
+        self.pools = Pools(view)
         self.problems = Problems(view)
         self.heat = HeatMap(view)
         self.trend = TrendView(view, trend)
@@ -61,8 +64,9 @@ class Situation(Place):
         self._calm = False  # whether there was nothing to put the cursor on but the map
 
     def body(self) -> Iterable[Widget]:
-        """Numbers, problems, map, trend, events."""
+        """Numbers, pools, problems, map, trend, events."""
         yield self.kpis
+        yield self.pools
         yield Horizontal(Vertical(self.problems, self.heat, self.trend, id="main"), self.ticker, id="split")
 
     def on_resize(self, event: events.Resize) -> None:
@@ -77,12 +81,15 @@ class Situation(Place):
                 self.problems.focus()  # the first problem takes the cursor, unless hands have moved it
 
     def share(self, width: int, height: int) -> None:
-        """Problems take what they need up to a half, then the map, then the trend; the events get the rest."""
+        """Pools take a few lines, problems what they need up to a half, then the map, then the trend; the events get
+        the rest."""
         beside = width >= _ROOMY
         left = width * 3 // 5 if beside else width
         kpis = 4 if width >= WIDE else 1
         gap = 1 if height >= 40 else 0
-        body = height - _BARS - kpis
+        pools = self.pools.wanted_height(width, _FEW_POOLS if height < 30 else _POOLS)
+        above = 1 if pools and kpis > 1 else 0
+        body = height - _BARS - kpis - pools - above
         keep = 0 if beside else _TICKER
         self.problems.story_lines = 5 if height < 30 else 6
         most = max(4, body - _HEAT - keep) if height < 30 else body // 2
@@ -91,17 +98,19 @@ class Situation(Place):
         heat = min(self.heat.wanted_height(left, spare), spare)
         rest = body - problems - heat - keep - 2 * gap
         trend = min(MOST + 1, rest) if beside and rest >= _LEAST_TREND else 0
-        self._apply((kpis, problems, heat, trend, gap, int(beside)))
+        self._apply((kpis, pools, above, problems, heat, trend, gap, int(beside)))
 
     def _apply(self, heights: tuple[int, ...]) -> None:
         if heights == self._heights:
             return
         self._heights = heights
-        kpis, problems, heat, trend, gap, beside = heights
+        kpis, pools, above, problems, heat, trend, gap, beside = heights
         self.set_class(not beside, "-stacked")
-        for widget, lines in ((self.kpis, kpis), (self.problems, problems), (self.heat, heat), (self.trend, trend)):
+        parts = {self.kpis: kpis, self.pools: pools, self.problems: problems, self.heat: heat, self.trend: trend}
+        for widget, lines in parts.items():
             widget.styles.height = lines
             widget.display = lines > 0
+        self.pools.styles.margin = (0, 0, above, 0)
         main = self.query_one("#main")
         main.styles.height = "1fr" if beside else problems + heat + gap
         for widget in (self.heat, self.trend):
@@ -122,6 +131,8 @@ class Situation(Place):
         problem = event.problem
         if problem.incident is not None:
             self.post_message(OpenIncident(problem.incident.id))
+        elif problem.replica_row is not None:
+            self.post_message(OpenReplica(problem.replica_row))
         elif problem.gpu_row is not None:
             self.post_message(OpenGpu(problem.gpu_row))
         elif problem.host is not None:

@@ -27,7 +27,7 @@ def key_of(problem: Need) -> Key:
     """What makes two looks see the same problem."""
     if problem.incident is not None:
         return (problem.incident.id,)
-    return (problem.host, problem.gpu_row, problem.findings[:1] or problem.title)
+    return (problem.host, problem.gpu_row, problem.replica_row, problem.findings[:1] or problem.title)
 
 
 class Problems(LineView, can_focus=True):

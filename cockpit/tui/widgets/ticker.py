@@ -14,7 +14,7 @@ from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
 
 
-def event_line(fleet: Fleet, entry: FleetEvent, now: float, name_width: int) -> Line:
+def event_line(fleet: Fleet, entry: FleetEvent, now: float, name_width: int, subject_width: int = 6) -> Line:
     """Time, host, severity, subject, text."""
     event = entry.event
     loud = event.severity >= Severity.WARNING
@@ -22,7 +22,7 @@ def event_line(fleet: Fleet, entry: FleetEvent, now: float, name_width: int) -> 
         (f" {moment(entry.at, now)}  ", Ink.MUTED),
         (fit(plain(fleet.hosts[entry.host].name), name_width) + "  ", Ink.TEXT if loud else Ink.MUTED),
         (f"{GLYPH[event.severity]} {event.severity.word:<9}", INK[event.severity]),
-        (fit(subject(fleet, entry.host, event.subject), 6) + "  ", Ink.TEXT if loud else Ink.MUTED),
+        (fit(subject(fleet, entry.host, event.subject), subject_width) + "  ", Ink.TEXT if loud else Ink.MUTED),
         (event_text(event), Ink.TEXT if loud else Ink.MUTED),
     ]
     return joined(spans)
@@ -48,7 +48,9 @@ class Ticker(LineView, can_focus=False):
             return [(("  no events yet", Ink.FAINT),)]
         newest = list(fleet.events[-last:])[::-1][first:last]
         width = max(6, min(18, max(len(host.name) for host in fleet.hosts)))
-        return [event_line(fleet, entry, self.view.now.wall, width) for entry in newest]
+        longest = max((len(name) for name in fleet.replicas.ids), default=0)
+        about = max(6, min(11, longest))
+        return [event_line(fleet, entry, self.view.now.wall, width, about) for entry in newest]
 
     def on_click(self, event: events.Click) -> None:
         """Open the list of all events."""
