@@ -91,6 +91,7 @@ class Replica:
     workers: list[Worker] = field(default_factory=list)
     ready_at: float | None = 0.0
     full: bool = False  # asked for all that it can do, whatever the hour
+    pressed: float | None = None  # asked for so much, whatever the hour
     halted: bool = False
     held: float = 1.0
     generation: int = 0
@@ -112,8 +113,8 @@ class Replica:
 
     def asked(self, moment: float) -> float:
         """What its users ask for, whether it runs or not: 1 is what its GPUs do at their highest clocks."""
-        if self.full:
-            return 1.05
+        if self.full or self.pressed is not None:
+            return 1.05 if self.full or self.pressed is None else self.pressed
         pool = self.pool
         base = pool.floor + pool.swing * daily(moment, _PEAK_HOUR) + self._bias
         wave = 0.10 * self._slow.at(moment) + 0.09 * self._middle.at(moment) + 0.05 * self._fast.at(moment)

@@ -146,7 +146,7 @@ def rate(machine: Machine, name: str, number: int = 0, seconds: float = 60.0) ->
 def test_one_gpu_that_is_slowed_slows_the_whole_tensor_parallel_group() -> None:
     machine = Machine(1, 0, 8, EPOCH)
     one = engine(machine)
-    one.load = 0.9
+    one.press(0.9)
     before = rate(machine, "vllm:generation_tokens_total")
     assert total(one, machine, "vllm:num_requests_waiting") == 0
     machine.gpus[2].board.braked = True
@@ -248,7 +248,8 @@ def test_a_triton_whose_model_is_unloaded_is_ready_and_its_model_is_not() -> Non
 def test_a_cache_that_is_too_small_pushes_requests_out() -> None:
     machine = Machine(1, 0, 8, EPOCH)
     one = engine(machine)
-    one.context, one.load = 6.0, 0.9
+    one.context = 6.0
+    one.press(0.9)
     assert rate(machine, "vllm:num_preemptions_total") > 0.5
     assert total(one, machine, "vllm:kv_cache_usage_perc") >= 0.95
 

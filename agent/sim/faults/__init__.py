@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from agent.errors import UsageError
-from agent.sim.faults import gpu, host, links, log, memory, ports, recorder, signals
+from agent.sim.faults import gpu, host, links, log, memory, ports, recorder, serving, signals
 from agent.sim.faults.spec import FaultSpec
 from agent.sim.params import ParamValue, checked, nearest
 
@@ -17,6 +17,7 @@ FAULTS: tuple[FaultSpec, ...] = (
     *host.FAULTS,
     *log.FAULTS,
     *recorder.FAULTS,
+    *serving.FAULTS,
     *signals.FAULTS,
 )
 

@@ -146,7 +146,7 @@ def _asks_reset(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
     _recovery(machine, gpu, 1, at)
 
 
-def _oom(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
+def _oom(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
     pid, name = machine.worker(gpu.index)
     if not pid:
         return
@@ -160,7 +160,7 @@ def _oom(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
         f"Memory cgroup out of memory: Killed process {pid} ({name}) total-vm:218431232kB, anon-rss:98213444kB, "
         "file-rss:812344kB, shmem-rss:0kB, UID:998 pgtables:212344kB oom_score_adj:0",
     )
-    machine.stop_replica(gpu.index, at, RESTART_S)
+    machine.stop_replica(gpu.index, at, float(params["back"]) or None)
 
 
 def _agent_stop(machine: Machine, params: Params, at: float) -> None:
@@ -180,8 +180,10 @@ def _repair(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
     gpu.board.heat_target, gpu.board.braked = 0.0, False
     gpu.board.limit, gpu.board.stuck = physics.POWER_LIMIT_W, 1.0
     work = machine.assigned(gpu.index)
-    if work:
+    engine = machine.engine(gpu.index)
+    if work and engine:
         work.full = False
+        engine.ease()
     machine.dials.release(gpu.index)
     gpu.remap_pending = False
     gpu.on_bus = True
@@ -259,7 +261,7 @@ FAULTS: tuple[FaultSpec, ...] = (
     FaultSpec(
         "oom",
         "the kernel kills the process on this GPU for want of host memory; its service starts it again",
-        (_ONE,),
+        (_ONE, Param("back", "after how many seconds; 0: never", RESTART_S, low=0, high=86_400)),
         each(_oom),
     ),
     FaultSpec(

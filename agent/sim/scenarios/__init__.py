@@ -1,6 +1,6 @@
 """Every scenario by name, with the folder its TOML file is in: nights to look at here, proofs of rules by family."""
 
-from agent.sim.scenarios import host, links, memory, recorder, xid
+from agent.sim.scenarios import host, links, memory, recorder, serving, xid
 
 NIGHTS: tuple[str, ...] = (
     "healthy-night",
@@ -17,4 +17,5 @@ FOLDERS: dict[str, str] = {
     **dict.fromkeys(links.NAMES, "links"),
     **dict.fromkeys(host.NAMES, "host"),
     **dict.fromkeys(recorder.NAMES, "recorder"),
+    **dict.fromkeys(serving.NAMES, "serving"),
 }

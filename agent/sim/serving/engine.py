@@ -13,6 +13,7 @@ from agent.sim.workload import Replica
 
 PATIENCE_S = 120.0  # after which a client without an answer gives up
 _MEMORY_ASLEEP = 0.05  # of what it holds awake
+_BUSIEST = 0.85  # of its cores with the largest batch: the memory is what decides
 
 
 class Life(Enum):
@@ -107,9 +108,15 @@ class Engine:
         self.replica.held = _MEMORY_ASLEEP if mood is Mood.ASLEEP else 1.0
         self._told()
 
+    def press(self, load: float | None) -> None:
+        """That much is asked of it, 1 being all that it can do at full clocks; None: as its users do."""
+        self.load = load
+        self.replica.pressed = None if load is None else min(_BUSIEST, _BUSIEST * load)
+
     def ease(self) -> None:
         """Everything that was done to it is taken back, but for processes that have ended."""
-        self.load, self.slow, self.errors, self.context = None, 1.0, 0.0, 1.0
+        self.press(None)
+        self.slow, self.errors, self.context = 1.0, 0.0, 1.0
         self.turn(Mood.WELL)
 
     def step(self, now: float, dt: float, ratio: float) -> None:

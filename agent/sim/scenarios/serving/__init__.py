@@ -1,0 +1,25 @@
+"""Engines, and GPUs under them. Each name is a TOML file in this folder."""
+
+NAMES: tuple[str, ...] = (
+    "replica-stuck",
+    "replica-stuck-unsure",
+    "replica-paused",
+    "replica-asleep",
+    "replica-silent",
+    "replica-killed",
+    "replica-crashloop",
+    "replica-restart",
+    "replica-flapping",
+    "replica-loads-long",
+    "replica-drained",
+    "dead-engine",
+    "queue-grows",
+    "queue-busy",
+    "kv-saturated",
+    "kv-full",
+    "replica-errors",
+    "replica-few-errors",
+    "replica-slow",
+    "gpu-lost-under-replica",
+    "oom-kills-replica",
+)
