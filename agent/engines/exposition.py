@@ -2,7 +2,7 @@
 half a megabyte every few seconds, and nearly all of it is what they printed before.
 
 Names are compared with `_` for `:`. A series that stands there twice counts once, the first time. A number that is NaN
-or infinite is no number: what rests on it is not known. Nothing here raises on any input.
+or beyond 1e18 is no number: what rests on it is not known. Nothing here raises on any input.
 """
 
 import math
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agent.engines.layout import Layout, lay_out, pairs, plain
-from agent.wire.histogram import Histogram, gather, merge
+from agent.wire.histogram import LARGEST, Histogram, gather, merge
 from agent.wire.shape import clean
 
 MAX_BYTES = 4 * 1024 * 1024  # a Ray node prints 0.6 MB, eight data-parallel ranks of vLLM as much
@@ -73,19 +73,19 @@ class Exposition:
         name, values = self._pick(names, labels)
         if not values:
             return None
-        found = math.fsum(values) if all(map(math.isfinite, values)) else math.nan
-        if not math.isfinite(found):
-            self._doubt(f"{name} is no finite number")
+        found = sum(values)
+        if not all(map(_sane, values)) or not _sane(found):
+            self._doubt(f"{name} is no sensible number")
             return None
         return found
 
     def peak(self, *names: str, **labels: Wanted) -> float | None:
         """The largest of the same series: of a share, which ranks do not add up to. What is no number is left out."""
         name, values = self._pick(names, labels)
-        finite = [value for value in values if math.isfinite(value)]
-        if len(finite) < len(values):
-            self._doubt(f"{name} is no finite number")
-        return max(finite, default=None)
+        sane = [value for value in values if _sane(value)]
+        if len(sane) < len(values):
+            self._doubt(f"{name} is no sensible number")
+        return max(sane, default=None)
 
     def histogram(self, *names: str, **labels: Wanted) -> Histogram | None:
         """All histograms of the first of `names` that has any, together, on the edges all of them have; in the unit
@@ -96,10 +96,11 @@ class Exposition:
                 continue
             parts = [self._gather(item) for item in bars]
             sound = [part for part in parts if part is not None]
-            if len(sound) < len(parts):
+            found = sound[0] if len(sound) == 1 else merge(sound)
+            if found is None or len(sound) < len(parts) or not _sane(found.total) or not _sane(found.sum or 0.0):
                 self._doubt(f"histogram {name} has no sound buckets up to +Inf")
                 return None
-            return sound[0] if len(sound) == 1 else merge(sound)
+            return found
         return None
 
     def _pick(self, names: tuple[str, ...], labels: Mapping[str, Wanted]) -> tuple[str, list[float]]:
@@ -184,6 +185,11 @@ def _counted(count: int, one: str, many: str = "") -> str:
 def _quoted(text: str) -> str:
     shown = clean(text.strip())
     return repr(shown if len(shown) <= SHOWN else shown[:SHOWN] + "…")
+
+
+def _sane(value: float) -> bool:
+    """A number that is none, or so large that the wire would refuse it, is not passed on."""
+    return -LARGEST <= value <= LARGEST
 
 
 def _matches(labels: Mapping[str, str], wanted: Mapping[str, Wanted]) -> bool:

@@ -116,13 +116,19 @@ def _known(said: dict[str, object]) -> _Known | None:
     replicas = [(one, item) for one in deployments for item in items(one.get("replicas"))]
     node = text(said.get("controller_info"), "node_id")
     return _Known(
-        apps=tuple(text(app, "name") for app in apps),
+        apps=tuple(name for app in apps if (name := text(app, "name"))),
         states=tuple(text(item, "state") for _, item in replicas),
         living=tuple(text(item, "replica_id") for _, item in replicas),
-        pids=tuple(int(pid) for _, item in replicas if text(item, "node_id") == node and (pid := number(item, "pid"))),
+        pids=tuple(pid for _, item in replicas if text(item, "node_id") == node and (pid := _pid(item))),
         capacity=plus(*(_room(one) for one, item in replicas if text(item, "state") == "RUNNING")),
         broken=next((why for app in apps if (why := _broken(app))), ""),
     )
+
+
+def _pid(replica: dict[str, object]) -> int:
+    """The process of a replica; 0 where the dashboard names none that can be one."""
+    said = number(replica, "pid") or 0.0
+    return int(said) if 0 < said < 2**31 else 0
 
 
 def _room(deployment: dict[str, object]) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from agent.engines.exposition import Exposition
 from agent.engines.pages import Pages, amount
 from agent.engines.pages import text as pages_text
-from agent.wire.histogram import Histogram
+from agent.wire.histogram import Histogram, gather
 
 US = 1e6  # of a second
 NOTHING = Histogram((), (), 0.0, 0.0)
@@ -31,9 +31,7 @@ def less(whole: float | None, *parts: float | None) -> float | None:
 def means(count: float | None, spent: float | None, divisor: float) -> Histogram | None:
     """A histogram without edges, of a counter of events and one of the time they took (seconds times `divisor`): only
     its mean is known."""
-    if count is None or spent is None:
-        return None
-    return Histogram((), (), count, spent / divisor)
+    return None if spent is None else gather((), count, spent / divisor)
 
 
 def begun(page: Exposition, family: str, name: str, **labels: str | tuple[str, ...]) -> float | None:

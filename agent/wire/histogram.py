@@ -11,6 +11,7 @@ from itertools import accumulate
 from agent.wire.shape import real, sequence, wired
 
 EDGES = 128  # of one histogram; a finer one is coarsened
+LARGEST = 1e18  # what the wire carries, of counts and of seconds
 HIDE_BELOW = 5  # observations, whatever the quantile: the median of four says nothing
 
 
@@ -41,18 +42,18 @@ class Quantile:
 def gather(buckets: Iterable[tuple[float, float]], total: float | None, sum_: float | None) -> Histogram | None:
     """A histogram of (edge, cumulative count) pairs in any order, as an exposition prints them, `total` its `_count`.
 
-    Refused, None: a count that is negative or not finite, an edge that is no number, and one without observations of
-    `+Inf` and without `total`: what lies beyond its last edge would be a guess. Repaired: a count below the one before
-    it becomes that one (an engine's buckets are read one after the other while it counts), equal edges the larger
-    count, more than `EDGES` edges every n-th, a sum that is not finite or negative unknown.
+    Refused, None: a count that is negative or beyond `LARGEST`, an edge that is no such number, and one without
+    observations of `+Inf` and without `total`: what lies beyond its last edge would be a guess. Repaired: a count below
+    the one before it becomes that one (an engine's buckets are read one after the other while it counts), equal edges
+    the larger count, more than `EDGES` edges every n-th, a sum that is negative or beyond `LARGEST` unknown.
     """
     known: dict[float, float] = {}
     for edge, count in buckets:
-        if math.isnan(edge) or not _plain(count):
+        if not (abs(edge) <= LARGEST or edge == math.inf) or not _plain(count):
             return None
         known[edge] = max(count, known.get(edge, 0.0))
     beyond = known.pop(math.inf, total)
-    if beyond is None or not _plain(beyond) or -math.inf in known:
+    if beyond is None or not _plain(beyond):
         return None
     edges = sorted(known)
     edges = edges[:: -math.ceil(len(edges) / EDGES)][::-1] if len(edges) > EDGES else edges
@@ -141,4 +142,4 @@ def quantile(histogram: Histogram, q: float, *, hide: bool = True) -> Quantile |
 
 
 def _plain(value: float) -> bool:
-    return 0 <= value < math.inf
+    return 0 <= value <= LARGEST

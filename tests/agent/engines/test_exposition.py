@@ -123,7 +123,7 @@ def test_nan_is_read_and_nothing_rests_on_it() -> None:
     assert found.peak("a") == 2
     assert found.peak("b") is None
     assert found.total("c") is None
-    assert found.trouble == "a is no finite number"
+    assert found.trouble == "a is no sensible number"
 
 
 def test_half_a_page_loses_only_the_line_that_was_cut() -> None:

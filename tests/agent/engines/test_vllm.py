@@ -192,4 +192,4 @@ def test_a_counter_that_is_no_number_is_said() -> None:
     body = re.sub(rb"(?m)^(vllm:num_requests_running\{.*\}) .*$", rb"\1 NaN", page("vllm/02-load-t0.prom"))
     sample = VLLM.parse(Pages({"/metrics": Answer(200, body)}))
     assert sample.running is None
-    assert sample.trouble == "/metrics vllm:num_requests_running is no finite number"
+    assert sample.trouble == "/metrics vllm:num_requests_running is no sensible number"
