@@ -9,7 +9,7 @@ from kit.words import Program
 
 EXAMPLES = ROOT / "packaging" / "examples"
 UNITS = ROOT / "packaging" / "systemd"
-_BESIDE_THE_UNIT = ("agent.toml", "policy.toml", "announce.conf", "10-gpu-cockpit.conf")
+_BESIDE_THE_UNIT = ("agent.toml", "policy.toml", "announce.conf", "serving.conf", "10-gpu-cockpit.conf")
 _PAGES = {
     "gpu-cockpit": ("gpu-cockpit-fleet.toml", "the hosts of a fleet", "fleet.toml", ("gpu-cockpit(1)",)),
     "gpu-cockpit-agent": (

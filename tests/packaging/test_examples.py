@@ -104,14 +104,15 @@ def test_ssh_accepts_the_operators_configuration(tmp_path: Path) -> None:
         assert line in done.stdout.splitlines()
 
 
-def test_the_systemd_drop_in_fits_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drop_in", ["announce.conf", "serving.conf"])
+def test_a_systemd_drop_in_fits_the_unit(drop_in: str, tmp_path: Path) -> None:
     require("systemd", has_command("systemd-analyze"))
     unit = "gpu-cockpit-agent.service"
     folder = tmp_path / f"{unit}.d"
     folder.mkdir()
     text = (PACKAGING / "systemd" / unit).read_text()
     (tmp_path / unit).write_text(text.replace("/usr/bin/gpu-cockpit-agent", "/bin/true"))  # verify asks for the program
-    shutil.copy(EXAMPLES / "announce.conf", folder)
+    shutil.copy(EXAMPLES / drop_in, folder)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", tmp_path / unit], capture_output=True, text=True, timeout=20
     )
