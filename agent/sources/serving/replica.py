@@ -24,6 +24,7 @@ from agent.wire.replicas import ReplicaFacts, State, replica_subject
 from agent.wire.shape import pack
 
 STARTED_SLACK_S = 1.0
+_ODD = (Failure.TLS, Failure.DENIED, Failure.GARBAGE, Failure.TOO_LARGE)  # its state does not say it all
 _DEAF = (Failure.TIMEOUT, Failure.UNREACHABLE, Failure.DENIED, Failure.TLS)  # the other pages would fare no better
 
 
@@ -56,6 +57,7 @@ class Replica:
         self._sample: ReplicaSample | None = None
         self._seen: float | None = None
         self._stood = False
+        self._floods: set[str] = set()  # pages that were too large the last time
         if group is not None:
             self.join(group)
 
@@ -116,7 +118,7 @@ class Replica:
         self._answers[ask.path] = answer
         self._asked[ask.path] = self._now.mono
         self._pages.take(ask.path, answer)
-        self.pace.weigh(len(answer.body), too_large=answer.failure is Failure.TOO_LARGE)
+        self._weigh(ask, answer)
         if answer.failure is Failure.REFUSED:
             self._queue = [other for other in self._queue if other.door != ask.door]
         elif answer.failure in _DEAF:
@@ -173,6 +175,12 @@ class Replica:
             self.token_trouble = str(error)
             return found
 
+    def _weigh(self, ask: Ask, answer: Answer) -> None:
+        """What is long is asked for more rarely; what is too long twice, to be sure, and then as rarely as may be."""
+        too_large = answer.failure is Failure.TOO_LARGE
+        self.pace.weigh(len(answer.body), too_large=too_large and ask.path in self._floods)
+        (self._floods.add if too_large else self._floods.discard)(ask.path)
+
     def _begin(self, started: float) -> None:
         if self._started is not None and abs(started - self._started) > STARTED_SLACK_S:
             self._sample = None
@@ -182,6 +190,8 @@ class Replica:
     def _read(self, now: Instant) -> tuple[ReplicaSample | None, Answer | None]:
         """(what its pages say if they say anything, this round's page of progress)."""
         if not any(answer.failure is Failure.NONE for answer in self._answers.values()):
+            first = next(iter(self._answers.values()), None)
+            self.page_trouble = first.says if first is not None and first.failure in _ODD else ""
             return None, self._answers.get(self.who.engine.metrics)
         sample = self.who.engine.parse(self._pages)
         metrics = self._answers.get(self.who.engine.metrics)

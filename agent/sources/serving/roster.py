@@ -160,7 +160,9 @@ class Roster:
             known.join(group)
             return
         if len(self.applicants) < MOST_APPLICANTS:
-            self.applicants[group.key] = Applicant(group, table)
+            applicant = Applicant(group, table)
+            applicant.settled = applicant.asked_once = table is not None and bool(table.engine and table.port)
+            self.applicants[group.key] = applicant
 
     def _table(self, group: Group, engine: str = "") -> Serving | None:
         """Of the first of its sockets that a table speaks of; else the table that names no port."""
@@ -184,8 +186,6 @@ class Roster:
             return
         listener = applicant.listener or next((one for one in group.listeners if one.port == port), None)
         known = who.identified(found, listener, port, table)
-        if found is not None and found.name and table is not None and table.engine:
-            applicant.settled = True
         self._place(known, group, table)
         if applicant.settled:
             del self.applicants[group.key]

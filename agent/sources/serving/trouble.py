@@ -7,6 +7,7 @@ from agent.engines.engine import Engine
 from agent.engines.sample import ReplicaSample
 
 _NOT_OFFERED = (404, 405, 501)
+_CLOSED = (401, 403)  # its other pages may answer the same, and then say nothing of how it is
 _COUNTED = ("running", "waiting", "progress", "requests", "tokens_out", "kv_usage")
 START_SLACK_S = 1.0
 
@@ -16,6 +17,8 @@ def weigh(engine: Engine, metrics: Answer | None, sample: ReplicaSample, table: 
     says = sentence(metrics, sample, table) if metrics is not None else sample.trouble
     if not says or not engine.metrics:
         return says, True
+    if metrics is not None and metrics.status in _CLOSED:
+        return says, False
     if sample.loading or sample.dead or sample.ready is False:
         return says if metrics is None or metrics.status != 503 else "", True
     counted = any(getattr(sample, name) is not None for name in _COUNTED)
@@ -31,7 +34,7 @@ def sentence(metrics: Answer, sample: ReplicaSample, table: Serving | None) -> s
     status = metrics.status
     if metrics.failure:
         return metrics.says
-    if status in (401, 403):
+    if status in _CLOSED:
         if table is None or table.token_file is None:
             return f"its metrics ask for a token (HTTP {status}): give it one by token_file in [[serving]]"
         return f"it refuses the token in {table.token_file} (HTTP {status}): it may have run out, renew it"
