@@ -16,6 +16,7 @@ from agent.engines.exposition import Exposition, Wanted
 from agent.engines.marks import Marks
 from agent.engines.pages import Pages, trouble
 from agent.engines.sample import ReplicaSample
+from agent.wire.histogram import Histogram
 
 PREFIX = "sglang:"  # `sglang_` in other releases, which is the same to the reader
 LOADS = "/v1/loads?include=core"
@@ -68,9 +69,7 @@ def read(page: Exposition, **labels: Wanted) -> ReplicaSample:
     def total(*names: str, **more: Wanted) -> float | None:
         return page.total(*(PREFIX + name for name in names), **first, **more)
 
-    histograms: dict[str, Any] = {
-        field: page.histogram(*(PREFIX + name for name in names), **first) for field, names in HISTOGRAMS.items()
-    }
+    histograms: dict[str, Any] = {field: _drawn(page, names, first) for field, names in HISTOGRAMS.items()}
     running, waiting = total("num_running_reqs"), total("num_queue_reqs")
     errors, shed = _answered(page)
     progress, counter = _progress(page, first)
@@ -137,6 +136,12 @@ def _tokens(page: Exposition, first: Mapping[str, Wanted]) -> ReplicaSample:
         prefix_hits=page.total(PREFIX + "cached_tokens_total", **first),
         prefix_queries=asked,
     )
+
+
+def _drawn(page: Exposition, names: tuple[str, ...], first: Mapping[str, Wanted]) -> Histogram | None:
+    """Printed after its first observation: until then there were none."""
+    printed = [PREFIX + name for name in names if page.series(f"{PREFIX}{name}_count")]
+    return reading.drawn(page, PREFIX, printed[0] if printed else PREFIX + names[0], **first)
 
 
 def _progress(page: Exposition, first: Mapping[str, Wanted]) -> tuple[float | None, str]:

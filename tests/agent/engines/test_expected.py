@@ -40,7 +40,9 @@ def expected(name: str, row: str) -> ReplicaSample:
     for field in told.pop("absent", ()):
         del told[field]
     for field, edges in table.get("edges", {}).items():
-        if field in told:
+        if told.get(field) == "nothing yet":
+            told[field] = Histogram((), (), 0.0, 0.0)
+        elif field in told:
             parts = told[field] if isinstance(told[field], list) else [told[field]]
             told[field] = summed([bars(edges, part) for part in parts])
     told.setdefault("demand", told["running"] + told["waiting"])
