@@ -28,6 +28,7 @@ from agent.detect.rules import (
     sxid,
     thermal,
 )
+from agent.detect.rules.replica import exposed, gone, load, service, wedged
 from agent.detect.rules.xid import app, fatal, repeats, single, storm
 
 RULES: tuple[Rule, ...] = (
@@ -119,4 +120,17 @@ RULES: tuple[Rule, ...] = (
     host.host_rebooted,
     host.host_power,
     slowness.proc_nccl_stuck,
+    gone.replica_restart_loop,
+    gone.replica_down,
+    gone.replica_dead_gpu_ok,
+    gone.replica_flapping,
+    wedged.replica_stuck,
+    wedged.replica_dead_engine,
+    wedged.replica_silent,
+    wedged.replica_slow_load,
+    load.replica_queue_growing,
+    load.replica_kv_saturated,
+    service.replica_errors,
+    service.replica_latency,
+    exposed.replica_on_sick_gpu,
 )

@@ -197,7 +197,7 @@ class Judge:
         waits = None if look.sample is None else demand(look.sample)
         if waits == 0:
             return _Word(Phase.DRAINED, f"{why}; nothing is in flight")
-        shut = self._life.closed_since is not None and not look.drain_asked
+        shut = self._life.closed_since is not None and not look.drain_asked and not _answers(look)
         return _Word(Phase.DRAINING, why, ({"what": CLOSED},) if shut else ())
 
     def _drains(self, look: Look) -> str:
@@ -207,6 +207,8 @@ class Judge:
         if sample is not None and sample.draining:
             return "it says that it drains"
         if self._life.closed_since is not None:
+            if _answers(look):
+                return "it takes no more requests and still tells its numbers: it drains"
             return "its port is closed while its process runs: it ends"
         if sample is not None and sample.ready is False and self._habit.unready is Phase.DRAINING:
             if sample.paused or sample.asleep or self._life.stands(look, self._habit.at_end):

@@ -19,7 +19,7 @@ class Progress:
     """The newest samples of one life of an engine. Times are monotonic seconds."""
 
     value: float | None = None
-    flat_since: float | None = None  # since when it has stood still with something to do
+    flat_since: float | None = None  # since when it has stood still with something to do, and not on purpose
     scrapes: int = 0
     moved_at: float | None = None
     gauges: tuple[float | None, ...] = ()
@@ -38,7 +38,7 @@ class Progress:
             if self.value is not None:
                 self.moved_at = mono
             self.value, self.flat_since, self.scrapes = sample.progress, None, 0
-        if self.value is None or not demand(sample):
+        if self.value is None or not demand(sample) or sample.asleep or sample.paused or sample.loading:
             self.flat_since, self.scrapes = None, 0
             return
         if self.flat_since is None:

@@ -169,6 +169,14 @@ def test_what_has_nothing_to_do_or_rests_on_purpose_is_never_stuck(sample: Repli
     assert Phase.STUCK not in played.phases()
 
 
+@pytest.mark.parametrize("word", [{"paused": True}, {"asleep": True}, {"loading": True}])
+def test_after_a_rest_it_has_its_whole_window_again(word: dict[str, Any]) -> None:
+    played = Played()
+    played.hear(60, sample=replace(BUSY, **word))
+    assert played.hear(12, sample=BUSY).state is State.READY
+    assert played.hear().state is State.STUCK
+
+
 def test_without_a_word_about_pauses_vllm_is_stuck_or_paused() -> None:
     played = Played()
     found = played.hear(20, sample=replace(BUSY, paused=None))
@@ -352,6 +360,15 @@ def test_a_port_that_closes_while_the_process_runs_drains_and_one_that_never_end
     assert (found.state, found.says) == (State.DRAINING, "its port is closed while its process runs: it ends")
     found = played.closed(20)
     assert (found.phase, found.state) == (Phase.DEAD_ENGINE, State.UNREADY)
+
+
+def test_a_port_that_closes_while_the_numbers_go_on_is_a_drain_of_its_own() -> None:
+    played = Played("triton")
+    played.hear(3)
+    found = played.hear(2, refused=True, health=REFUSED, sample=BUSY)
+    assert (found.state, found.evidence) == (State.DRAINING, ())
+    assert played.hear(sample=IDLE).state is State.DRAINED
+    assert played.closed(2).evidence == ({"what": "port closed"},), "the last door too"
 
 
 def test_sglang_that_is_no_longer_ready_and_works_on_drains() -> None:
