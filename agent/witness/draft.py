@@ -32,7 +32,7 @@ _KERNEL = {
     "memory_corrected": Severity.INFO,
     "port_up": Severity.INFO,
 }
-_REPLICA = {"down": Severity.CRITICAL, "stuck": Severity.CRITICAL, "unready": Severity.WARNING,
+_REPLICA = {"down": Severity.CRITICAL, "stuck": Severity.WARNING, "unready": Severity.WARNING,
             "unknown": Severity.WARNING}  # fmt: skip
 _ON_PURPOSE = frozenset({"asleep", "paused"})
 _LEAVING = frozenset({"draining", "drained"})

@@ -322,7 +322,7 @@ def stands(
     ("raw", "severity"),
     [
         (stands("down"), Severity.CRITICAL),
-        (stands("stuck"), Severity.CRITICAL),
+        (stands("stuck"), Severity.WARNING),
         (stands("unready", phase="scrape-lost"), Severity.WARNING),
         (stands("unready", phase="asleep"), Severity.INFO),
         (stands("unready", phase="paused"), Severity.INFO),
