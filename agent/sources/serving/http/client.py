@@ -117,7 +117,7 @@ class HttpClient:
             talk.close()
             raise
         talk.used += 1
-        if reply.keeps and len(self._kept) < KEPT:
+        if reply.keeps and len(self._kept) < KEPT and endpoint not in self._kept:
             self._kept[endpoint] = talk
         else:
             talk.close()
