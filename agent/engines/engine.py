@@ -28,7 +28,7 @@ class Door:
     def ports(self, argvs: tuple[tuple[str, ...], ...], port: int, listening: Collection[int] = ()) -> tuple[int, ...]:
         """Where it may be, best first: what an option says, else the usual places among `listening`: the ports that
         the tree listens on (empty: not known), which say nothing of a shared one."""
-        said = [number for argv in argvs for flag in self.flags if 0 < (number := _option(argv, flag)) < 65536]
+        said = [number for argv in argvs for flag in self.flags if 0 < (number := option(argv, flag)) < 65536]
         if said:
             return tuple(dict.fromkeys(said))
         usual = [port + self.offset if self.offset else 0, self.default]
@@ -37,7 +37,7 @@ class Door:
         return (*here, port) if self.own else tuple(here)
 
 
-def _option(argv: tuple[str, ...], flag: str) -> int:
+def option(argv: tuple[str, ...], flag: str) -> int:
     """The number that an option has, also inside an argument that is a command line itself; 0 if none."""
     pattern = re.compile(rf"(?:^|\s){re.escape(flag)}[= ](\d{{1,5}})(?:\s|$)")
     for index, word in enumerate(argv):
@@ -48,13 +48,19 @@ def _option(argv: tuple[str, ...], flag: str) -> int:
     return 0
 
 
+def told_nowhere(argvs: tuple[tuple[str, ...], ...]) -> float | None:
+    """The capacity of an engine whose command line does not say it."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """`name` is the word of the JSON, `title` that of the screens. `asks` are its read-only pages: once it is
     recognised nothing else is asked. `marks` are what gives it away, `detect` says whether evidence points to it,
     `parse` what its pages say. `tested` is how the reader is proven: run (against the real engine), fixtures (captures
     of it) or documents alone. `metrics` is the path of the page that tells its progress, `health` of the one that says
-    whether it is well; "" where it has none. `never` are probes that act on this engine when they are read."""
+    whether it is well; "" where it has none. `never` are probes that act on this engine when they are read.
+    `capacity` is what its command lines say where its pages do not: requests it works on at once."""
 
     name: str
     title: str
@@ -67,3 +73,4 @@ class Engine:
     health: str = "/health"
     doors: tuple[Door, ...] = ()
     never: frozenset[str] = frozenset()
+    capacity: Callable[[tuple[tuple[str, ...], ...]], float | None] = told_nowhere

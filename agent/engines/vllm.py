@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.engines import reading
 from agent.engines.answer import Ask
-from agent.engines.engine import Engine
+from agent.engines.engine import Engine, option
 from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition, Wanted
 from agent.engines.marks import Marks, document, owned_by
@@ -111,6 +111,17 @@ def parse(pages: Pages) -> ReplicaSample:
     )
 
 
+def capacity(argvs: tuple[tuple[str, ...], ...]) -> float | None:
+    """What --max-num-seqs allows, for each rank of data parallelism here; its default depends on GPU and version."""
+    seqs = _said(argvs, ("--max-num-seqs", "--max_num_seqs"))
+    ranks = _said(argvs, ("--data-parallel-size-local", "-dpl", "--data-parallel-size", "-dp"))
+    return float(seqs * (ranks or 1)) if seqs else None
+
+
+def _said(argvs: tuple[tuple[str, ...], ...], flags: tuple[str, ...]) -> int:
+    return next((number for flag in flags for argv in argvs if (number := option(argv, flag))), 0)
+
+
 def _errors(page: Exposition, prefix: str, labels: Mapping[str, Wanted]) -> tuple[float | None, str]:
     """What its HTTP server answered with 5xx, and what broke after a stream had begun with 200. A client that hangs up
     is no error, and neither is an abort: only our own restarts make some."""
@@ -144,4 +155,5 @@ VLLM = Engine(
     marks=MARKS,
     detect=MARKS.detect,
     parse=parse,
+    capacity=capacity,
 )

@@ -194,6 +194,8 @@ class Replica:
             self.page_trouble = first.says if first is not None and first.failure in _ODD else ""
             return None, self._answers.get(self.who.engine.metrics)
         sample = self.who.engine.parse(self._pages)
+        if sample.capacity is None and self.group is not None:
+            sample = replace(sample, capacity=self.who.engine.capacity(self.group.argvs))
         metrics = self._answers.get(self.who.engine.metrics)
         self.page_trouble, readable = trouble.weigh(self.who.engine, metrics, sample, self.table)
         if metrics is not None and not readable:

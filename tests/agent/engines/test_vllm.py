@@ -169,6 +169,22 @@ def test_what_it_does_not_print_is_unknown_and_never_zero() -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "capacity"),
+    [
+        ("vllm serve chat --max-num-seqs 128", 128),
+        ("python -m vllm.entrypoints.openai.api_server --model chat --max_num_seqs=64", 64),
+        ("vllm serve chat --max-num-seqs=128 --data-parallel-size 2", 256),
+        ("vllm serve chat -dp 8 --data-parallel-size-local 4 --max-num-seqs 16", 64),
+        ("vllm serve chat --tensor-parallel-size 4", None),  # the default is another one on every GPU
+        ("vllm serve chat --max-num-seqs many", None),
+    ],
+)
+def test_its_command_line_says_how_much_it_works_on_at_once(command: str, capacity: float | None) -> None:
+    assert VLLM.capacity((tuple(command.split()), ("VLLM::EngineCore",))) == capacity
+    assert VLLM.capacity(()) is None
+
+
+@pytest.mark.parametrize(
     ("answer", "trouble"),
     [
         (Answer(200, b"<html>"), "/metrics is HTML instead of metrics"),
