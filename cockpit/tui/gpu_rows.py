@@ -1,6 +1,7 @@
 """PURE. The GPUs of the fleet as table rows: a row is a row number of `Fleet.gpus`, which never moves."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,8 @@ def _trouble(view: View, rows: Sequence[int]) -> list[Span]:
     return [trouble(view, int(fleet.gpus.host[row]), f"gpu:{fleet.gpus.ids[row]}", row) for row in rows]
 
 
-def trouble(view: View, host: int, subject: str, row: int) -> Span:
-    """The worst finding of one GPU in words; else the program that holds it, quietly."""
+def trouble(view: View, host: int, subject: str, row: int, *, named: bool = True) -> Span:
+    """The worst finding of one GPU in words; else who holds it, quietly: its replica, if `named`, and the program."""
     record = view.fleet.hosts[host]
     if record.findings:
         own = [finding for finding in record.findings.values() if finding.subject == subject]
@@ -74,7 +75,7 @@ def trouble(view: View, host: int, subject: str, row: int) -> Span:
             text = plain(worst.text).removeprefix(f"{label} ") + more
             return (f"{quiet.value}: {text}", Ink.MUTED) if quiet else (text, Ink.TEXT)
     uuid = view.fleet.gpus.ids[row]
-    serving = [plain(view.fleet.replicas.ids[replica]) for replica in on_gpu(view.fleet, row)]
+    serving = [plain(view.fleet.replicas.ids[replica]) for replica in on_gpu(view.fleet, row) if named]
     running = [plain(process.program) for process in record.processes if uuid in process.gpus][:1]
     return (" · ".join(serving + running), Ink.FAINT)
 
@@ -108,6 +109,18 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
+def _programs(view: View, rows: Sequence[int]) -> list[Span]:
+    fleet = view.fleet
+    hosts = [int(fleet.gpus.host[row]) for row in rows]
+    return [
+        trouble(view, host, f"gpu:{fleet.gpus.ids[row]}", row, named=False)
+        for host, row in zip(hosts, rows, strict=True)
+    ]
+
+
+_PLAIN = replace(COLUMNS[-1], cells=_programs)
+
+
 class GpuRows(NumberedRows):
     """Every GPU ever seen; `only` limits it to one host, `among` to some GPUs of one host in their own order."""
 
@@ -117,7 +130,9 @@ class GpuRows(NumberedRows):
         self.only = only
         self.among = among
         hidden = {"host", "pool"} if only is not None or among is not None else set()
-        self.columns = tuple(column for column in COLUMNS if column.key not in hidden)
+        shown = (column for column in COLUMNS if column.key not in hidden)
+        # Where a replica's own GPUs stand, its name does not stand beside each.
+        self.columns = tuple(_PLAIN if among is not None and column.key == "rule" else column for column in shown)
 
     def order(self, view: View, wanted: Wanted) -> list[int]:
         """By need (severity, then host and index) or by the column asked for."""

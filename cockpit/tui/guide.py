@@ -7,6 +7,7 @@ from cockpit.tui.theme import Ink
 # File in cockpit/help and title, in reading order.
 PAGES: tuple[tuple[str, str], ...] = (
     ("reading.md", "reading the screens"),
+    ("replicas.md", "replicas and pools"),
     ("incidents.md", "incidents"),
     ("filter.md", "filter and sort"),
     ("saying.md", "ack, silence, note"),

@@ -114,8 +114,8 @@ def host_words(view: View, host: HostRecord) -> Span:
         more = f"  +{len(host.findings) - 1}" if len(host.findings) > 1 else ""
         quiet = host.mark(worst).quiet
         if quiet:
-            return (f"{quiet.value}: {plain(worst.text)}{more}", Ink.MUTED)
-        return (f"{GLYPH[worst.severity]} {plain(worst.text)}{more}", Ink.TEXT)
+            return (f"{quiet.value}: {cells.named_text(worst)}{more}", Ink.MUTED)
+        return (f"{GLYPH[worst.severity]} {cells.named_text(worst)}{more}", Ink.TEXT)
     if host.reasons:
         return (plain(host.reasons[0].says), Ink.MUTED)
     return ("", Ink.FAINT)

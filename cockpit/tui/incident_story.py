@@ -14,7 +14,7 @@ from cockpit.incidents.words import offset, said_text, state_text, step_text, ti
 from cockpit.tui.cells import event_text, gpu_label, subject
 from cockpit.tui.format import duration, fit, moment, plain, plural
 from cockpit.tui.lines import BLANK, Line, Span, joined, spread, wrapped
-from cockpit.tui.replicas.story import replica_story
+from cockpit.tui.replicas.story import replica_story, replica_title
 from cockpit.tui.story import Fact, fact_lines, gpu_story
 from cockpit.tui.theme import CHECK, GLYPH, INK, Ink
 
@@ -31,6 +31,8 @@ def title_of(fleet: Fleet, need: Need) -> tuple[str, str]:
     incident = need.incident
     assert incident is not None
     host = plain(fleet.hosts[incident.host].name)
+    if need.replica_row is not None:
+        return replica_title(fleet, need.replica_row, incident.title)
     if need.gpu_row is None:
         return f"{host}  ", plain(incident.title)
     state = GpuState(int(fleet.gpus.state[need.gpu_row]))

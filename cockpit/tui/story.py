@@ -14,7 +14,7 @@ from cockpit.fleet.state import Fleet
 from cockpit.tui.cells import gpu_label, link_says, owner, to_try
 from cockpit.tui.format import celsius, duration, hertz, moment, percent, plain, plural, size, watts
 from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_of, wrapped
-from cockpit.tui.replicas.story import on_gpu_text, replica_story
+from cockpit.tui.replicas.story import on_gpu_text, replica_story, replica_title
 from cockpit.tui.theme import CURSOR, GLYPH, INK, Ink
 
 Fact = tuple[str, str]
@@ -49,6 +49,8 @@ def title_of(fleet: Fleet, problem: Problem) -> tuple[str, str]:
     if problem.host is None:
         return "", _SINCE.sub("", plain(problem.title), count=1)
     host = fleet.hosts[problem.host]
+    if problem.replica_row is not None:
+        return replica_title(fleet, problem.replica_row, problem.title.removeprefix(f"{host.name}: "))
     if problem.gpu_row is not None:
         state = GpuState(int(fleet.gpus.state[problem.gpu_row]))
         label = gpu_label(fleet, problem.gpu_row)

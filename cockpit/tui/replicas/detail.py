@@ -11,8 +11,9 @@ from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.replicas import Joined
 from cockpit.fleet.state import Fleet
 from cockpit.incidents import Incident
+from cockpit.incidents.words import proof_lines
 from cockpit.tui import lines as drawing
-from cockpit.tui.cells import QUALITY_INKS, age
+from cockpit.tui.cells import QUALITY_INKS, age, event_text
 from cockpit.tui.evidence import finding_lines
 from cockpit.tui.format import duration, fit, moment, plain, reading, signal
 from cockpit.tui.gpu_detail import beside, heading
@@ -88,17 +89,25 @@ def _facts(
     own = unnamed(facts.id, facts.says)
     if own and own not in said:
         found.append(("agent says", own))
-    if facts.evidence:
-        found.append(("evidence", " · ".join(map(plain, facts.evidence[:_EVIDENCE]))))
+    if proof := _proof(fleet, row, record, now):
+        found.append(("evidence", proof))
     if incident is not None:
         title = unnamed(facts.id, incident.title)
         found.append(("incident", f"{plain(incident.id)}, c opens it" + (f": {title}" if title not in said else "")))
     found.append(("serves", _serves(facts)))
     found.append(("process", _process(record, facts, now)))
+    if facts.evidence:
+        found.append(("known by", " · ".join(map(plain, facts.evidence[:_EVIDENCE]))))
     if facts.gpu_map in _MAPS:
         found.append(("GPUs", _MAPS[facts.gpu_map]))
     found += [("balancer", balancer_text(fleet, entry)) for entry in replicas.joined(fleet, row)]
     return found
+
+
+def _proof(fleet: Fleet, row: int, record: HostRecord, now: float) -> str:
+    """What its worst finding rests on."""
+    lines = [line for finding in findings_of(fleet, row)[:1] for line in proof_lines(finding, record, now)]
+    return " · ".join(plain(line.strip()) for line in lines[:_EVIDENCE])
 
 
 def _serves(facts: ReplicaFacts) -> str:
@@ -144,12 +153,12 @@ def below_lines(
         lines += heading("FINDINGS")
         for finding in own:
             lines += finding_lines(fleet, FleetFinding(record.number, finding, record.mark(finding)), now, width)
-    lines += [*change_lines(changes, fleet.replicas.ids[row], now), BLANK]
+    lines += [*change_lines(changes, now), BLANK]
     lines += [*tail.lines(view.hands(), width), BLANK]
     return [*lines, *heading("SIGNALS"), *signal_lines(fleet, row, width)]
 
 
-def change_lines(changes: Sequence[FleetEvent], identity: str, now: float) -> list[Line]:
+def change_lines(changes: Sequence[FleetEvent], now: float) -> list[Line]:
     """Starts, stops and changes of state, newest first."""
     lines = heading(f"STARTS AND STATES  {len(changes) or 'none is known'}")
     for entry in list(changes)[::-1][:_CHANGES]:
@@ -159,7 +168,7 @@ def change_lines(changes: Sequence[FleetEvent], identity: str, now: float) -> li
             (
                 (f"  {moment(entry.at, now)} ", Ink.MUTED),
                 (f"{GLYPH[severity]} ", INK[severity]),
-                (unnamed(identity, entry.event.text), Ink.TEXT if loud else Ink.MUTED),
+                (event_text(entry.event), Ink.TEXT if loud else Ink.MUTED),
             )
         )
     if len(changes) > _CHANGES:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agent.wire.replicas import ReplicaFacts
+from agent.wire.replicas import ReplicaFacts, State
 from agent.wire.specs import Quality, Severity
 from cockpit.fleet import replicas
 from cockpit.fleet.problems import ranges
@@ -11,11 +11,18 @@ from cockpit.fleet.state import Fleet
 from cockpit.tui.format import fit, percent, plain, plural
 from cockpit.tui.lines import Line, Span, joined
 from cockpit.tui.replicas import cells
-from cockpit.tui.replicas.words import balancer, why
+from cockpit.tui.replicas.words import balancer, unnamed, why
 from cockpit.tui.theme import Ink
 
 Fact = tuple[str, str]
 _STATE, _NAME = 12, 14  # columns
+
+
+def replica_title(fleet: Fleet, row: int, text: str) -> Fact:
+    """Where, and what happened: `gpu-b02 vllm:8000`, `STUCK: no step for 40 s ...`."""
+    state = replicas.state(fleet, row)
+    word = "" if state is State.READY else f"{state.word.upper()}: "
+    return f"{plain(replicas.name(fleet, row))}  ", word + unnamed(replicas.label(fleet, row), text)
 
 
 def replica_story(fleet: Fleet, row: int) -> list[Fact]:
