@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.wire.histogram import EDGES, Histogram, Quantile, delta, enough, gather, mean, merge, quantile, scaled
 from agent.wire.shape import pack, unpack
@@ -200,3 +202,46 @@ def test_mean_needs_observations_and_their_sum() -> None:
     assert mean(SPREAD) == 0.45
     assert mean(Histogram((), (), 0, 0.0)) is None
     assert mean(Histogram((0.1,), (1,), 2)) is None
+
+
+OBSERVED = st.lists(st.floats(0, 20), max_size=200)
+EDGES_OF = st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0]), min_size=1, unique=True).map(sorted)
+
+
+def counted(edges: list[float], seen: list[float]) -> Histogram:
+    """What an engine with these edges prints after these durations."""
+    counts = tuple(float(sum(value <= edge for value in seen)) for edge in edges)
+    return Histogram(tuple(edges), counts, float(len(seen)), sum(seen))
+
+
+@settings(max_examples=60, deadline=None)
+@given(EDGES_OF, OBSERVED, st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99, 1.0]))
+def test_the_true_quantile_lies_between_the_edges_that_are_told(
+    edges: list[float], seen: list[float], q: float
+) -> None:
+    found = quantile(counted(edges, seen), q, hide=False)
+    assert (found is None) == (not seen)
+    if found is None:
+        return
+    true = sorted(seen)[max(0, math.ceil(q * len(seen) - 1e-9) - 1)]
+    assert found.low <= true <= found.high
+    assert found.low <= found.value <= found.high
+    assert (found.bound == ">") == (found.high == INF)
+
+
+@settings(max_examples=60, deadline=None)
+@given(EDGES_OF, OBSERVED, OBSERVED)
+def test_growth_is_what_was_seen_meanwhile(edges: list[float], before: list[float], meanwhile: list[float]) -> None:
+    grown = delta(counted(edges, before), counted(edges, before + meanwhile))
+    assert (grown.counts, grown.total) == (counted(edges, meanwhile).counts, len(meanwhile))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(EDGES_OF, OBSERVED), min_size=1, max_size=4))
+def test_merged_replicas_count_what_all_of_them_saw(replicas: list[tuple[list[float], list[float]]]) -> None:
+    together = merge([counted(edges, seen) for edges, seen in replicas])
+    assert together is not None
+    everything = [value for _, seen in replicas for value in seen]
+    if everything:
+        assert together.edges == tuple(sorted(set.intersection(*(set(edges) for edges, seen in replicas if seen))))
+    assert (together.counts, together.total) == (counted(list(together.edges), everything).counts, len(everything))

@@ -1,10 +1,13 @@
 """SGLang beyond its metrics page: readiness, pauses, loads without metrics, ranks, older names."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from agent.engines.answer import Answer
+from agent.engines.detect import next_probe
+from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition, read
 from agent.engines.pages import Pages
 from agent.engines.sample import ReplicaSample
@@ -28,6 +31,20 @@ def told(name: str, ready: Answer) -> ReplicaSample:
 def test_its_health_page_is_never_asked_because_it_generates() -> None:
     assert "/health" not in {ask.path for ask in SGLANG.asks}
     assert "/health" in SGLANG.never
+
+
+def test_its_health_page_is_not_even_probed_once_a_sign_points_to_it() -> None:
+    models = Answer(200, b'{"data":[{"id":"m","owned_by":"sglang"}]}', "application/json")
+    for evidence in (
+        Evidence(argvs=(("python3", "-m", "sglang.launch_server", "--port", "30000"),)),
+        Evidence(titles=("sglang::scheduler",)),
+        Evidence(answers={"/version": Answer(404), "/v1/models": models}),
+    ):
+        asked = dict(evidence.answers)
+        while (ask := next_probe(replace(evidence, answers=asked))) is not None:
+            assert ask.path != "/health"
+            asked[ask.path] = models if ask.path == "/v1/models" else Answer(404)
+        assert "/metrics" in asked
 
 
 @pytest.mark.parametrize(
