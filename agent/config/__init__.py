@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agent.config.balancing import Balancer, balancers
 from agent.config.checks import (
     Check,
     Wrong,
@@ -28,8 +27,11 @@ from agent.config.checks import (
     texts,
     yes_or_no,
 )
-from agent.config.serving import Serving, serving
 from agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agent.config.balancing import Balancer
+    from agent.config.serving import Serving
 
 DEFAULT_FILE = Path("/etc/gpu-cockpit/agent.toml")
 SOCKET = Path("/run/gpu-cockpit/agent.sock")
@@ -111,8 +113,20 @@ class AgentConfig:
     policy: Path = POLICY
     thresholds: tuple[Threshold, ...] = ()
     thresholds_file: Path | None = None
-    serving: tuple[Serving, ...] = ()
-    balancer: tuple[Balancer, ...] = ()
+    serving: tuple["Serving", ...] = ()
+    balancer: tuple["Balancer", ...] = ()
+
+
+def _serving(value: object) -> tuple["Serving", ...]:
+    from agent.config.serving import serving  # here: `once` starts in milliseconds, and most hosts say nothing
+
+    return serving(value)
+
+
+def _balancers(value: object) -> tuple["Balancer", ...]:
+    from agent.config.balancing import balancers
+
+    return balancers(value)
 
 
 _CHECKS: dict[str, Check] = {
@@ -137,8 +151,8 @@ _CHECKS: dict[str, Check] = {
     "policy": path,
     "thresholds": _thresholds,
     "thresholds_file": path,
-    "serving": serving,
-    "balancer": balancers,
+    "serving": _serving,
+    "balancer": _balancers,
 }
 KEYS = tuple(_CHECKS)
 
