@@ -453,8 +453,19 @@ def test_a_replica_on_a_gpu_with_a_finding_is_named(severity: Severity, told: Se
     assert (finding.severity, finding.subject) == (told, replica_subject(LLM))
     assert finding.text == "it runs on GPU 1, where something was found"
     assert finding.evidence[0]["what"] == "remap.pending"
+    for phase in (Phase.DOWN, Phase.LOADING, Phase.SERVING):
+        served.tell(LLM, phase)
+        assert one(served, "replica.on_sick_gpu").id == finding.id, "a restart on the same GPUs is no news of them"
+    served.engine._memory.gpus[uuid_of(1)].open.clear()
+    served.tell(LLM, Phase.IDLE)
+    assert served.found("replica.on_sick_gpu") == []
+
+
+def test_a_replica_that_is_down_is_not_said_to_run_on_anything() -> None:
+    served = host()
     served.tell(LLM, Phase.DOWN)
-    assert served.found("replica.on_sick_gpu") == [], "what is down is hurt already"
+    sicken(served, 1)
+    assert served.found("replica.on_sick_gpu") == []
 
 
 def test_mere_information_about_a_gpu_and_gpus_of_others_do_not_count() -> None:
