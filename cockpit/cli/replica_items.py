@@ -21,20 +21,20 @@ from cockpit.fleet.problems import ranges
 from cockpit.fleet.rollup import iso
 from cockpit.fleet.serving.backends import Joined
 from cockpit.fleet.serving.latency import Latency
-from cockpit.fleet.serving.roster import NEED
 from cockpit.fleet.state import Fleet
 
 REPLICA_HEADS = (
     "HOST", "REPLICA", "STATE", "SINCE", "POOL", "MODEL", "GPUS", "RUN", "WAIT", "KV", "TTFT50", "TTFT99", "TOK/S",
     "ERR/S", "LB", "SAYS",
 )  # fmt: skip
-POOL_HEADS = ("POOL", "READY", "FLOOR", "STATES", "RUN", "WAIT", "TOK/S", "TTFT50", "TTFT99", "SAYS")
+POOL_HEADS = ("POOL", "READY", "FLOOR", "RUN", "WAIT", "TOK/S", "TTFT50", "TTFT99", "SAYS")
 REPLICA_SORTS = (
     "host", "severity", "state", "replica", "engine", "model", "pool", "port", "version", "role", "unit", "phase",
     "running", "waiting", "capacity", "kv", "ttft", "ttft50", "itl", "e2e", "tokens", "requests", "errors", "temp",
     "power", "util",
 )  # fmt: skip
 POOL_SORTS = ("severity", "pool", "ready", "expected", "floor", "missing", *SUMMED, "ttft.p50", "ttft.p99")
+_PLAIN = ("unknown", "serving", "idle", "loading")  # phases that say no more than the state does
 _NOBODY = ReplicaFacts("")
 
 
@@ -109,7 +109,7 @@ def replica_row(fleet: Fleet, row: int, item: Item) -> Sequence[Any]:
     """One row of the table of replicas."""
     indices = item["gpu_indices"]
     since = item["since"] and age_text(max(0.0, fleet.now.wall - replicas.since(fleet, row)))
-    state = item["state"] if item["phase"] in (item["state"], "unknown") else f"{item['state']} ({item['phase']})"
+    state = item["state"] if item["phase"] in (item["state"], *_PLAIN) else f"{item['state']} ({item['phase']})"
     return (
         item["host"],
         item["replica"],
@@ -132,19 +132,17 @@ def replica_row(fleet: Fleet, row: int, item: Item) -> Sequence[Any]:
 
 def pool_row(fleet: Fleet, found: PoolRoll, item: Item) -> Sequence[Any]:
     """One row of the table of pools."""
-    states = [f"{count} {state.word}" for state in NEED if (count := found.states.get(state, 0))]
-    states += [f"{found.missing} never seen"] if found.missing else []
+    floor = "-" if found.floor is None else f"{found.floor} (below)" if found.below else found.floor
     return (
         item["pool"] or "(none)",
         f"{found.ready}/{found.expected}",
-        "-" if found.floor is None else found.floor,
-        ", ".join(states),
+        floor,
         _cell(item, "running"),
         _cell(item, "waiting"),
         _cell(item, "tokens.out"),
         _cell(item, "ttft.p50", 1, "s", 3),
         _cell(item, "ttft.p99", 1, "s", 3),
-        item["says"],
+        ", ".join(found.parts[1:]),
     )
 
 

@@ -69,10 +69,10 @@ def _show_replicas(summary: dict[str, Any]) -> None:
     counts = summary["replicas"]
     if counts is None or not counts["expected"]:
         return
-    states = ", ".join(f"{counts[state.word]} {state.word}" for state in NEED if counts[state.word])
+    states = ", ".join(f"{counts[state.word]} {state.word}" for state in NEED[:-1] if counts[state.word])
     old = counts["hosts_not_looking"]
     blind = f"; {old} agent{'s are' if old > 1 else ' is'} too old to look" if old else ""
-    emit(f"serves {counts['ready']} of {counts['expected']} replicas ready: {states}{blind}")
+    emit(f"serves {counts['ready']} of {counts['expected']} replicas ready{f': {states}' if states else ''}{blind}")
     for pool in summary["pools"][:_POOLS]:
         word = pool["severity"]
         emit(f"       {paint(severity_text(word), word)}  {plain(pool['says'])}")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from agent.wire.replicas import State
 from cockpit.errors import UsageError
 from cockpit.fleet.columns import NUMBERS, WORDS, Floats, gpu_column, host_words
-from cockpit.fleet.serving.held import gpus_of
+from cockpit.fleet.serving.held import holdings
 from cockpit.fleet.serving.roster import NEED
 from cockpit.fleet.serving.words import KEYS as REPLICA_KEYS
 from cockpit.fleet.state import Fleet
@@ -107,9 +107,8 @@ def _worst_of(fleet: Fleet, values: Floats, table: Table, source: Table) -> Floa
     if table is fleet.host_table:
         np.fmax.at(worst, source.host[source.counted], values[source.counted])
     else:
-        for row in np.flatnonzero(fleet.replicas.counted):
-            for gpu in gpus_of(fleet, int(row)):
-                into, of = (row, gpu) if table is fleet.replicas else (gpu, row)
-                worst[into] = np.fmax(worst[into], values[of])
+        held = holdings(fleet)
+        into, of = (held.replicas, held.gpus) if table is fleet.replicas else (held.gpus, held.replicas)
+        np.fmax.at(worst, into, values[of])
     worst[~np.isfinite(worst)] = np.nan
     return worst

@@ -1,11 +1,11 @@
 """PURE. Pools of replicas: how many are ready of how many there should be, what they do together, and what is wrong.
 
-A pool is the label that agents give, else the model. Where a front stands before its workers in one pool, only the
-front speaks for requests: each would be counted twice. Severity is that of the worst replica, and of empty places.
+A pool is the label that agents give, else the model. Where a front stands before workers in one pool, the workers do
+not speak for requests: each would be counted twice. Severity is that of the worst replica, and of empty places.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,15 @@ from agent.wire.histogram import Quantile
 from agent.wire.replicas import State
 from agent.wire.specs import Kind, Quality, Severity
 from cockpit.clock import Instant
-from cockpit.fleet.replicas import host_of, since
-from cockpit.fleet.serving.latency import Latency, seconds_text, together
+from cockpit.fleet.replicas import since
+from cockpit.fleet.serving.latency import Latency, seconds_text
 from cockpit.fleet.serving.roster import NEED
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.times import lasting
 from cockpit.inventory import PoolEntry
 
+Rows = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
 # What stands for a pool, by the name in its sentence and JSON; counters by their growth per second.
 SUMMED = {
     "running": "replica.running",
@@ -33,9 +35,11 @@ SUMMED = {
     "tokens.in": "replica.tokens.in",
     "tokens.out": "replica.tokens.out",
 }
-LATENCIES = ("ttft", "itl", "e2e", "queue")
-_FRONTS = frozenset({"frontend", "router"})
+# Who takes requests for others, and who gets them through such a front: by role, engine or carrier.
+_FRONTS = {"role": frozenset({"frontend", "router"}), "engine": frozenset({"dynamo"})}
+_BEHIND = {"role": frozenset({"worker", "prefill", "decode"}), "carrier": frozenset({"dynamo-worker"})}
 _RUNS = np.array([state not in (State.UNKNOWN, State.DOWN) for state in State], dtype=np.bool_)
+_RANK = np.array([NEED.index(state) for state in State], dtype=np.int16)
 _NOTHING = PoolEntry()
 
 
@@ -153,37 +157,38 @@ def pools(fleet: Fleet, now: Instant | None = None) -> list[PoolRoll]:
     table, column = fleet.replicas, fleet.replica_words.pools
     counted = np.flatnonzero(table.counted)
     code_of = column.codes[counted] if len(counted) else np.zeros(0, dtype=np.intp)
-    sums = _sums(fleet, counted, code_of, len(column.words))
+    speaking = _speaking(fleet)
+    sums = _sums(fleet, counted, code_of, speaking, len(column.words))
     found = [
-        _pool(fleet, name, counted[code_of == code].tolist(), sums[code], at)
+        _pool(fleet, name, counted[code_of == code], sums[code], speaking, at)
         for code, name in enumerate(column.words)
         if (code_of == code).any()
     ]
     seen = {pool.name for pool in found}
-    found += [_pool(fleet, name, [], {}, at) for name in fleet.pool_entries if name not in seen]
+    found += [_pool(fleet, name, counted[:0], {}, speaking, at) for name in fleet.pool_entries if name not in seen]
     return sorted(found, key=lambda pool: (-pool.severity, not pool.name, pool.name))
 
 
-def _pool(fleet: Fleet, name: str, rows: list[int], sums: Mapping[str, Sum], now: float) -> PoolRoll:
+def _pool(fleet: Fleet, name: str, rows: Rows, sums: Mapping[str, Sum], speaking: Flags, now: float) -> PoolRoll:
     table, entry = fleet.replicas, fleet.pool_entries.get(name, _NOTHING)
-    states: dict[State, int] = {}
+    states, severities, hosts = table.state[rows], table.severity[rows], table.host[rows]
+    counts = np.bincount(states, minlength=len(State))
     longest: dict[State, float] = {}
-    for row in rows:
-        state = State(int(table.state[row]))
-        states[state] = states.get(state, 0) + 1
-        if state is not State.READY and (begun := since(fleet, row)):
-            longest[state] = max(longest.get(state, 0.0), now - begun)
+    for row, state in zip(rows.tolist(), states.tolist(), strict=True):
+        if state != State.READY and (begun := since(fleet, row)):
+            longest[State(state)] = max(longest.get(State(state), 0.0), now - begun)
     expected = len(rows) if entry.expected is None else entry.expected
-    worst = max((int(table.severity[row]) for row in rows), default=int(Severity.OK))
+    worst = int(severities.max(initial=Severity.OK))
     if expected > len(rows):
         worst = max(worst, _of_empty_places(fleet))
-    ordered = sorted(rows, key=lambda row: (-int(table.severity[row]), NEED.index(State(int(table.state[row]))), row))
-    members = [(host_of(fleet, row), table.ids[row]) for row in _speakers(fleet, rows) if _RUNS[table.state[row]]]
-    heard = {kind: latency for kind in LATENCIES if (latency := together(kind, members, now)) is not None}
-    ready = states.get(State.READY, 0)
+    ordered = rows[np.lexsort((rows, _RANK[states], -severities.astype(np.int16)))]
+    speak = rows[speaking[rows] & _RUNS[states]].tolist()
+    members = [(fleet.hosts[host], table.ids[row]) for host, row in zip(table.host[speak].tolist(), speak, strict=True)]
+    heard = fleet.latencies.of(name, speak, members, now)
     return PoolRoll(
-        name, tuple(ordered), tuple(sorted({int(table.host[row]) for row in rows})), ready, expected, entry.floor,
-        states, longest, Severity(worst), sums, heard,
+        name, tuple(ordered.tolist()), tuple(np.unique(hosts).tolist()), int(counts[State.READY]), expected,
+        entry.floor, {state: int(counts[state]) for state in State if counts[state]}, longest, Severity(worst), sums,
+        heard,
     )  # fmt: skip
 
 
@@ -197,24 +202,35 @@ def _count(count: int) -> str:
     return "one" if count == 1 else str(count)
 
 
-def _speakers(fleet: Fleet, rows: Sequence[int]) -> Sequence[int]:
-    """The replicas that speak for the requests of their pool."""
-    roles = fleet.replica_words.column("role")
-    fronts = [row for row in rows if roles.words[roles.codes[row]] in _FRONTS]
-    return fronts or rows
+def _speaking(fleet: Fleet) -> Flags:
+    """By row, whether a replica speaks for the requests of its pool: those behind a front of the same pool do not."""
+    pool = fleet.replica_words.pools
+    fronts = _one_of(fleet, _FRONTS) & fleet.replicas.counted
+    has_front = np.bincount(pool.codes, weights=fronts, minlength=len(pool.words)) > 0
+    speaking: Flags = ~(_one_of(fleet, _BEHIND) & has_front[pool.codes])
+    return speaking
+
+
+def _one_of(fleet: Fleet, words: Mapping[str, frozenset[str]]) -> Flags:
+    found = np.zeros(fleet.replicas.n, dtype=np.bool_)
+    for key, known in words.items():
+        found |= fleet.replica_words.column(key).matching(known.__contains__)
+    return found
 
 
 def _sums(
-    fleet: Fleet, counted: npt.NDArray[np.intp], code_of: npt.NDArray[np.intp], pools_known: int
+    fleet: Fleet,
+    counted: npt.NDArray[np.intp],
+    code_of: npt.NDArray[np.intp],
+    speaking: Flags,
+    pools_known: int,
 ) -> list[dict[str, Sum]]:
     """By pool, what its replicas do together."""
-    table, roles = fleet.replicas, fleet.replica_words.column("role")
+    table = fleet.replicas
     found: list[dict[str, Sum]] = [{} for _ in range(pools_known)]
     if not len(counted):
         return found
-    front = np.array([word in _FRONTS for word in roles.words], dtype=np.bool_)[roles.codes[counted]]
-    has_front = np.bincount(code_of, weights=front, minlength=pools_known) > 0
-    speaks = (front | ~has_front[code_of]) & _RUNS[table.state[counted]]
+    speaks = speaking[counted] & _RUNS[table.state[counted]]
     of = np.bincount(code_of, weights=speaks, minlength=pools_known)
     for name, signal in SUMMED.items():
         field = table.fields.get(signal)

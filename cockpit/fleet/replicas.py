@@ -9,7 +9,7 @@ from agent.wire.replicas import ReplicaFacts, State
 from agent.wire.specs import Finding
 from cockpit.fleet.records import HostRecord
 from cockpit.fleet.serving.backends import Joined
-from cockpit.fleet.serving.held import gpus_of
+from cockpit.fleet.serving.held import gpus_of, replicas_on
 from cockpit.fleet.serving.words import pool_of
 from cockpit.fleet.state import Fleet
 
@@ -104,8 +104,7 @@ def gpu_rows(fleet: Fleet, row: int) -> list[int]:
 
 def on_gpu(fleet: Fleet, gpu: int) -> list[int]:
     """The replicas that hold a GPU, or held it last, by port."""
-    record, uuid = fleet.hosts[int(fleet.gpus.host[gpu])], fleet.gpus.ids[gpu]
-    return [row for row in record.replica_rows if (facts := facts_of(fleet, row)) is not None and uuid in facts.gpus]
+    return replicas_on(fleet, gpu)
 
 
 def findings_of(fleet: Fleet, row: int) -> list[Finding]:

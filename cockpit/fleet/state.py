@@ -21,13 +21,15 @@ from agent.wire.shape import unpack
 from agent.wire.specs import Finding, FindingState, Schema, Scope, Severity
 from cockpit.clock import Instant
 from cockpit.fleet import facts as fact
-from cockpit.fleet import skew
+from cockpit.fleet import naming, skew
 from cockpit.fleet.events import EventLog, told
 from cockpit.fleet.link_news import news
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.roster import call_roll
 from cockpit.fleet.serving.backends import Backends
+from cockpit.fleet.serving.held import Holdings
+from cockpit.fleet.serving.latency import Latencies
 from cockpit.fleet.serving.roster import call_replicas
 from cockpit.fleet.serving.words import ReplicaWords
 from cockpit.fleet.session import MOST, Session, seats
@@ -69,6 +71,8 @@ class Fleet:
         self.replicas = Table(Scope.REPLICA, speed=speed, interval_s=interval_s)
         self.pool_entries = pools
         self.backends = Backends()
+        self.latencies = Latencies()
+        self.held: Holdings | None = None  # see `cockpit.fleet.serving.held`
         self.gpu_words = GpuWords()
         self.replica_words = ReplicaWords()
         self.process_words = ProcessWords()
@@ -184,6 +188,7 @@ class Fleet:
             replica_words=self.replica_words.copy(),
             process_words=ProcessWords(),
             backends=self.backends.copy(),
+            latencies=Latencies(),
             hosts=[record.frozen() for record in self.hosts],
             _tables=tables,
             _log=self._log.copy(),
@@ -263,8 +268,9 @@ class Fleet:
         session.laid_out(frame.version, rows)
         record.gpu_rows = sorted({*record.gpu_rows, *gpus})
         record.replica_rows = sorted({*record.replica_rows, *replicas})
-        self._name(record)
-        self._name_replicas(record)
+        naming.name_gpus(record, self.gpus, self.gpu_words)
+        naming.name_replicas(record, self.replicas, self.replica_words)
+        self.backends.changed()
         self._refresh(record)
 
     def _snapshot(self, record: HostRecord, frame: Snapshot, now: Instant) -> None:
@@ -286,35 +292,17 @@ class Fleet:
     def _keep_fact(self, record: HostRecord, section: str, data: Any, read: Any, now: Instant) -> None:
         record.keep(section, data, read)
         if section == "gpus":
-            self._name(record)
-            self._date_lost(record, now)
+            naming.name_gpus(record, self.gpus, self.gpu_words)
+            naming.date_lost(record, self.gpus, now)
         elif section == "replicas":
             told = seats(self.replicas, record.number, tuple(record.replica_facts))
             record.replica_rows = sorted({*record.replica_rows, *told})
-            self._name_replicas(record)
+            naming.name_replicas(record, self.replicas, self.replica_words)
         elif section == "latencies":
             record.latencies_at = now.wall
+            self.latencies.told += 1
         if section in _JOINED:
             self.backends.changed()
-
-    def _name(self, record: HostRecord) -> None:
-        """What the GPUs of a host are called now, for filters and sorting."""
-        for row in record.gpu_rows:
-            uuid = self.gpus.ids[row]
-            self.gpu_words.tell(row, uuid, record.gpu_facts.get(uuid))
-
-    def _name_replicas(self, record: HostRecord) -> None:
-        """The same of its replicas."""
-        for row in record.replica_rows:
-            identity = self.replicas.ids[row]
-            self.replica_words.tell(row, identity, record.replica_facts.get(identity))
-
-    def _date_lost(self, record: HostRecord, now: Instant) -> None:
-        """A GPU that was gone before we looked: its last values are as old as the agent says it was seen."""
-        for uuid, facts in record.gpu_facts.items():
-            row = self.gpus.row(record.number, uuid)
-            if row is not None and facts.last_seen is not None:
-                self.gpus.set_seen(row, min(now.mono, record.here(facts.last_seen, now.wall) - now.wall + now.mono))
 
     def _sample(self, record: HostRecord, frame: Sample, now: Instant) -> None:
         session = self._session(record)
@@ -322,8 +310,8 @@ class Fleet:
             raise WireError(f"sample of layout {frame.layout}, the layout is {session.layout}")
         for block in frame.blocks:
             odd = session.take(self._tables, block, now)
-            if odd and block.scope is Scope.GPU and any(_is_away(facts) for facts in record.gpu_facts.values()):
-                self._date_lost(record, now)
+            if odd and block.scope is Scope.GPU and any(naming.is_away(facts) for facts in record.gpu_facts.values()):
+                naming.date_lost(record, self.gpus, now)
 
     def _event(self, record: HostRecord, frame: EventFrame, now: Instant) -> None:
         session = self._session(record)
@@ -387,10 +375,6 @@ class Fleet:
         Error: _ignore,
         Bye: _ignore,
     }
-
-
-def _is_away(facts: fact.GpuFacts) -> bool:
-    return facts.state not in ("present", "")
 
 
 _ROLL_CALL = frozenset({"gpus", "agent", "annotations", "replicas"})  # the other sections change none

@@ -116,11 +116,24 @@ def test_a_front_speaks_for_the_workers_behind_it() -> None:
     told["vllm:8001"]["ttft"]["edges"] = [0.1, 0.5]
     fleet.apply(0, Facts("latencies", told), instant(1))
     chat = pool(fleet, "chat")
-    assert (chat.ready, chat.expected) == (3, 3)
+    assert (chat.ready, chat.expected, chat.sums["running"].of) == (3, 3, 1)
     assert chat.sums["running"].value == 6.0
     assert chat.p99 is not None
     assert (chat.p99.bound, chat.p99.value, chat.latencies["ttft"].of) == ("<=", 0.1, 1)
     assert chat.says == "chat: 3/3 ready, p99 TTFT <= 100 ms"
+
+
+def test_who_has_no_front_in_the_pool_speaks_for_itself() -> None:
+    host = ServingHost(gpus=2)
+    host.add("dynamo-worker", 8001, pool="behind", carrier="dynamo-worker")
+    host.add("dynamo", 8000, pool="mixed")
+    host.add("vllm", 8002, pool="mixed")
+    host.add("dynamo-worker", 8003, pool="mixed", carrier="dynamo-worker")
+    fleet = fleet_of(host)
+    running = {name: 1.0 for name in host.replicas}
+    fleet.apply(0, host.numbers(EPOCH + 1, running=running), instant(1))
+    assert pool(fleet, "behind").sums["running"].value == 1.0, "its front is elsewhere"
+    assert pool(fleet, "mixed").sums["running"].value == 2.0
 
 
 def test_quantiles_are_merged_counts_hidden_where_few_and_say_whom_they_lack() -> None:

@@ -25,15 +25,18 @@ class Joined:
 
 
 class Backends:
-    """The join of one fleet; worked out when it is asked for after something has changed, else kept."""
+    """The join of one fleet; worked out when it is asked for after something has changed, else kept. `version` grows
+    whenever something did."""
 
     def __init__(self) -> None:
+        self.version = 0
         self._fresh = False
         self._of: dict[Key, tuple[Joined, ...]] = {}
         self._strangers: tuple[Joined, ...] = ()
 
     def changed(self) -> None:
         """Replicas, backends or addresses of some host were told anew."""
+        self.version += 1
         self._fresh = False
 
     def of(self, hosts: Sequence[HostRecord], host: int, identity: str) -> tuple[Joined, ...]:
@@ -49,7 +52,7 @@ class Backends:
     def copy(self) -> "Backends":
         """A join that no longer changes with this one."""
         twin = Backends()
-        twin._fresh, twin._of, twin._strangers = self._fresh, self._of, self._strangers
+        vars(twin).update(vars(self))
         return twin
 
     def _look(self, hosts: Sequence[HostRecord]) -> None:

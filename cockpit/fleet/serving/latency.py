@@ -4,11 +4,16 @@ Quantiles of quantiles are none: counts are merged on common edges, and what doe
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from agent.wire.histogram import Quantile, merge, quantile
+from agent.wire.histogram import Histogram, Quantile, merge, quantile
 from cockpit.fleet.records import HostRecord
+
+KINDS = ("ttft", "itl", "e2e", "queue")
+MANY = 200  # replicas of which a merge is kept for a while although some have told anew: each tells once a minute
+KEPT_S = 5.0
+_NONE: Mapping[str, Histogram] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +29,52 @@ class Latency:
     age_s: float
 
 
-def together(kind: str, members: Sequence[tuple[HostRecord, str]], now: float) -> Latency | None:
-    """One kind of latency of these replicas, given as (host, id); None if none of them ever tells of it."""
-    heard = [
-        (record, found)
-        for record, identity in members
-        if record.live and (found := record.latencies.get(identity, {}).get(kind)) is not None
-    ]
-    merged = merge([found for _, found in heard])
-    if merged is None:
-        return None
-    oldest = max((now - record.latencies_at for record, _ in heard), default=math.nan)
-    return Latency(
-        quantile(merged, 0.5), quantile(merged, 0.99), merged.total, len(heard), len(members), max(0.0, oldest)
-    )
+@dataclass(slots=True)
+class _Kept:
+    """What was worked out for a pool: of whom, of which words, when, and since when its oldest word is known."""
+
+    members: tuple[int, ...]
+    told: int
+    at: float
+    oldest: dict[str, float]
+    found: dict[str, Latency]
+
+
+@dataclass(slots=True)
+class Latencies:
+    """By pool, merged once and kept until somebody tells anew. `told` counts the words that came."""
+
+    told: int = 0
+    _kept: dict[str, _Kept] = field(default_factory=dict)
+
+    def of(
+        self, pool: str, rows: Sequence[int], members: Sequence[tuple[HostRecord, str]], now: float
+    ) -> dict[str, Latency]:
+        """By kind, of those members of a pool that speak for it: (host, id) of each of `rows`. A kind of which nobody
+        ever tells is left out."""
+        known, key = self._kept.get(pool), tuple(rows)
+        fresh = known is not None and known.members == key
+        if known is None or not fresh or (known.told != self.told and not _lately(known, now)):
+            known = self._kept[pool] = _worked_out(key, members, self.told, now)
+        return {kind: replace(found, age_s=max(0.0, now - known.oldest[kind])) for kind, found in known.found.items()}
+
+
+def _lately(known: _Kept, now: float) -> bool:
+    return len(known.members) > MANY and 0.0 <= now - known.at < KEPT_S
+
+
+def _worked_out(key: tuple[int, ...], members: Sequence[tuple[HostRecord, str]], told: int, now: float) -> _Kept:
+    oldest, found = {}, {}
+    speaking = [(record, record.latencies.get(identity, _NONE)) for record, identity in members if record.latencies]
+    for kind in KINDS:
+        heard = [(record, kinds[kind]) for record, kinds in speaking if kind in kinds]
+        merged = merge([histogram for _, histogram in heard])
+        if merged is not None:
+            oldest[kind] = min(record.latencies_at for record, _ in heard)
+            found[kind] = Latency(
+                quantile(merged, 0.5), quantile(merged, 0.99), merged.total, len(heard), len(members), math.nan
+            )
+    return _Kept(key, told, now, oldest, found)
 
 
 def seconds_text(found: Quantile) -> str:

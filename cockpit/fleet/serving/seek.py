@@ -13,7 +13,7 @@ import numpy as np
 from agent.wire.replicas import State
 from cockpit.fleet.columns import process_words
 from cockpit.fleet.order import numbers
-from cockpit.fleet.serving.held import gpus_of
+from cockpit.fleet.serving.held import holdings
 from cockpit.fleet.serving.words import BETWEEN, KEYS
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.terms import COMPARE, Term
@@ -75,8 +75,8 @@ def to_hosts(fleet: Fleet, rows: Mask) -> Mask:
 def to_gpus(fleet: Fleet, rows: Mask) -> Mask:
     """The GPUs that these replicas hold."""
     mask = np.zeros(fleet.gpus.n, dtype=np.bool_)
-    for row in np.flatnonzero(rows & fleet.replicas.counted):
-        mask[gpus_of(fleet, int(row))] = True
+    held = holdings(fleet)
+    mask[held.gpus[rows[held.replicas]]] = True
     return mask
 
 
@@ -92,9 +92,10 @@ def pids(fleet: Fleet, rows: Mask) -> list[frozenset[int]]:
 
 def _holding(fleet: Fleet, gpus: Mask) -> Mask:
     """The replicas that hold one of these GPUs."""
-    if not gpus.any():
-        return np.zeros(fleet.replicas.n, dtype=np.bool_)
-    return np.array([bool(gpus[gpus_of(fleet, row)].any()) for row in range(fleet.replicas.n)], dtype=np.bool_)
+    mask = np.zeros(fleet.replicas.n, dtype=np.bool_)
+    held = holdings(fleet)
+    mask[held.replicas[gpus[held.gpus]]] = True
+    return mask
 
 
 def _running(fleet: Fleet, term: Term) -> Mask:
