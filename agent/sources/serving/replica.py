@@ -40,6 +40,7 @@ class Replica:
         self.listener: Listener | None = None
         self.row = Row()
         self.facts = ReplicaFacts(who.id)
+        self.packed: dict[str, Any] = {}
         self.news = True
         self.hears = False  # a round ended and is to be settled
         self.taken_by = ""  # who has its port now that it is gone
@@ -134,7 +135,9 @@ class Replica:
         self.row.stand(standing, took, None if began is None else max(0.0, now.wall - began))
         if sample is None or standing.state is State.DOWN:
             self.row.miss(quality_of(metrics, standing))
-        before, self.facts = self.facts, self._told(standing)
+        before, now_told = self.facts, self._told(standing)
+        if now_told != before or not self.packed:
+            self.facts, self.packed = now_told, pack(now_told)
         event = self._event(now, before, standing) if self._stood and before.state != self.facts.state else None
         self._stood = True
         return event
@@ -143,11 +146,11 @@ class Replica:
 
     def memory(self) -> dict[str, Any]:
         """For the next start."""
-        return {"facts": pack(self.facts), "record": self.who.engine.name}
+        return {"facts": self.packed or pack(self.facts), "record": self.who.engine.name}
 
     def recall(self, facts: ReplicaFacts) -> None:
         """How an earlier start saw it."""
-        self.facts = facts
+        self.facts, self.packed = facts, pack(facts)
         self._seen = facts.seen
         self._started = facts.started
         self._stood = True

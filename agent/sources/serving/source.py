@@ -18,7 +18,6 @@ from agent.sources.serving.roster import Roster
 from agent.sources.serving.rounds import Rounds
 from agent.sources.serving.row import NAMES, PREFIX
 from agent.sources.serving.signals import SIGNALS
-from agent.wire.shape import pack
 from agent.wire.signals import Cadence, Quality, Scope, SignalSpec
 
 SECTION = "replicas"
@@ -106,7 +105,7 @@ class ServingSource:
         events = tuple(self._settle(now))
         replicas = [one for one in self._roster.replicas.values() if not self._roster.waits_for(one)]
         facts: dict[str, Any] = {}
-        told = {replica.who.id: pack(replica.facts) for replica in replicas}
+        told = {replica.who.id: replica.packed for replica in replicas}
         changed = told != self._told
         if changed:
             facts[SECTION] = list(told.values())

@@ -44,7 +44,7 @@ class ProcLandscape:
         self._scan = Scan(proc, sys, self._users.name)
         self._asked: Answer | None = None
         self._asked_at = float("-inf")
-        self._held: GpuPids | None = None
+        self._held: GpuPids = {}
         self._sight = Sight()
         self._fds: dict[str, int] = {}
         self._trouble: tuple[Reason, ...] = ()
@@ -60,7 +60,7 @@ class ProcLandscape:
             self._let_go(gone)
         held = self._gpu_pids()
         real = self._clock.real()
-        if self._asked is None and (gone or held is not self._held or real - self._asked_at >= SCAN_S):
+        if self._asked is None and (gone or held.keys() != self._held.keys() or real - self._asked_at >= SCAN_S):
             self._ask(held, now.wall, real)
         elif self._asked is not None and real - self._asked_at > HANGS_S:
             self._give_up()

@@ -14,11 +14,14 @@ from agent.sources.base import Reason
 from agent.sources.host.addresses import addresses
 from agent.sources.processes.owner import Owner, parse_cgroup
 from agent.sources.serving.landscape import Group, Listener, Process, Sight
-from agent.sources.serving.proc import network, sockets, tree
+from agent.sources.serving.proc import diag, network, sockets, tree
 from agent.sources.serving.proc.devices import Devices
 from agent.sources.serving.proc.sockets import Waiting
 from agent.sources.serving.proc.table import Proc, Table
 
+SETTLED_S = 300.0  # age of a container's root from which its listeners are looked at more rarely
+AGAIN_S = 60.0
+SOON_S = 9.0  # at every other look: the kernel walks all connections of the host to tell a container's listeners
 LOOPBACK, LOOPBACK6 = "127.0.0.1", "::1"
 HINT = "give the agent CAP_SYS_PTRACE, or say the port in [[serving]] of its configuration"
 
@@ -41,6 +44,11 @@ class Scan:
         self._table = Table(proc)
         self._devices = Devices(proc)
         self._vital: dict[str, frozenset[str]] = {}
+        self._vital_pids: frozenset[int] = frozenset()
+        self._places: dict[int, tuple[float, _Place]] = {}  # other network namespaces, and when they were read
+        self._ours = 0
+        self._uptime_s = 0.0
+        self._asks_kernel = proc == "/proc"
         self._open: dict[str, tuple[object, frozenset[int] | None]] = {}  # by process: what it was read for, sockets
         self._owners: dict[str, Owner] = {}
         self._wall: dict[str, float] = {}
@@ -58,13 +66,15 @@ class Scan:
         self._reasons = []
         self._has_loopback6 = network.has_loopback6(f"{self._proc}/net")
         known = self._table.processes
-        again = frozenset(pid for key in self._vital for pid in [int(key.partition("@")[0])]) | frozenset(held.gpus)
-        self._table.refresh(uptime_s, again)
-        own = sockets.waiting(f"{self._proc}/net")
+        self._table.refresh(uptime_s, self._vital_pids)
+        self._uptime_s = uptime_s
+        self._ours = os.stat(f"{self._proc}/net/tcp").st_ino
+        own = self._waiting()
         waiting = frozenset(one.inode for one in own)
         trees = tree.roots(known, frozenset(held.gpus), lambda pid: self._listens(known[pid], waiting))
         places = {root: self._place(trees[root][0], own) for root in trees}
         shares = _share(trees, places, self._sockets)
+        self._vital_pids = frozenset(one.pid for members in trees.values() for one in members if tree.vital(one))
         groups = []
         for root, members in trees.items():
             started = [(one, self._started(one, wall - uptime_s)) for one in members]
@@ -81,25 +91,35 @@ class Scan:
         found = self._sockets(one, place)
         return bool(found and (found & waiting or (place.address and found & {w.inode for w in place.waiting})))
 
+    def _waiting(self) -> tuple[Waiting, ...]:
+        """The host's own listeners."""
+        if self._asks_kernel:
+            try:
+                return diag.waiting()
+            except OSError:
+                self._asks_kernel = False  # not in this sandbox: the files say the same at a higher price
+        return sockets.waiting(f"{self._proc}/net")
+
     def _place(self, one: Proc, own: tuple[Waiting, ...] | None) -> "_Place":
         """The network namespace of a process: the host's own, or a container's with its address and listeners."""
         net = f"{self._proc}/{one.pid}/net"
         try:
             number = os.stat(f"{net}/tcp").st_ino
-            ours = os.stat(f"{self._proc}/net/tcp").st_ino
         except OSError:
-            return _Place(0, "", own or (), is_own=True)
-        if number == ours:
-            return _Place(ours, "", own if own is not None else (), is_own=True)
+            return _Place(0, "", (), is_own=False)
+        if number == self._ours:
+            return _Place(number, "", own if own is not None else (), is_own=True)
+        at, known = self._places.get(number, (float("-inf"), None))
+        settled = known is not None and known.waiting and self._uptime_s - one.began_s > SETTLED_S
+        if known is not None and self._uptime_s - at <= (AGAIN_S if settled else SOON_S):
+            return known
         try:
-            return _Place(
-                number,
-                network.reachable(addresses(net), self._proc, self.sys),
-                sockets.waiting(net),
-                is_own=False,
-            )
+            address = network.reachable(addresses(net), self._proc, self.sys)
+            found = _Place(number, address, sockets.waiting(net), is_own=False)
         except OSError:
-            return _Place(number, "", (), is_own=False)
+            found = _Place(number, "", (), is_own=False)
+        self._places[number] = (self._uptime_s, found)
+        return found
 
     def _sockets(self, one: Proc, place: "_Place") -> frozenset[int] | None:
         """Inodes of the sockets that a process has open; None where they are hidden. Read again when the listeners of
@@ -181,6 +201,9 @@ class Scan:
             for key in known.keys() - keys:
                 del known[key]
         self._devices.forget(keys)
+        self._places = {
+            number: known for number, known in self._places.items() if self._uptime_s - known[0] <= 2 * AGAIN_S
+        }
 
 
 @dataclass(frozen=True, slots=True)

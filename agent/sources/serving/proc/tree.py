@@ -38,15 +38,16 @@ def roots(
 
 def missing(tree: list[Proc], before: frozenset[str]) -> tuple[str, frozenset[str]]:
     """(what is gone although the root lives, as a sentence; the vital titles seen so far)."""
-    alive = frozenset(title for one in tree if not one.zombie and (title := _vital(one)))
-    defunct = sorted(title for one in tree if one.zombie and (title := _vital(one)) and title not in alive)
+    alive = frozenset(title for one in tree if not one.zombie and (title := vital(one)))
+    defunct = sorted(title for one in tree if one.zombie and (title := vital(one)) and title not in alive)
     if defunct:
         return f"{defunct[0]} is defunct", before | alive
     lost = sorted(before - alive)
     return (f"{lost[0]} is gone" if lost else ""), before | alive
 
 
-def _vital(one: Proc) -> str:
+def vital(one: Proc) -> str:
+    """The title of a process without which the rest of its tree is of no use; "" for any other."""
     title = one.argv[0].split(" ", 1)[0] if one.argv else one.comm
     return title[:64] if title.startswith(VITAL) else ""
 
