@@ -468,6 +468,16 @@ def test_a_replica_that_is_down_is_not_said_to_run_on_anything() -> None:
     assert served.found("replica.on_sick_gpu") == []
 
 
+@pytest.mark.parametrize("rule", ["xid.app", "gpu.ghost_memory", "gpu.config_drift"])
+def test_what_its_user_did_or_somebody_set_makes_no_gpu_sick(rule: str) -> None:
+    served = host()
+    sicken(served, 1, Severity.WARNING, rule)
+    assert served.rules_open() == []
+    served.tell(LLM, Phase.DOWN)
+    served.run(60)
+    assert served.rules_open() == ["replica.dead_gpu_ok", "replica.down"], "its GPUs are well all the same"
+
+
 def test_mere_information_about_a_gpu_and_gpus_of_others_do_not_count() -> None:
     served = host()
     sicken(served, 1, Severity.INFO)
@@ -475,11 +485,11 @@ def test_mere_information_about_a_gpu_and_gpus_of_others_do_not_count() -> None:
     assert served.rules_open() == []
 
 
-def sicken(served: Served, gpu: int, severity: Severity = Severity.WARNING) -> None:
+def sicken(served: Served, gpu: int, severity: Severity = Severity.WARNING, rule: str = "remap.pending") -> None:
     """Another rule has something open there."""
     row, now = served.engine._memory.gpus[uuid_of(gpu)], served.now.wall
-    finding = Finding("f00", "remap.pending", severity, row.subject, "sick", now, now)
-    row.open["remap.pending"] = finding
+    finding = Finding("f00", rule, severity, row.subject, "sick", now, now)
+    row.open[rule] = finding
     for above in served.engine._memory.over(row.subject):
         served.engine._wanted(above, served.engine._asks.over_gpus)
     served.judge()

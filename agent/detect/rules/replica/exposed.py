@@ -3,7 +3,7 @@
 from agent.detect.rule import CLEAR, HOLD, UNKNOWN, Evidence, Verdict, Word, replica_rule
 from agent.detect.rules.replica import words
 from agent.detect.view import ReplicaView
-from agent.wire.specs import Cadence, Finding, FindingState, RuleSpec, Scope, Severity
+from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity
 
 NAMED = 8
 NOT_THERE = frozenset({words.DOWN, words.DRAINED})
@@ -18,7 +18,8 @@ NOT_THERE = frozenset({words.DOWN, words.DRAINED})
         "none of them has",
         "serving engines: the health of a replica's GPUs is that of the worst of them",
         "it may serve well for days: this says whom a drain or a reset of that GPU will hurt, and whom the next fault "
-        "will; a replica whose GPUs are not known is not judged",
+        "will; what a process did to itself there (XID 13, 31), ghosts and settings do not make a GPU sick; a replica "
+        "whose GPUs are not known is not judged",
         "observe",
         ("gpu-lost-under-replica",),
         quiet=("replica-stuck", "replica-killed", "healthy-night"),
@@ -36,10 +37,9 @@ def replica_on_sick_gpu(replica: ReplicaView, found: Finding | None) -> Verdict:
     evidence: list[Evidence] = []
     sick: dict[str, Severity] = {}
     for gpu in replica.gpus:
-        for finding in gpu.open:
-            if finding.severity >= Severity.WARNING and finding.state is FindingState.OPEN:
-                sick[gpu.label] = max(finding.severity, sick.get(gpu.label, Severity.OK))
-                evidence.append({"what": finding.rule, "value": gpu.label, "at": finding.since, "line": finding.text})
+        for finding in words.faults(gpu):
+            sick[gpu.label] = max(finding.severity, sick.get(gpu.label, Severity.OK))
+            evidence.append({"what": finding.rule, "value": gpu.label, "at": finding.since, "line": finding.text})
     if not sick:
         return CLEAR
     if words.state(replica) in NOT_THERE:

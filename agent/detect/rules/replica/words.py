@@ -2,7 +2,7 @@
 
 from agent.detect.rule import Evidence
 from agent.detect.view import GpuView, ReplicaView
-from agent.wire.specs import Event, FindingState, Severity
+from agent.wire.specs import Event, Finding, Severity
 
 SERVING = "serving engines: state and phase of a replica"
 OWN = "a starting value without a public precedent"
@@ -14,6 +14,10 @@ LEAVING = frozenset({DRAINING, DRAINED})
 ON_PURPOSE = frozenset({"asleep", "paused"})
 CLOSED = "port closed"  # evidence of a drain that nobody asked for: the port closed by itself
 DAY = 86_400.0
+# What is found on a GPU and is the doing of who uses it, or of who set it up.
+NOT_OF_GPUS = frozenset(
+    {"xid.app", "xid.app_many_gpus", "xid.45_solo", "gpu.ghost_memory", "gpu.ghost_util", "gpu.config_drift"}
+)
 
 
 def state(replica: ReplicaView) -> str:
@@ -57,13 +61,9 @@ def gone_on_purpose(replica: ReplicaView) -> bool:
     return not before or not _fell_shut(before[-1])
 
 
-def faults(gpu: GpuView) -> list[str]:
-    """What is open on a GPU that makes it a suspect."""
-    return [
-        finding.rule
-        for finding in gpu.open
-        if finding.severity >= Severity.WARNING and finding.state is not FindingState.CLEARED
-    ]
+def faults(gpu: GpuView) -> list[Finding]:
+    """What is open on a GPU that makes it a suspect; what is unknown by now was not cured by that."""
+    return [finding for finding in gpu.open if finding.severity >= Severity.WARNING and finding.rule not in NOT_OF_GPUS]
 
 
 def _fell_shut(event: Event) -> bool:
