@@ -18,6 +18,7 @@ from agent.engines.sample import ReplicaSample
 
 INDEX = "/v2/repository/index"
 READY = "/v2/health/ready"
+SHUT = (Failure.REFUSED, Failure.CLOSED)  # after SIGTERM it still accepts, and hangs up
 LLM = "nv_trt_llm_request_metrics"
 KV = "nv_trt_llm_kv_cache_block_metrics"
 
@@ -52,17 +53,17 @@ def parse(pages: Pages) -> ReplicaSample:
     index = _index(pages)
     states = [item.state for item in index or ()]
     answer = pages.answer(READY)
-    closed = page is not None and answer is not None and answer.failure is Failure.REFUSED
+    closed = page is not None and answer is not None and answer.failure in SHUT
     up = is_up(pages, READY)
     broken = next((f"model {item.name} is unavailable: {item.why}" for item in index or () if item.why), "")
     return replace(
         sample,
-        models=tuple(dict.fromkeys(item.name for item in index or () if item.state not in ("", "UNAVAILABLE"))),
+        models=_held(index) if index is not None else sample.models,
         version=version(pages, "/v2"),
         ready=up and (index is None or "READY" in states),
         loading=None if index is None else _only(states, "LOADING"),
-        # After SIGTERM it closes its door at once and counts on until the last request is done.
-        draining=closed or (None if index is None else _only(states, "UNLOADING")),
+        # After SIGTERM it serves nobody new at once, and counts on until the last request is done.
+        draining=True if closed else (None if index is None else _only(states, "UNLOADING")),
         trouble=trouble(pages, "/metrics") or broken,
     )
 
@@ -75,6 +76,7 @@ def _counted(page: Exposition) -> ReplicaSample:
     pending = page.total("nv_inference_pending_request_count")
     active = page.total(LLM, request_type="active")
     return ReplicaSample(
+        models=page.labels("nv_inference_request_success", "model"),
         running=active,
         waiting=pending,
         capacity=page.total(LLM, request_type="max"),
@@ -89,6 +91,10 @@ def _counted(page: Exposition) -> ReplicaSample:
         progress_name="nv_inference_exec_count + nv_inference_request_failure",
         demand=plus(pending, active),
     )
+
+
+def _held(index: list[_Model]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.name for item in index if item.state not in ("", "UNAVAILABLE")))
 
 
 def _only(states: list[str], state: str) -> bool:

@@ -166,11 +166,12 @@ ROWS: list[Row] = [
         {"models": ("a",), "ready": False, "loading": True, "draining": False},
     ),
     (
-        "triton after SIGTERM: closed, and still counting",
+        "triton after SIGTERM: it hangs up, and still counts",
         "triton",
-        {"/metrics": page("triton/05-unloading.prom"), "/v2/health/ready": Answer(failure=Failure.REFUSED)},
+        {"/metrics": page("triton/05-unloading.prom"), "/v2/health/ready": Answer(failure=Failure.CLOSED)},
         {
-            **TRITON, "draining": True, "waiting": 1, "requests": 13, "errors": 0, "progress": 8, "demand": 1,
+            **TRITON, "models": ("delay",), "draining": True, "waiting": 1, "requests": 13, "errors": 0, "progress": 8,
+            "demand": 1,
             "e2e": means(13, 20.454837), "queue": means(13, 6.083088),
         },
     ),
@@ -422,3 +423,13 @@ def test_the_first_observations_of_an_engine_are_not_those_of_a_lifetime() -> No
     busy = sample(NAMED["dynamo"], {"/metrics": page("dynamo/03-load.frontend.prom")})
     assert busy.ttft is not None
     assert delta(idle.ttft, busy.ttft) == busy.ttft
+
+
+@pytest.mark.parametrize(
+    ("failure", "draining"), [(Failure.REFUSED, True), (Failure.CLOSED, True), (Failure.TIMEOUT, False)]
+)
+def test_a_triton_that_serves_nobody_new_and_still_counts_drains(failure: Failure, draining: bool) -> None:
+    answers = {"/metrics": page("triton/03-load.prom"), **UP, "/v2/health/ready": Answer(failure=failure)}
+    assert sample(NAMED["triton"], answers).draining is draining
+    silent = {"/metrics": Answer(failure=failure), "/v2/health/ready": Answer(failure=failure)}
+    assert sample(NAMED["triton"], silent).draining in (None, False)
