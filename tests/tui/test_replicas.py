@@ -1,8 +1,12 @@
 """Place 4 and the page of a replica: what an operator sees of what serves users."""
 
+import math
+import struct
+
 import pytest
 
-from agent.wire.requests import Answer, History, Journal, Lines, Log, Refused, Request
+from agent.wire.requests import Answer, History, Journal, Lines, Log, Refused, Request, Series
+from agent.wire.specs import Scope
 from cockpit.errors import RequestError
 from cockpit.fleet.pools import pools
 from cockpit.fleet.query import parse_filter
@@ -191,3 +195,46 @@ def test_pools_that_have_no_room_are_counted(wedged: StagedFeed) -> None:
     lines = [text_of(line) for line, _ in pool_lines(found, 80, 2)]
     assert lines[0].startswith(" ✖ chat-70b: 8/10 ready")
     assert lines[1:] == [" · 1 pool more not whole · 1 whole: 4 has all"]
+
+
+class Remembering:
+    """An agent that has recorded a replica for an hour: 20 tokens a second, twice as many from half an hour ago on."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self, host: int, request: Request) -> tuple[Answer, ...]:
+        if not isinstance(request, History):
+            return ()
+        step = request.step_s
+        start = math.floor(request.start / step) * step
+        times = [start + at * step for at in range(math.ceil((request.end - start) / step))]
+        return tuple(self._series(request, name, start, step, times) for name in request.signals)
+
+    def _series(self, request: History, name: str, start: float, step: float, times: list[float]) -> Series:
+        half = self.now - 1800
+        counted = [20 * (at - half) + 20 * max(0.0, at - half) for at in times]
+        values = counted if name in ("replica.tokens.out", "replica.errors") else [7.0] * len(times)
+        packed = struct.pack(f"<{len(times)}d", *values)
+        last = name == request.signals[-1]
+        return Series(0, name, "count", start, step, step, len(times), packed, packed, packed, bytes(len(times)), last)
+
+
+async def test_the_charts_reach_back_and_draw_counters_by_their_growth(wedged: StagedFeed) -> None:
+    wedged.answers, wedged.asked = Remembering(wedged.clock.wall()), []
+    async with running(wedged, (200, 60)) as (app, pilot):
+        await press(pilot, "4", "enter", "minus", "minus")
+        await settle(pilot)
+        asked = [request for host, request in wedged.asked if isinstance(request, History)]
+        assert {(request.scope, request.row) for request in asked} == {(Scope.REPLICA, "vllm:8000")}
+        page = app.screen
+        assert isinstance(page, ReplicaPage)
+        row, table = page.row, wedged.fleet.replicas
+        drawn = page.timeline.stretch(table, row, 5, "vllm:8000", "replica.tokens.out").mean
+        assert drawn[20] == pytest.approx(20.0)
+        assert drawn[270] == pytest.approx(40.0)
+        await press(pilot, "t", "comma")
+        await settle(pilot)
+        text = screen_text(app)
+        assert "THE PAST" in text
+        assert "TOKENS / S  20" in text

@@ -24,6 +24,7 @@ from cockpit.tui.view import View
 
 Floats = NDArray[np.float64]
 _MOST_MODEL = 28
+_ASKED = 16  # replicas of a fold whose models are named
 _NOTHING: Span = ("", Ink.FAINT)
 
 
@@ -113,10 +114,11 @@ def _gpus_of(view: View, row: int) -> Span:
     known = gpu_rows(view.fleet, row)
     if not known:
         return ("hidden" if facts.gpu_map == "hidden" else MISSING, Ink.FAINT)
-    sick = any(gpus.severity[gpu] >= Severity.UNKNOWN for gpu in known)
-    mark = GLYPH[Severity(int(max(gpus.severity[gpu] for gpu in known)))] if sick else ""
+    worst = Severity(int(gpus.severity[known].max()))
+    sick = worst >= Severity.UNKNOWN
+    mark = GLYPH[worst] if sick else ""
     sure = "~" if facts.gpu_map == "inferred" else ""
-    return (f"{mark}{sure}{ranges([int(gpus.index[gpu]) for gpu in known])}", Ink.STRONG if sick else Ink.TEXT)
+    return (f"{mark}{sure}{ranges(gpus.index[known].tolist())}", Ink.STRONG if sick else Ink.TEXT)
 
 
 def _gauge(signal: str, form: Callable[[float], str]) -> Callable[[View, Sequence[int]], list[Span]]:
@@ -135,7 +137,7 @@ def _together(signal: str, how: Callable[[Floats], Any], form: Callable[[float],
     """One number over the fresh values of what a fold stands for."""
 
     def read(view: View, fold: Fold) -> Span:
-        known = fresh(view.fleet.replicas, signal)[list(fold.rows)]
+        known = fresh(view.fleet.replicas, signal)[fold.rows]
         known = known[~np.isnan(known)]
         return (form(float(how(known))), Ink.MUTED) if len(known) else (MISSING, Ink.FAINT)
 
@@ -149,7 +151,7 @@ def _at_most(signal: str) -> Callable[[View, Fold], Span]:
 
 def _rate_of_all(signal: str, form: Callable[[float], str]) -> Callable[[View, Fold], Span]:
     def read(view: View, fold: Fold) -> Span:
-        known = view.fleet.replicas.rate(signal)[list(fold.rows)]
+        known = view.fleet.replicas.rate(signal)[fold.rows]
         known = known[~np.isnan(known)]
         return (form(float(known.sum())), Ink.MUTED) if len(known) else (MISSING, Ink.FAINT)
 
@@ -177,7 +179,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("pool", "POOL", 9, _both(_pool, lambda view, fold: (plain(fold.pool), Ink.STRONG)), drop=4),
     Column("model", "MODEL", 16, _both(_model, lambda view, fold: (_models(view, fold), Ink.MUTED)), drop=6,
            grow=lambda view: _MOST_MODEL, middle=True),
-    Column("gpus", "GPUs", 5, _both(_gpus, _blank)),
+    Column("gpus", "GPUs", 5, _both(_gpus, _blank), fixed=True),
     Column("running", "RUN", 4, _both(_gauge("replica.running", cells.count),
            _together("replica.running", np.sum, cells.count)), right=True, high=True),
     Column("waiting", "QUEUE", 5, _both(_gauge("replica.waiting", cells.count),
@@ -204,12 +206,12 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def _hosts(view: View, fold: Fold) -> str:
-    hosts = {int(view.fleet.replicas.host[row]) for row in fold.rows}
-    return plural(len(hosts), "host")
+    return plural(len(np.unique(view.fleet.replicas.host[fold.rows])), "host")
 
 
 def _models(view: View, fold: Fold) -> str:
-    return ", ".join(sorted({cells.model_name(_facts(view, row)) for row in fold.rows} - {""}))
+    """What its first replicas serve: a pool is mostly of one model."""
+    return ", ".join(sorted({cells.model_name(_facts(view, row)) for row in fold.rows[:_ASKED].tolist()} - {""}))
 
 
 def _number(signal: str) -> Callable[[View], Floats]:
@@ -236,7 +238,6 @@ SORTS: dict[str, Callable[[View], Floats | Sequence[str]]] = {
     "id": _words(lambda view, row: view.fleet.replicas.ids[row]),
     "pool": _words(lambda view, row: pool(view.fleet, row)),
     "model": _words(lambda view, row: cells.model_name(_facts(view, row))),
-    "gpus": _words(lambda view, row: _gpus_of(view, row)[0].lstrip("▲✖?~–")),
     "running": _number("replica.running"),
     "waiting": _number("replica.waiting"),
     "kv": _number("replica.kv.usage"),

@@ -96,11 +96,11 @@ def _facts(
         found.append(("incident", f"{plain(incident.id)}, c opens it" + (f": {title}" if title not in said else "")))
     found.append(("serves", _serves(facts)))
     found.append(("process", _process(record, facts, now)))
-    if facts.evidence:
-        found.append(("known by", " · ".join(map(plain, facts.evidence[:_EVIDENCE]))))
     if facts.gpu_map in _MAPS:
         found.append(("GPUs", _MAPS[facts.gpu_map]))
     found += [("balancer", balancer_text(fleet, entry)) for entry in replicas.joined(fleet, row)]
+    if facts.evidence:
+        found.append(("known by", " · ".join(map(plain, facts.evidence[:_EVIDENCE]))))
     return found
 
 

@@ -47,9 +47,9 @@ class ReplicaRows(Rows):
             keep &= wanted.filter.replicas(fleet)
         if wanted.faults:
             keep &= fleet.replicas.severity >= Severity.UNKNOWN
-        ordered: list[int] = rows[keep[rows]].tolist()
-        plain_order = not wanted.sort and wanted.filter is None
-        return folded(fleet, ordered, self.open_pools) if self.folding and plain_order else list(ordered)
+        ordered = rows[keep[rows]]
+        by_need = not wanted.sort and wanted.filter is None
+        return folded(fleet, ordered, self.open_pools) if self.folding and by_need else list(ordered.tolist())
 
     def _sorted(self, view: View, wanted: Wanted) -> Numbers:
         need = need_order(view)
@@ -66,10 +66,7 @@ class ReplicaRows(Rows):
 
     def locate(self, view: View, order: list[Any], identity: Hashable) -> int:
         """Where a row is now; in its fold if it went there; -1 if it is not shown."""
-        for at, row in enumerate(order):
-            if row == identity or (isinstance(row, Fold) and (identity == ("fold", row.pool) or identity in row.rows)):
-                return at
-        return -1
+        return next((at for at, row in enumerate(order) if _holds(row, identity)), -1)
 
     def is_problem(self, view: View, row: Row) -> bool:
         """Whether a human is needed here."""
@@ -95,6 +92,13 @@ def need_order(view: View) -> Numbers:
     dead = (phase == Phase.DEAD_ENGINE) & (table.state == State.UNREADY)
     rank = np.where(dead, _DEAD_ENGINE, rank)
     return np.lexsort((table.index, table.host, -rank, -table.severity.astype(np.int16)))
+
+
+def _holds(row: Row, identity: Hashable) -> bool:
+    """Whether a line shows what is looked for; a fold shows itself and all that it stands for."""
+    if not isinstance(row, Fold):
+        return row == identity
+    return identity == ("fold", row.pool) if isinstance(identity, tuple) else identity in row.rows
 
 
 def _ranked(values: NDArray[np.float64] | Sequence[str]) -> NDArray[np.float64]:

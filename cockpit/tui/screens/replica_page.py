@@ -61,7 +61,7 @@ class ReplicaPage(TimePage):
         self.below = Lines(view, self._below, id="page")
 
     def _gpus(self) -> GpuRows:
-        return GpuRows(among=lambda view: gpu_rows(view.fleet, self.row))
+        return GpuRows(among=lambda view: _by_need(view, gpu_rows(view.fleet, self.row)))
 
     def body(self) -> Iterable[Widget]:
         return (self.head, self.table, self.below)
@@ -200,3 +200,9 @@ class ReplicaPage(TimePage):
 
     def copied(self) -> str:
         return copied(self.view, self.row)
+
+
+def _by_need(view: View, gpus: list[int]) -> list[int]:
+    """GPUs that need a human first, else as they are numbered."""
+    table = view.fleet.gpus
+    return sorted(gpus, key=lambda gpu: (-int(table.severity[gpu]), int(table.index[gpu])))

@@ -65,7 +65,7 @@ class Replicas(TablePlace):
         if isinstance(row, Fold):
             self.source.open_pools.add(row.pool)
             self.table.ask()
-            self.table.select(row.rows[0])
+            self.table.select(int(row.rows[0]))
         else:
             self.post_message(OpenReplica(row))
 

@@ -51,7 +51,7 @@ class Caption(LineView, can_focus=False):
 
     def _of_fold(self, fold: Fold) -> list[Line]:
         fleet = self.view.fleet
-        names = ", ".join(plain(label(fleet, row)) for row in fold.rows[:3])
+        names = ", ".join(plain(label(fleet, row)) for row in fold.rows[:3].tolist())
         more = f" and {len(fold.rows) - 3} more" if len(fold.rows) > 3 else ""
         return [
             (
