@@ -42,6 +42,7 @@ class Group:
     `processes` begins with the root; it is empty where only the socket can be seen. `listeners` are in the order in
     which they are worth asking. `gpus` are UUIDs (or MIG UUIDs); `gpu_map` as in `ReplicaFacts`. `uid` is the root's,
     -1 where hidden. `missing` says which process of its tree is gone or defunct although its root lives.
+    `apart` says why its sockets cannot be reached or seen from here, whatever it does.
     """
 
     key: str
@@ -56,6 +57,7 @@ class Group:
     job: str = ""
     pod: str = ""
     missing: str = ""
+    apart: str = ""
 
     @property
     def root(self) -> Process | None:

@@ -93,6 +93,11 @@ class Replica:
             return False
         return root.pid == self.facts.pids[0] and abs(root.started - self.facts.started) < STARTED_SLACK_S
 
+    @property
+    def answered(self) -> bool:
+        """Whether it ever did."""
+        return self._seen is not None
+
     # Its rounds.
 
     def begin(self, now: Instant) -> None:
@@ -217,7 +222,8 @@ class Replica:
     def _look(self, now: Instant, sample: ReplicaSample | None, metrics: Answer | None, *, listens: bool) -> Look:
         engine, group = self.who.engine, self.group
         served = [answer for path, answer in self._answers.items() if not _door_of(engine.asks, path)]
-        refused = not listens or any(answer.failure is Failure.REFUSED for answer in served)
+        apart = group is not None and bool(group.apart)
+        refused = not apart and (not listens or any(answer.failure is Failure.REFUSED for answer in served))
         if group is None:
             process = Process.GONE if self._last is not None and self._last.processes else Process.HIDDEN
             process = Process.GONE if self._last is None and self.facts.pids else process
@@ -247,6 +253,8 @@ class Replica:
         who, table, sample = self.who, self.table, self._sample
         group = self.group or self._last
         says = standing.says
+        if self.group is not None and self.group.apart and standing.state is State.UNKNOWN:
+            says = f"it {self.group.apart}"
         if standing.state is State.DOWN and self.taken_by:
             says = f"{says}; its port now belongs to {self.taken_by}"
         seen = None if standing.state not in (State.DOWN, State.UNKNOWN, State.UNREADY) else self._seen

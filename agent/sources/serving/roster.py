@@ -22,7 +22,8 @@ from agent.wire.shape import unpack
 MOST = 256  # replicas of a host, gone ones among them; the oldest that is gone makes room
 MOST_APPLICANTS = 64
 PATIENCE_S = 30.0  # data seconds after the start in which a replica that was known may still be looked for
-HINT = "say in [[serving]] of the agent's configuration what it is, or ignore = true"
+FLEETING_S = 120.0
+NEW_S = 10.0  # so old is a process that has no socket yet before it is called a replica, unless it was one before
 
 
 class Roster:
@@ -36,6 +37,7 @@ class Roster:
         self._since: float | None = None
         self._waits = False
         self._retired: set[str] = set()
+        self._left: dict[str, float] = {}
 
     def errands(self) -> Iterator[Errand]:
         """All that is to be asked in rounds."""
@@ -55,6 +57,7 @@ class Roster:
                 replica.join(groups[replica.group.key])
             else:
                 replica.leave()
+                self._left.setdefault(replica.who.id, now.mono)
         for key in [key for key in self.applicants if key not in groups]:
             del self.applicants[key]
         taken = {replica.group.key for replica in self.replicas.values() if replica.group is not None}
@@ -70,8 +73,14 @@ class Roster:
             if applicant.pace.busy or not (applicant.asked_once or not applicant.group.listeners):
                 continue
             if not applicant.left_out:
-                self._admit(applicant)
+                self._admit(applicant, now)
         self._waits = self._still_waits(now)
+        for identity, at in list(self._left.items()):
+            replica = self.replicas.get(identity)
+            if replica is None or replica.group is not None or replica.answered or replica.table is not None:
+                del self._left[identity]
+            elif now.mono - at > FLEETING_S:
+                self._drop(identity)  # it never answered anybody: a mistyped command, not a replica
 
     def waits_for(self, replica: Replica) -> bool:
         """Whether it may yet be found: nothing is said of it until then."""
@@ -172,7 +181,7 @@ class Roster:
                 return table
         return None
 
-    def _admit(self, applicant: Applicant) -> None:
+    def _admit(self, applicant: Applicant, now: Instant) -> None:
         applicant.guess()
         found, group = applicant.identity, applicant.group
         table = applicant.table or self._table(group, found.name if found else "")
@@ -185,7 +194,11 @@ class Roster:
         if not port:
             return
         listener = applicant.listener or next((one for one in group.listeners if one.port == port), None)
-        known = who.identified(found, listener, port, table)
+        known = who.identified(found, listener, port, table, apart=_place_of(group) if group.apart else "")
+        root = group.root
+        is_new = root is not None and root.started is not None and now.wall - root.started < NEW_S
+        if listener is None and is_new and known.id not in self.replicas and table is None:
+            return
         self._place(known, group, table)
         if applicant.settled:
             del self.applicants[group.key]
@@ -228,6 +241,11 @@ class Roster:
 
     def _drop(self, identity: str) -> None:
         self.replicas.pop(identity, None)
+
+
+def _place_of(group: Group) -> str:
+    """What tells groups apart whose address nobody knows."""
+    return group.container[:12] or f"pid {group.processes[0].pid}"
 
 
 def _fits(table: Serving, listener: Listener) -> bool:

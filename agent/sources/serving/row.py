@@ -9,7 +9,7 @@ from agent.engines.answer import Answer, Failure
 from agent.engines.sample import ReplicaSample
 from agent.engines.standing import Standing
 from agent.sources.base import Value
-from agent.sources.serving.signals import QUANTILES, SIGNALS
+from agent.sources.serving.signals import QUANTILES, RATES, SIGNALS
 from agent.sources.serving.window import Latencies
 from agent.wire.replicas import State
 from agent.wire.signals import Quality
@@ -46,6 +46,9 @@ class Row:
         """What was read."""
         for name, attribute in _FIELDS.items():
             self._set(name, getattr(sample, attribute), Quality.UNSUPPORTED)
+        for name, rate in latencies.rates.items():
+            says = getattr(sample, RATES[name]) is not None
+            self._set(name, rate.value, Quality.PENDING if says else Quality.UNSUPPORTED)
         bound = 0
         for place, name in enumerate(QUANTILES):
             kind, _, share = name.partition(".")

@@ -3,6 +3,7 @@
 from agent.wire.signals import Cadence, Kind, Scope, SignalSpec
 
 PERIOD_S = 5.0
+RATES = {"requests.rate": "requests", "errors.rate": "errors", "tokens.rate": "tokens_out"}  # of a sample's counter
 QUANTILES = ("ttft.p50", "ttft.p99", "itl.p50", "itl.p99", "e2e.p50", "e2e.p99", "queue.p50", "queue.p95")
 
 
@@ -26,6 +27,9 @@ SIGNALS: tuple[SignalSpec, ...] = (
     _spec(
         "quantiles.bound", Kind.MASK, "1", "which quantiles are bounds: bit 2i at most, bit 2i+1 more than the value"
     ),
+    _spec("requests.rate", Kind.GAUGE, "1/second", "requests that ended well, over the last minute"),
+    _spec("errors.rate", Kind.GAUGE, "1/second", "requests that failed, over the last minute"),
+    _spec("tokens.rate", Kind.GAUGE, "1/second", "tokens generated, over the last minute"),
     _spec("requests", Kind.COUNTER, "count", "requests that ended well, since the engine's start"),
     _spec("errors", Kind.COUNTER, "count", "requests that failed, by the best source there is"),
     _spec("tokens.in", Kind.COUNTER, "count", "tokens of prompts"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.engines.sample import ReplicaSample
+from agent.sources.serving.signals import RATES
 from agent.wire import histogram
 from agent.wire.histogram import Histogram, Quantile
 from agent.wire.shape import pack
@@ -62,16 +63,42 @@ class Window:
         return None if self.recent is None else histogram.mean(self.recent)
 
 
+class Rate:
+    """A counter's growth per second over the last minute; None until it was read twice."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self._past: deque[tuple[float, float]] = deque()
+
+    def take(self, mono: float, now: float | None, *, restarted: bool) -> None:
+        """The counter as it stands at `mono`; None where the engine does not say."""
+        past = self._past
+        if now is None or restarted or (past and now < past[-1][1]):
+            past.clear()
+            self.value = None
+        if now is None:
+            return
+        past.append((mono, now))
+        while len(past) > 2 and past[1][0] <= mono - SPAN_S + SLACK_S:
+            past.popleft()
+        passed = mono - past[0][0]
+        if passed > 0:
+            self.value = (now - past[0][1]) / passed
+
+
 class Latencies:
-    """The four histograms of one replica."""
+    """The four histograms of one replica, and what it does in a second."""
 
     def __init__(self) -> None:
         self.by_kind = {kind: Window() for kind in KINDS}
+        self.rates = {name: Rate() for name in RATES}
 
     def take(self, mono: float, sample: ReplicaSample, *, restarted: bool) -> None:
         """What a reading brought."""
         for kind, window in self.by_kind.items():
             window.take(mono, getattr(sample, kind), restarted=restarted)
+        for name, rate in self.rates.items():
+            rate.take(mono, getattr(sample, RATES[name]), restarted=restarted)
 
     def value(self, kind: str, q: float) -> float | None:
         """Seconds, None with too few observations."""

@@ -23,7 +23,7 @@ SETTLED_S = 300.0  # age of a container's root from which its listeners are look
 AGAIN_S = 60.0
 SOON_S = 9.0  # at every other look: the kernel walks all connections of the host to tell a container's listeners
 LOOPBACK, LOOPBACK6 = "127.0.0.1", "::1"
-HINT = "give the agent CAP_SYS_PTRACE, or say the port in [[serving]] of its configuration"
+HINT = "publish its port on this host; or say in [[serving]] of the agent's configuration where it is asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +152,11 @@ class Scan:
             for one in found
             if place.is_own or (place.address and not one.is_loopback)
         )
-        if not place.is_own and found and not listeners:
-            says = f"pid {root.pid} serves in a network namespace of its own that cannot be reached from the host"
-            self._reasons.append(Reason("serving", "replica_unreachable", says, "publish its port on this host"))
-        if share is None and place.is_own:
-            says = f"the sockets of pid {root.pid} ({self._name(root.uid)}) are hidden, and its port is not known"
-            self._reasons.append(Reason("serving", "sockets_hidden", says, HINT))
+        apart = "" if listeners else self._apart(root, place, hidden=share is None)
+        if apart:
+            self._reasons.append(
+                Reason("serving", "replica_apart", f"pid {root.pid} ({self._name(root.uid)}) {apart}", HINT)
+            )
         return Group(
             root.key,
             tuple(Process(one.pid, one.argv, started) for one, started in members if not one.zombie or one is root),
@@ -171,7 +170,19 @@ class Scan:
             owner.job,
             owner.pod,
             lost,
+            apart,
         )
+
+    def _apart(self, root: Proc, place: "_Place", *, hidden: bool) -> str:
+        """Why nothing of it can be asked, whatever it does; "" where it merely does not listen yet."""
+        if not place.is_own:
+            loopback = place.address and any(one.is_loopback for one in place.waiting)
+            if loopback:
+                return "listens on loopback of a network namespace of its own, where only it can be asked"
+            return "" if place.address else "runs in a network namespace that cannot be reached from this host's"
+        if hidden and not _expected(root):
+            return "has sockets that are hidden from the agent, and nothing says its port"
+        return ""
 
     def _listener(self, one: Waiting, address: str) -> Listener:
         where = address or one.address
@@ -240,6 +251,12 @@ def _share(
         claimed |= {one.inode for one in mine}
         found[root] = mine or None
     return found
+
+
+def _expected(root: Proc) -> int:
+    """The port on which this will listen, as far as that is known."""
+    identity = recognise(Evidence((root.argv,)))
+    return ports.stated((root.argv,)) or (ports.usual(identity.name) if identity else 0)
 
 
 def _by_port(members: list[Proc], free: Iterable[Waiting]) -> list[Waiting]:
