@@ -124,6 +124,15 @@ def test_every_scenario_file_is_registered() -> None:
     assert set(root.rglob("*.toml")) == {root / folder / f"{name}.toml" for name, folder in FOLDERS.items()}
 
 
+def test_every_serving_engine_is_registered_under_a_name_of_its_own() -> None:
+    from agent.engines.engine import Engine
+    from agent.engines.registry import ENGINES
+
+    written = {value.name for value in _defined("agent.engines") if isinstance(value, Engine)}
+    assert written == {engine.name for engine in ENGINES}
+    assert len(written) == len(ENGINES)
+
+
 async def test_every_source_is_registered_and_no_signal_twice() -> None:
     from agent.cli.sources import SOURCES, Site, build
     from agent.clock import SystemClock

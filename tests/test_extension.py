@@ -133,6 +133,7 @@ def test_every_kind_of_extension_is_one_file_and_one_line() -> None:
     pair = ["file", "line"]
     assert shapes == {
         "A source": pair,
+        "A serving engine": pair,
         "A signal": ["line", "line"],
         "A rule": pair,
         "A scenario": pair,
@@ -159,9 +160,9 @@ def test_a_file_without_its_line_is_found(tmp_path: Path) -> None:
         if not example.registry:
             example.apply(folder)
     said = registries(folder, status=1)
-    for word in ("PressureSource", "host.cpu_starved", "two-gpus-lost.toml", "Links"):
+    for word in ("PressureSource", "bentoml", "host.cpu_starved", "two-gpus-lost.toml", "Links"):
         assert word in said
-    assert said.count("FAILED") == 4
+    assert said.count("FAILED") == 5
 
 
 @pytest.fixture
@@ -225,6 +226,26 @@ def test_a_new_signal_is_unsupported_where_it_is_not_simulated(tree: Path) -> No
     print(__import__("json").dumps(bad))
     """
     assert script(tree, text) == ["unsupported", "unsupported"]
+
+
+def test_a_new_serving_engine_is_recognised_and_read(tree: Path) -> None:
+    text = f"""
+    import json, pathlib
+    from agent.engines.answer import Answer
+    from agent.engines.detect import might_serve, recognise
+    from agent.engines.evidence import Evidence
+    from agent.engines.pages import Pages
+    body = pathlib.Path({str(ROOT / "tests/data/serving/bentoml/03-load.prom")!r}).read_bytes()
+    told = {{"/metrics": Answer(200, body, "text/plain"), "/readyz": Answer(200)}}
+    found = recognise(Evidence(answers=told))
+    sample = found.engine.parse(Pages(told))
+    print(json.dumps([
+        might_serve([("python3", "/usr/bin/bentoml", "serve", "service:echo")]), found.name, sample.models,
+        sample.running, sample.requests, sample.errors, sample.shed, sample.e2e.total, sample.progress, sample.ready,
+    ]))
+    """
+    expected = ["a process runs bentoml serve", "bentoml", ["echo"], 4, 2, 1, 2, 2, None, True]
+    assert script(tree, text) == expected
 
 
 def test_a_new_rule_is_listed(tree: Path) -> None:
