@@ -357,6 +357,7 @@ class Fleet:
             if known is None or finding.updated > known.updated:
                 self._transition(record, finding)
         session.early.clear()
+        self.backends.changed()  # what the new session no longer names is gone now
         self._refresh(record)
 
     def _ignore(self, record: HostRecord, frame: Frame, now: Instant) -> None:

@@ -76,6 +76,7 @@ class _Reader:
         self._keys(document, _TOP, "")
         self.defaults = self._table(document, "defaults", _DEFAULTS)
         clock = self._clock(self._table(document, "clock", _CLOCK))
+        pools = self._pools(document.get("pools", {}))
         for number, raw in enumerate(self._list(document, "jump"), 1):
             self._jump(raw, f"[[jump]] {number}")
         hosts: dict[str, HostEntry] = {}
@@ -91,7 +92,7 @@ class _Reader:
                 hosts.setdefault(entry.name, entry)  # what is written out wins, then what comes first
         if not hosts:
             self._fail("", 'it names no host; add [[host]] with name = "...", or [[ssh]] with hosts = ["gpu-*"]')
-        return Inventory(tuple(hosts.values()), clock, self.path, chosen, self._pools(document.get("pools", {})))
+        return Inventory(tuple(hosts.values()), clock, self.path, chosen, pools)
 
     def _clock(self, table: dict[str, Any]) -> tuple[float, float] | None:
         if not table:

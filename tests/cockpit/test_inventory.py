@@ -9,6 +9,7 @@ from cockpit.inventory import (
     AGENT_SOCKET,
     Hop,
     HostEntry,
+    PoolEntry,
     SshTarget,
     UnixTarget,
     from_hosts,
@@ -134,6 +135,12 @@ def test_a_fleet_file_gives_hosts_in_order_with_defaults_applied(fleet: Path, tm
         ("[[jump]]\nname='a'\nhost='-oProxyCommand=x'", "'-oProxyCommand=x' is no host name or address"),
         ("[clock]\nspeed=0\nepoch=1", "[clock]: speed must be above 0, not 0"),
         ("[clock]\nspeed=nan", "[clock]: speed must be a number, not nan"),
+        ("[pools.chat]\nexpcted = 3", "[pools.chat]: unknown key 'expcted'; did you mean 'expected'?"),
+        ("[pools.chat]\nexpected = '3'", "[pools.chat]: expected must be a whole number from 0 to 100000, not '3'"),
+        ("[pools.chat]\nfloor = -1", "[pools.chat]: floor must be a whole number from 0 to 100000, not -1"),
+        ("[pools.chat]\nexpected = 3\nfloor = 4", "[pools.chat]: floor 4 is more than the 3 that are expected"),
+        ("pools = 3", "[pools]: must be written [pools.NAME], once for each"),
+        ("pools = {chat = 3}", "[pools.chat]: must be a table"),
         ("host = 3", "host must be written [[host]], once for each"),
         ("host = [3]", "[[host]] 1: must be a table"),
         ("[defaults]\nuser='a b'\n[[host]]\nname='x'", "[defaults]: 'a b' is no user name"),
@@ -215,3 +222,13 @@ def test_picking_takes_names_of_the_fleet_and_whole_targets_beside_it(fleet: Pat
     assert picked.clock == inventory.clock
     with pytest.raises(InventoryError, match=r"no host 'n0' in .*; did you mean 'n0[12]'\?"):
         inventory.pick(["n0"])
+
+
+def test_what_is_promised_of_pools_holds_for_the_whole_fleet_alone(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    hosts = "".join(f"[[host]]\nname = '{name}'\n" for name in ("a", "b"))
+    file.write_text(f"{hosts}[pools.chat-70b]\nexpected = 12\nfloor = 8\n[pools.embed]\nfloor = 1\n")
+    inventory = load(file)
+    assert inventory.pools == {"chat-70b": PoolEntry(12, 8), "embed": PoolEntry(None, 1)}
+    assert inventory.pick(["a", "b"]).pools == inventory.pools
+    assert inventory.pick(["a"]).pools == {}, "of a part of the hosts nothing was promised"

@@ -12,7 +12,7 @@ import pytest
 
 from agent.config import KEYS, parse
 from agent.server.roles import Caller, read
-from cockpit.inventory import SshTarget, load
+from cockpit.inventory import PoolEntry, SshTarget, load
 from tests.lab import has_command, has_root, require
 from tests.packaging.builds import PACKAGING
 
@@ -56,6 +56,7 @@ def test_the_policy_is_right_and_makes_operators_of_those_it_names(tmp_path: Pat
 def test_the_fleet_file_is_right_with_its_comments_and_without() -> None:
     plain = load(EXAMPLES / "fleet.toml")
     assert [host.name for host in plain.hosts] == ["gpu-a01", "gpu-lab"]
+    assert plain.pools == {"chat-70b": PoolEntry(12, 8)}
     lab = plain.hosts[1].target
     assert isinstance(lab, SshTarget)
     assert (lab.user, lab.port, lab.jumps) == ("root", 2222, ())
