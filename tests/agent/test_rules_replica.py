@@ -133,6 +133,15 @@ def test_of_a_replica_whose_gpus_nobody_knows_no_gpu_is_praised() -> None:
     assert served.rules_open() == ["replica.down"]
 
 
+def test_after_a_boot_replicas_have_ten_minutes_to_come_back() -> None:
+    served = Served(rules=MINE, uptime=30.0)
+    served.tell(LLM, Phase.DOWN)
+    served.run(500)
+    assert served.rules_open() == []
+    served.run(180)
+    assert served.rules_open() == ["replica.dead_gpu_ok", "replica.down"]
+
+
 # replica.restart_loop, replica.flapping
 
 
@@ -280,10 +289,15 @@ def test_silence_warns_after_a_minute_and_alarms_after_five() -> None:
 
 def test_numbers_that_cannot_be_read_are_a_warning_with_the_reason() -> None:
     served = host()
-    served.tell(LLM, Phase.UNKNOWN, says="its numbers cannot be read: HTTP 401", port=8000)
+    says = "its numbers cannot be read: HTTP 401"
+    served.tell(LLM, Phase.UNKNOWN, says=says, port=8000, seen=served.now.wall)
+    served.tell(EMBED, Phase.UNKNOWN, says=says, port=8010, seen=None)
     served.run(700)
-    finding = one(served, "replica.silent")
-    assert (finding.severity, finding.text) == (Severity.WARNING, "its numbers cannot be read: HTTP 401")
+    told = {finding.subject: (finding.severity, finding.text) for finding in served.found("replica.silent")}
+    assert told == {
+        replica_subject(LLM): (Severity.WARNING, says),
+        replica_subject(EMBED): (Severity.INFO, says),
+    }, "what never could be read is a matter of configuration"
 
 
 @pytest.mark.parametrize(("budget", "limit"), [(0.0, 900.0), (120.0, 120.0)])

@@ -1,7 +1,7 @@
 """Replicas that are down, come and go, or are started again and again."""
 
 from agent.detect.limit import Limit
-from agent.detect.rule import CLEAR, HOLD, UNKNOWN, WAIT, Evidence, Verdict, Word, replica_rule
+from agent.detect.rule import BOOT_S, CLEAR, HOLD, UNKNOWN, WAIT, Evidence, Verdict, Word, replica_rule
 from agent.detect.rules.replica import words
 from agent.detect.view import ReplicaView
 from agent.wire.specs import Cadence, Finding, RuleSpec, Scope, Severity
@@ -53,7 +53,8 @@ def replica_restart_loop(replica: ReplicaView, found: Finding | None) -> Verdict
         "it is ready again",
         words.SERVING,
         "a saturated or frozen engine does not answer either, and is not down while its process lives; one that was "
-        "drained first went on purpose; a restart by its service manager takes a few seconds and is waited for",
+        "drained first went on purpose; a restart by its service manager takes a few seconds and is waited for; nothing is "
+        "judged in the first 10 min after boot",
         "restart-replica",
         ("replica-killed", "gpu-lost-under-replica", "oom-kills-replica"),
         quiet=("replica-restart", "replica-drained", "replica-stuck"),
@@ -62,7 +63,7 @@ def replica_restart_loop(replica: ReplicaView, found: Finding | None) -> Verdict
     judges_facts=True,
     kinds=frozenset({words.CHANGES}),
     hold_s=20.0,
-    after_boot_s=0.0,
+    after_boot_s=BOOT_S,
 )
 def replica_down(replica: ReplicaView, found: Finding | None) -> Verdict:
     """Nobody is there to answer its users."""
@@ -89,7 +90,7 @@ def replica_down(replica: ReplicaView, found: Finding | None) -> Verdict:
     judges_gpus=True,
     kinds=frozenset({words.CHANGES}),
     hold_s=45.0,
-    after_boot_s=0.0,
+    after_boot_s=BOOT_S,
 )
 def replica_dead_gpu_ok(replica: ReplicaView, found: Finding | None) -> Verdict:
     """What killed it was not its GPUs."""

@@ -109,7 +109,7 @@ def replica_dead_engine(replica: ReplicaView, found: Finding | None) -> Verdict:
         Severity.WARNING,
         Scope.REPLICA,
         "for 1 min it accepts connections and does not answer before the deadline (warning; critical after 5 min), or "
-        "answers so that it cannot be read (warning)",
+        "answers so that it cannot be read (warning; info where it never could be)",
         "it answers as it should",
         words.SERVING,
         "a saturated engine misses deadlines as a frozen one does: it is never called down while its process lives; a "
@@ -137,7 +137,8 @@ def replica_silent(replica: ReplicaView, found: Finding | None) -> Verdict:
         if not replica.facts.get("port"):
             return UNKNOWN
         text = words.says(replica, "its numbers cannot be read")
-        return Verdict(Word.FIRE, text, Severity.WARNING, (words.standing(replica),), since=since)
+        severity = Severity.INFO if words.seconds(replica, "seen") is None else Severity.WARNING
+        return Verdict(Word.FIRE, text, severity, (words.standing(replica),), since=since)
     return CLEAR
 
 
