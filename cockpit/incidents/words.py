@@ -124,6 +124,11 @@ def _said_of(entry: FleetEvent) -> str:
     return f"{word} by {data.get('author') or data.get('user') or 'somebody'}{text}"
 
 
+def _whole(value: object) -> object:
+    """A count that came as a fraction, as a count."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
+
+
 def proof_lines(finding: Finding, record: HostRecord, now: float) -> list[str]:
     """What a finding rests on, one sentence each; the log's own lines as they came."""
     found = []
@@ -131,8 +136,8 @@ def proof_lines(finding: Finding, record: HostRecord, now: float) -> list[str]:
         parts = [str(item.get("what", "evidence"))]
         unit = f" {item['unit']}" if item.get("unit") not in (None, "", "1", "count") else ""
         if "value" in item:
-            parts.append(f"{item['value']}{unit}")
-        parts += [f"({name} {item[name]}{unit})" for name in ("threshold", "baseline") if name in item]
+            parts.append(f"{_whole(item['value'])}{unit}")
+        parts += [f"({name} {_whole(item[name])}{unit})" for name in ("threshold", "baseline") if name in item]
         if isinstance(item.get("window_s"), (int, float)):
             parts.append(f"over {lasted(float(item['window_s']))}")
         if isinstance(item.get("at"), (int, float)):

@@ -31,8 +31,8 @@ _PIDS = 6
 _EVIDENCE = 4  # pieces that stand at the top; `e` shows all
 _CHANGES = 20
 _PROVEN = {
-    "fixtures": "read as captures of it are",
-    "documents": "read as its documents say",
+    "fixtures": "reader proven by captures",
+    "documents": "reader written from documents",
 }
 _MAPS = {
     "inferred": "inferred from its environment or unit: the driver does not name its processes",
