@@ -294,7 +294,7 @@ class Engine:
             return []
         track = track or self._tracks.track(number, subject)
         if verdict.word is Word.FIRE and track.finding is None and self._held_back(rule, subject):
-            if rule.reads or verdict.severity is Severity.CRITICAL:
+            if rule.reads or rule.judges_facts or verdict.severity is Severity.CRITICAL:
                 self._held.add((number, HOST if rule.judge_host else subject))
             else:  # a mere word from inside the mark is not told later, nor counted with the next one
                 self._settle(subject, verdict, now)
