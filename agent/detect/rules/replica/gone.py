@@ -53,8 +53,8 @@ def replica_restart_loop(replica: ReplicaView, found: Finding | None) -> Verdict
         "it is ready again",
         words.SERVING,
         "a saturated or frozen engine does not answer either, and is not down while its process lives; one that was "
-        "drained first went on purpose; a restart by its service manager takes a few seconds and is waited for; the first "
-        "10 min after boot do not count",
+        "drained first went on purpose; a restart by its service manager takes a few seconds and is waited for; the "
+        "first 10 min after boot do not count",
         "restart-replica",
         ("replica-killed", "gpu-lost-under-replica", "oom-kills-replica"),
         quiet=("replica-restart", "replica-drained", "replica-stuck"),
