@@ -15,6 +15,7 @@ from agent.wire.shape import clean
 
 MAX_BYTES = 4 * 1024 * 1024  # a Ray node prints 0.6 MB, eight data-parallel ranks of vLLM as much
 MAX_LINES = 20_000
+PARTS = ("_bucket", "_count", "_sum")
 SHOWN = 60  # characters of a line that a sentence quotes
 
 Wanted = str | tuple[str, ...]
@@ -29,12 +30,14 @@ class _Bars:
 
 
 class Exposition:
-    """One page. `trouble` is one sentence if not all of it could be read, else empty."""
+    """One page. `trouble` is one sentence if not all of it could be read, else empty. Of a page that is `cut` off, the
+    family it ends with is not known: half of its ranks would read as a counter that fell."""
 
-    def __init__(self, layout: Layout, values: list[float], trouble: str = "") -> None:
+    def __init__(self, layout: Layout, values: list[float], trouble: str = "", *, cut: bool = False) -> None:
         self._layout = layout
         self._values = values
         self._trouble = trouble
+        self._cut = family(layout.raw[-1][0]) if cut and layout.raw else ""
         self._doubts: list[str] = []
 
     @property
@@ -94,6 +97,8 @@ class Exposition:
             bars = self._bars(name, labels)
             if not bars:
                 continue
+            if plain(name) == self._cut:
+                return None
             parts = [self._gather(item) for item in bars]
             sound = [part for part in parts if part is not None]
             found = sound[0] if len(sound) == 1 else merge(sound)
@@ -105,6 +110,8 @@ class Exposition:
 
     def _pick(self, names: tuple[str, ...], labels: Mapping[str, Wanted]) -> tuple[str, list[float]]:
         name, places = self._layout.keep((names, *labels.items()), lambda: _places(self._layout, names, labels))
+        if self._cut and family(name) == self._cut:
+            return name, []
         return name, [self._values[place] for place in places]
 
     def _bars(self, name: str, labels: Mapping[str, Wanted]) -> list[_Bars]:
@@ -143,12 +150,20 @@ class Reader:
         if not values and self._layout.bad:
             self.trouble = f"is no metrics text: it has the line {_quoted(self._layout.worst)}"
             return None
-        return Exposition(self._layout, values, cut if values else "prints no series")
+        return Exposition(self._layout, values, cut if values else "prints no series", cut=bool(cut))
 
 
 def read(body: bytes) -> Exposition | None:
     """A page that is read once."""
     return Reader().read(body)
+
+
+def family(name: str) -> str:
+    """The name without what a histogram or summary puts behind it."""
+    for part in PARTS:
+        if name.endswith(part):
+            return plain(name.removesuffix(part))
+    return plain(name)
 
 
 def _refusal(body: bytes) -> str:
@@ -211,7 +226,7 @@ def _places(layout: Layout, names: tuple[str, ...], labels: Mapping[str, Wanted]
 def _bars(layout: Layout, name: str, labels: Mapping[str, Wanted]) -> list[_Bars]:
     """The histograms of a family, one for each set of labels without `le`."""
     found: dict[frozenset[tuple[str, str]], _Bars] = {}
-    for part in ("_bucket", "_count", "_sum"):
+    for part in PARTS:
         for item in layout.series(name + part):
             if not _matches(item.labels, labels):
                 continue

@@ -127,7 +127,7 @@ def test_nan_is_read_and_nothing_rests_on_it() -> None:
 
 
 def test_half_a_page_loses_only_the_line_that_was_cut() -> None:
-    found = told(b"a 1\nb 12")
+    found = told(b"a 1\nc 2\nb 12")
     assert found.total("a") == 1
     assert found.total("b") is None  # it may have been 123
     assert found.trouble == "ends in the middle of a line"
@@ -141,6 +141,21 @@ def test_a_page_cut_anywhere_reads_up_to_the_cut(name: str) -> None:
         found = read(body[:cut])
         assert found is not None
         assert flat(found.samples()) == flat(told(whole).samples() if whole else [])
+
+
+def test_the_family_at_a_cut_is_not_known_because_half_its_ranks_would_be_a_fall() -> None:
+    body = page("vllm/40-dp2-load.prom")
+    cut = body.index(b'vllm:generation_tokens_total{engine="1"') + 20
+    found = told(body[:cut])
+    assert len(found.series("vllm:generation_tokens_total")) == 1
+    assert found.total("vllm:generation_tokens_total") is None
+    assert found.peak("vllm:generation_tokens_total") is None
+    assert found.total("vllm:prompt_tokens_total") == 108
+    cut = body.index(b'vllm:time_to_first_token_seconds_bucket{engine="1"') + 20
+    found = told(body[:cut])
+    assert found.histogram("vllm:time_to_first_token_seconds") is None
+    assert found.total("vllm:generation_tokens_total") == 430
+    assert told(body).histogram("vllm:time_to_first_token_seconds") is not None
 
 
 def test_an_end_mark_without_a_line_feed_is_no_cut() -> None:
@@ -191,7 +206,8 @@ def test_a_million_series_are_cut_off() -> None:
     body = b"".join(b'a{i="%d"} 1\n' % index for index in range(1_000_000))
     assert len(body) > MAX_BYTES
     found = told(body)
-    assert found.total("a") == MAX_LINES
+    assert len(found.series("a")) == MAX_LINES
+    assert found.total("a") is None  # of all that it prints this is a part
     assert found.trouble == f"has more than {MAX_LINES:,} lines: the rest is not read"
 
 
