@@ -123,8 +123,8 @@ def replica_row(fleet: Fleet, row: int, item: Item) -> Sequence[Any]:
         _cell(item, "replica.kv.usage", 100, "%"),
         _cell(item, "replica.ttft.p50", 1, "s", 3),
         _cell(item, "replica.ttft.p99", 1, "s", 3),
-        _rate(item, "replica.tokens.out"),
-        _rate(item, "replica.errors"),
+        _cell(item, "replica.tokens.rate", digits=1),
+        _cell(item, "replica.errors.rate", digits=1),
         ", ".join(dict.fromkeys(joined["state"] for joined in item["backends"])) or "-",
         item["says"] if item["state"] != State.READY.word else "",
     )
@@ -139,7 +139,7 @@ def pool_row(fleet: Fleet, found: PoolRoll, item: Item) -> Sequence[Any]:
         floor,
         _cell(item, "running"),
         _cell(item, "waiting"),
-        _cell(item, "tokens.out"),
+        _cell(item, "tokens", digits=1),
         _cell(item, "ttft.p50", 1, "s", 3),
         _cell(item, "ttft.p99", 1, "s", 3),
         ", ".join(found.parts[1:]),
@@ -236,10 +236,3 @@ def _cell(item: Item, signal: str, scale: float = 1.0, unit: str = "", digits: i
     value = known["value"] * scale
     text = f"{known.get('bound', '')}{f'{value:.{digits}f}' if digits else f'{value:.0f}'}{unit}"
     return text if known["quality"] == Quality.OK.word else f"({text})"
-
-
-def _rate(item: Item, signal: str) -> str:
-    known = item["signals"].get(signal)
-    if known is None or known.get("rate") is None or known["quality"] != Quality.OK.word:
-        return "-"
-    return f"{known['rate']:.1f}"

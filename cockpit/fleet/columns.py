@@ -52,10 +52,6 @@ def _replica(signal: str, unit: str, scale: float = 1.0) -> Number:
     return Number("replica", unit, scale, lambda fleet: fleet.replicas.value(signal))
 
 
-def _growth(signal: str, unit: str) -> Number:
-    return Number("replica", unit, 1.0, lambda fleet: fleet.replicas.rate(signal))
-
-
 def _share(used: Floats, total: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         share: Floats = used / np.where(total > 0, total, np.nan)
@@ -93,9 +89,9 @@ NUMBERS: dict[str, Number] = {
     "ttft50": _replica("replica.ttft.p50", "s"),
     "itl": _replica("replica.itl.p99", "s"),
     "e2e": _replica("replica.e2e.p99", "s"),
-    "tokens": _growth("replica.tokens.out", "/s"),
-    "requests": _growth("replica.requests", "/s"),
-    "errors": _growth("replica.errors", "/s"),
+    "tokens": _replica("replica.tokens.rate", "/s"),
+    "requests": _replica("replica.requests.rate", "/s"),
+    "errors": _replica("replica.errors.rate", "/s"),
     "cpu": _host("host.cpu.utilization", "%", 0.01),
     "load": _host("host.load.1m", ""),
     "ram": Number(

@@ -7,14 +7,13 @@ not speak for requests: each would be counted twice. Severity is that of the wor
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from agent.wire.histogram import Quantile
 from agent.wire.replicas import State
-from agent.wire.specs import Kind, Quality, Severity
+from agent.wire.specs import Quality, Severity
 from cockpit.clock import Instant
 from cockpit.fleet.replicas import since
 from cockpit.fleet.serving.latency import Latency, seconds_text
@@ -25,15 +24,14 @@ from cockpit.inventory import PoolEntry
 
 Rows = npt.NDArray[np.intp]
 Flags = npt.NDArray[np.bool_]
-# What stands for a pool, by the name in its sentence and JSON; counters by their growth per second.
+# What stands for a pool, by its name in JSON; rates are of the last minute, per second.
 SUMMED = {
     "running": "replica.running",
     "waiting": "replica.waiting",
     "capacity": "replica.capacity",
-    "requests": "replica.requests",
-    "errors": "replica.errors",
-    "tokens.in": "replica.tokens.in",
-    "tokens.out": "replica.tokens.out",
+    "requests": "replica.requests.rate",
+    "errors": "replica.errors.rate",
+    "tokens": "replica.tokens.rate",
 }
 # Who takes requests for others, and who gets them through such a front: by role, engine or carrier.
 _FRONTS = {"role": frozenset({"frontend", "router"}), "engine": frozenset({"dynamo"})}
@@ -236,15 +234,13 @@ def _sums(
         field = table.fields.get(signal)
         if field is None:
             continue
-        spec = table.specs[field]
-        counter = spec.kind is Kind.COUNTER
-        values: npt.NDArray[Any] = (table.rate(signal) if counter else table.value(signal))[counted]
+        values = table.value(signal)[counted]
         ok = speaks & (table.quality(signal)[counted] == Quality.OK) & ~np.isnan(values)
         said = np.bincount(code_of, weights=ok, minlength=pools_known)
         sums = np.bincount(code_of, weights=np.where(ok, values, 0.0), minlength=pools_known)
         ages = np.full(pools_known, -np.inf)
         np.maximum.at(ages, code_of[ok], table.age(signal)[counted][ok])
-        unit = f"{spec.unit}/s" if counter else spec.unit
+        unit = table.specs[field].unit
         for pool in range(pools_known):
             count = int(said[pool])
             value, age = (float(sums[pool]), float(ages[pool])) if count else (math.nan, math.nan)

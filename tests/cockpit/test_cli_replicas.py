@@ -35,7 +35,7 @@ def fleet() -> Fleet:
     for at, tokens in ((5.0, 1000.0), (10.0, 2000.0)):
         sample = first.numbers(
             EPOCH + at, waiting={"vllm:8000": 12.0}, ttft_p99={"vllm:8000": 2.1}, exceptions=odd,
-            tokens_out={"vllm:8000": tokens}, quantiles_bound={"vllm:8000": 0b0100},
+            tokens_out={"vllm:8000": tokens}, tokens_rate={"vllm:8000": 200.0}, quantiles_bound={"vllm:8000": 0b0100},
         )  # fmt: skip
         fleet.apply(0, sample, instant(at))
     servers = [backend("s1", "10.0.0.1", 8000, state="down", in_flight=0), backend("s2", "127.0.0.1", 8000)]
@@ -131,12 +131,12 @@ def test_a_pool_as_scripts_read_it(fleet: Fleet, capsys: pytest.CaptureFixture[s
     assert chat["replicas"] == ["gpu-a01/vllm:8000", "gpu-a02/vllm:8000"]
     assert (chat["states"]["stuck"], chat["states"]["ready"]) == (1, 1)
     assert chat["signals"]["waiting"]["value"] == 12
-    assert chat["signals"]["tokens.out"]["value"] == 200
+    assert (chat["signals"]["tokens"]["value"], chat["signals"]["tokens"]["unit"]) == (200, "1/second")
     ttft = chat["signals"]["ttft.p99"]
     assert (ttft["n"], ttft["said"], ttft["of"], ttft["age_s"], ttft["unit"]) == (200, 1, 2, 1.0, "second")
     assert 2.0 < ttft["value"] <= 2.5
     assert chat["says"].startswith("chat-70b: 1/2 ready, below its floor of 2, one stuck 11 s, p99 TTFT 2.4 s")
-    assert (embed["floor"], embed["signals"]["tokens.out"]["value"]) == (None, 0)
+    assert (embed["floor"], embed["signals"]["tokens"]["value"]) == (None, 0)
 
 
 def test_people_read_pools_and_sort_them(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,23 +84,27 @@ def test_a_pool_that_nobody_labelled_is_its_model() -> None:
 
 def test_sums_leave_out_what_does_not_run_or_does_not_say() -> None:
     fleet, hosts = three()
-    for at, tokens in ((5.0, 0.0), (10.0, 500.0)):
-        for number, host in enumerate(hosts):
-            said = {"vllm:8000": 4.0}
-            sample = host.numbers(EPOCH + at, running=said, waiting=said, tokens_out={"vllm:8000": tokens})
-            fleet.apply(number, sample, instant(at))
+    for number, host in enumerate(hosts):
+        said = {"vllm:8000": 4.0}
+        sample = host.numbers(EPOCH + 10, running=said, waiting=said, tokens_rate={"vllm:8000": 100.0})
+        fleet.apply(number, sample, instant(10))
     fleet.age(instant(10))
     chat = pool(fleet, "chat-70b")
     assert (chat.sums["running"].value, chat.sums["running"].said, chat.sums["running"].of) == (12.0, 3, 3)
-    assert chat.sums["tokens.out"].value == pytest.approx(300.0)
-    assert chat.sums["tokens.out"].unit == "count/s"
+    assert chat.sums["tokens"].value == pytest.approx(300.0)
+    assert chat.sums["tokens"].unit == "1/second"
     hosts[0].turn("vllm:8000", "down")
     fleet.apply(0, hosts[0].told(), instant(11))
     odd = [("replica.running", "vllm:8000", Quality.TIMEOUT)]
     fleet.apply(1, hosts[1].numbers(EPOCH + 11, exceptions=odd), instant(11))
     chat = pool(fleet, "chat-70b")
     assert (chat.sums["running"].value, chat.sums["running"].said, chat.sums["running"].of) == (4.0, 1, 2)
-    assert math.isnan(pool(fleet_of(ServingHost()), "embed").sums["tokens.out"].value)
+    host = ServingHost()
+    silent = [("replica.tokens.rate", f"triton:{port}", Quality.UNSUPPORTED) for port in (8010, 8020, 8030, 8040)]
+    fleet = fleet_of(host)
+    fleet.apply(0, host.numbers(EPOCH + 1, exceptions=silent), instant(1))
+    tokens = pool(fleet, "embed").sums["tokens"]
+    assert (math.isnan(tokens.value), tokens.said, tokens.of) == (True, 0, 4)
 
 
 def test_a_front_speaks_for_the_workers_behind_it() -> None:

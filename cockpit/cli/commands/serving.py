@@ -6,8 +6,7 @@ COMMANDS = (
     Command(
         "replicas", "what serves models: state, queue, latency, GPUs, load balancers", "cockpit.cli.lists:listing",
         more="What needs a human comes first. In --json, a value that an engine does not say is null with\n"
-        "its reason, counters have a `rate` per second once there were two readings (5 s apart: --watch),\n"
-        "and a quantile that is only a bound says so.\n"
+        "its reason; counters count since the engine's start; a quantile that is only a bound says so.\n"
         "`--filter 'engine:vllm stuck'`, `pool:chat-70b`, `model:llama*`, `replica.waiting>10`.",
         is_list=True,
     ),

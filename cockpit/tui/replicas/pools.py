@@ -57,7 +57,7 @@ def _line(pool: PoolRoll, width: int) -> Line:
 def _doing(pool: PoolRoll) -> Line:
     parts = []
     for name, form, word in (
-        ("running", cells.count, "run"), ("waiting", cells.count, "wait"), ("tokens.out", cells.per_second, "tok/s"),
+        ("running", cells.count, "run"), ("waiting", cells.count, "wait"), ("tokens", cells.per_second, "tok/s"),
     ):  # fmt: skip
         found = pool.sums.get(name)
         if found is not None and found.said and not math.isnan(found.value):
