@@ -22,7 +22,8 @@ class Failure(StrEnum):
 class Ask:
     """One question: `path` with its query, `every_s` (data seconds) how often while the engine runs, 0 at every round.
     `body` is for the one POST there is: Triton's index of models. `door` names another port of the same engine, a
-    `Door` of its record; "" is the port it serves on."""
+    `Door` of its record; "" is the port it serves on. `fresh`: on a connection of its own, for an engine that ends goes
+    on answering on those it has."""
 
     path: str
     every_s: float = 0.0
@@ -30,6 +31,7 @@ class Ask:
     body: bytes = b""
     deadline_s: float = 5.0
     door: str = ""
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

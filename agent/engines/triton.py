@@ -1,6 +1,7 @@
 """PURE. Triton Inference Server: numbers on its metrics port, the state of each model from the index of its repository.
 
-Its health pages are no proof: they stay 200 while every inference fails, and an empty server calls itself ready. It
+Its health pages are no proof: they stay 200 while every inference fails, an empty server calls itself ready, and one
+that ends answers as before on the connections it has and hangs up on new ones, so readiness is asked on a new one. It
 has no gauge of what runs and no latency histogram, only counters of microseconds, from which means follow. An exception
 of a Python model counts as success, and what a full queue turns away is counted nowhere.
 """
@@ -121,7 +122,7 @@ TRITON = Engine(
     tested="run",
     asks=(
         Ask("/metrics", door="metrics"),
-        Ask(READY),
+        Ask(READY, fresh=True),
         Ask(INDEX, every_s=10, method="POST", body=b"{}"),
         Ask("/v2", every_s=300),
     ),

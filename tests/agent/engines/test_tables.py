@@ -96,3 +96,8 @@ def test_deadlines_and_paces_are_told() -> None:
         for ask in engine.asks:
             assert 0 < ask.deadline_s <= 10, (engine.name, ask.path)
             assert ask.every_s >= 0, (engine.name, ask.path)
+
+
+def test_readiness_of_triton_is_asked_on_a_connection_of_its_own() -> None:
+    """On a kept one a Triton that ends calls itself ready to the last."""
+    assert [ask.path for engine in ENGINES for ask in engine.asks if ask.fresh] == ["/v2/health/ready"]

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,29 @@ async def test_the_request_asks_for_plain_text_and_no_compression_on_one_kept_co
     assert b"Accept: text/plain;version=0.0.4" in requests[0]
     assert b"Accept-Encoding: identity" in requests[0]
     assert b"Authorization" not in requests[0]
+
+
+async def test_a_fresh_ask_has_a_connection_of_its_own_and_leaves_the_kept_one() -> None:
+    connections: list[int] = []
+
+    async def counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine = len(connections)
+        connections.append(0)
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            connections[mine] += 1
+            if mine and mine != 1:
+                return  # a server that ends hangs up on whoever comes now
+            writer.write(OK)
+            await writer.drain()
+
+    client = HttpClient(SystemClock())
+    async with served(counted) as endpoint:
+        fresh = replace(ASK, fresh=True)
+        answers = [await client.fetch(endpoint, ask) for ask in (ASK, fresh, ASK, fresh, ASK)]
+        client.close()
+    assert [answer.failure for answer in answers] == [*[Failure.NONE] * 3, Failure.CLOSED, Failure.NONE]
+    assert connections == [3, 1, 1]
 
 
 async def test_a_kept_connection_that_the_other_side_closed_is_replaced_unseen() -> None:

@@ -76,7 +76,7 @@ class HttpClient:
     async def _ask(self, endpoint: Endpoint, ask: Ask) -> Reply:
         """The whole answer. A kept connection that turns out to be closed is replaced once."""
         request = _request(endpoint, ask)
-        talk = self._kept.pop(endpoint, None)
+        talk = None if ask.fresh else self._kept.pop(endpoint, None)
         if talk is not None and not talk.is_idle:
             talk.close()
             talk = None
