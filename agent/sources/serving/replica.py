@@ -20,7 +20,7 @@ from agent.sources.serving.landscape import Group, Listener
 from agent.sources.serving.row import Row, quality_of
 from agent.sources.serving.who import Who
 from agent.sources.serving.window import Latencies
-from agent.wire.replicas import ReplicaFacts, State, replica_subject
+from agent.wire.replicas import Phase, ReplicaFacts, State, replica_subject
 from agent.wire.shape import pack
 
 STARTED_SLACK_S = 1.0
@@ -300,7 +300,8 @@ class Replica:
             "pids": list(facts.pids),
             "gpus": list(facts.gpus),
         }
-        return RawEvent("serving", "replica", now, f"{self.who.id} is {facts.state}: {facts.says}", data=data)
+        says = facts.phase if standing.phase in (Phase.SERVING, Phase.IDLE) else facts.says
+        return RawEvent("serving", "replica", now, f"{self.who.id} is {facts.state}: {says}", data=data)
 
 
 def _door_of(asks: tuple[Ask, ...], path: str) -> str:
