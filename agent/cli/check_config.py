@@ -7,6 +7,7 @@ from agent.config import DEFAULT_FILE, KEYS, Discovery, load
 from agent.detect import RULES
 from agent.detect.thresholds import resolve
 from agent.sources.processes.redact import redact_value
+from agent.sources.serving.tables import check
 
 _ABSENT = {"thresholds_file": "none"}
 
@@ -15,6 +16,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the settings in force; a wrong file is a ConfigError."""
     file = arguments.file or DEFAULT_FILE
     config = load(arguments.file)
+    check(config.serving)
     settings = resolve(config.thresholds, config.labels, RULES)
     absent = arguments.file is None and not DEFAULT_FILE.exists()
     print(f"{file}: {'absent, defaults are in force' if absent else 'ok'}")

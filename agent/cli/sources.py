@@ -127,8 +127,10 @@ def _serving(site: Site) -> Source:
     from agent.sources.serving.http import HttpClient
     from agent.sources.serving.proc import ProcLandscape
     from agent.sources.serving.source import ServingSource
+    from agent.sources.serving.tables import check
 
     config, nvml = site.config, site.made["nvml"]
+    check(config.serving)
     landscape = ProcLandscape(
         site.clock,
         lambda: nvml.gpu_pids,

@@ -5,6 +5,7 @@ import pytest
 from agent.config import parse
 from agent.config.serving import Serving
 from agent.errors import ConfigError
+from agent.sources.serving.tables import NAMES, check
 
 
 def serving(text: str) -> tuple[Serving, ...]:
@@ -91,3 +92,26 @@ def test_what_is_wrong_is_one_sentence_with_its_table(table: str, says: str) -> 
 def test_a_list_of_something_else_is_refused() -> None:
     with pytest.raises(ConfigError, match="serving must be at most 256 tables"):
         serving("serving = [1]")
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("engine = 'vlm'", "serving 1: engine 'vlm' is not known; did you mean 'vllm'?"),
+        ("engine = 'zzzzzz'", "known are vllm"),
+        (
+            "engine = 'generic'\nport = 1\nhealth = '/h'\nmetrics = '/m'\nnames = { speed = 'x' }",
+            "serving 1: names: 'speed' is nothing that a replica says",
+        ),
+    ],
+)
+def test_engines_and_names_that_nobody_knows_are_refused(table: str, says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check(serving(f"[[serving]]\n{table}"))
+    assert says in str(error.value)
+
+
+def test_every_known_engine_may_be_named() -> None:
+    for name in NAMES:
+        more = "\nhealth = '/h'" if name == "generic" else ""
+        check(serving(f"[[serving]]\nport = 8000\nengine = '{name}'{more}"))
