@@ -22,8 +22,8 @@ _ENGINES = {"chat-70b": ("vllm", 4, 8000), "embed": ("triton", 2, 8010), "rerank
 _MODELS = {"chat-70b": "meta-llama/Llama-3.3-70B-Instruct", "embed": "bge-m3", "rerank": "BAAI/bge-reranker-v2-m3"}
 _VERSIONS = {"vllm": "0.32.0", "triton": "2.51.0", "tgi": "3.4.1"}
 _PHASES = {"ready": "serving", "stuck": "stuck", "draining": "draining", "starting": "loading", "down": "down"}
-_TRITON_LACKS = ("kv.usage", "ttft.p50", "ttft.p99", "tokens.in", "tokens.out", "itl.p50", "itl.p99", "preemptions",
-                 "prefix.hits", "prefix.queries")  # fmt: skip
+_TRITON_LACKS = ("kv.usage", "ttft.p50", "ttft.p99", "tokens.in", "tokens.out", "tokens.rate", "itl.p50", "itl.p99",
+                 "preemptions", "prefix.hits", "prefix.queries")  # fmt: skip
 
 
 def pool_of(host: StagedHost) -> str:
@@ -195,6 +195,9 @@ class ServingStage(Stage):
             "errors": (second - WEDGED) * 0.1 if stuck else 0.0,
             "tokens.in": moved * 2100.0,
             "tokens.out": moved * (812.0 + host.number),
+            "requests.rate": 0.0 if stuck else 4.0,
+            "errors.rate": 0.1 if stuck else 0.0,
+            "tokens.rate": 0.0 if stuck else 812.0 + host.number,
             "capacity": 256.0,
             "itl.p50": 0.021,
             "itl.p99": 0.048 + wave * 0.01,
