@@ -195,7 +195,8 @@ class Judge:
         if not why:
             return None
         waits = None if look.sample is None else demand(look.sample)
-        if waits == 0:
+        # Triton tells what waits and not what runs: nobody may take it for empty.
+        if waits == 0 and look.sample is not None and look.sample.running is not None:
             return _Word(Phase.DRAINED, f"{why}; nothing is in flight")
         shut = self._life.closed_since is not None and not look.drain_asked and not _answers(look)
         return _Word(Phase.DRAINING, why, ({"what": CLOSED},) if shut else ())

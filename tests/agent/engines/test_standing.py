@@ -353,6 +353,13 @@ def test_a_drain_is_drained_once_nothing_is_in_flight() -> None:
     assert played.closed(process=Process.GONE).state is State.DOWN
 
 
+def test_an_engine_that_does_not_say_what_runs_is_never_called_drained() -> None:
+    played = Played("triton")
+    played.hear(2)
+    silent = replace(IDLE, draining=True, running=None, waiting=0, demand=0)
+    assert played.hear(4, sample=silent).state is State.DRAINING
+
+
 def test_a_port_that_closes_while_the_process_runs_drains_and_one_that_never_ends_is_dead() -> None:
     played = Played()
     played.hear(3)
