@@ -6,11 +6,12 @@ or beyond 1e18 is no number: what rests on it is not known. Nothing here raises 
 """
 
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agent.engines.layout import Layout, lay_out, pairs, plain
-from agent.wire.histogram import LARGEST, Histogram, gather, merge
+from agent.wire.histogram import EDGES, LARGEST, Histogram, gather, merge
 from agent.wire.shape import clean
 
 MAX_BYTES = 4 * 1024 * 1024  # a Ray node prints 0.6 MB, eight data-parallel ranks of vLLM as much
@@ -21,12 +22,21 @@ SHOWN = 60  # characters of a line that a sentence quotes
 Wanted = str | tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Bars:
-    """Where one histogram of a family stands: places of its buckets by edge, of its count and of its sum."""
+    """Where one histogram of a family stands: places of its buckets by edge, of its count and of its sum. `edges` are
+    set where it is printed as engines print it, ascending up to +Inf: then its counts are taken as they come."""
 
     buckets: list[tuple[float, int]] = field(default_factory=list)
     rest: dict[str, int] = field(default_factory=dict)
+    edges: tuple[float, ...] = ()
+
+    def settle(self) -> None:
+        """All of its series are known."""
+        edges = [edge for edge, _ in self.buckets]
+        in_order = all(map(operator.lt, edges, edges[1:])) and edges[-1:] == [math.inf]
+        if in_order and 1 < len(edges) <= EDGES and edges[0] >= -LARGEST and edges[-2] <= LARGEST:
+            self.edges = tuple(edges[:-1])
 
 
 class Exposition:
@@ -119,12 +129,15 @@ class Exposition:
 
     def _gather(self, bars: _Bars) -> Histogram | None:
         values = self._values
-        total, seconds = bars.rest.get("_count"), bars.rest.get("_sum")
-        return gather(
-            [(edge, values[place]) for edge, place in bars.buckets],
-            None if total is None else values[total],
-            None if seconds is None else values[seconds],
-        )
+        at_count, at_sum = bars.rest.get("_count"), bars.rest.get("_sum")
+        spent = None if at_sum is None else values[at_sum]
+        if bars.edges:
+            counts = [values[place] for _, place in bars.buckets]
+            if counts[0] >= 0 and counts[-1] <= LARGEST and all(map(operator.le, counts, counts[1:])):
+                sane = spent is not None and 0 <= spent <= LARGEST
+                return Histogram(bars.edges, tuple(counts[:-1]), counts[-1], spent if sane else None)
+        total = None if at_count is None else values[at_count]
+        return gather([(edge, values[place]) for edge, place in bars.buckets], total, spent)
 
     def _doubt(self, says: str) -> None:
         if says not in self._doubts:
@@ -236,6 +249,8 @@ def _bars(layout: Layout, name: str, labels: Mapping[str, Wanted]) -> list[_Bars
                 bars.buckets.append((_edge(item.labels.get("le", "")), item.place))
             else:
                 bars.rest[part] = item.place
+    for bars in found.values():
+        bars.settle()
     return [bars for bars in found.values() if bars.buckets or "_count" in bars.rest]
 
 

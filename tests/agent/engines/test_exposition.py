@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.engines.exposition import MAX_BYTES, MAX_LINES, Exposition, Reader, read
-from agent.wire.histogram import Histogram
+from agent.wire.histogram import Histogram, gather
 from tests.agent.engines.fixtures import EXPOSITIONS, page
 
 Flat = tuple[str, tuple[tuple[str, str], ...], bytes]
@@ -274,6 +274,29 @@ def test_a_histogram_without_sound_buckets_is_refused(body: bytes) -> None:
     found = told(body)
     assert found.histogram("h") is None
     assert found.trouble == "histogram h has no sound buckets up to +Inf"
+
+
+BARS = st.lists(
+    st.tuples(
+        st.sampled_from(["0.1", "0.5", "1", "1.0", "5e18", "-1", "+Inf", "NaN", "x"]),
+        st.sampled_from([0.0, 1.0, 2.0, 3.0, 3.5, -1.0, math.nan, math.inf, 1e19]),
+    ),
+    max_size=6,
+    unique_by=lambda bar: bar[0],
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(BARS, st.sampled_from([None, 0.0, 3.0, -1.0, math.nan]), st.sampled_from([None, 4.5, -1.0, math.nan]))
+def test_a_histogram_in_its_usual_order_is_gathered_by_the_same_rules(
+    bars: list[tuple[str, float]], count: float | None, seconds: float | None
+) -> None:
+    lines = [f'h_bucket{{le="{edge}"}} {value!r}\n' for edge, value in bars]
+    lines += [f"h_count {count!r}\n"] if count is not None else []
+    lines += [f"h_sum {seconds!r}\n"] if seconds is not None else []
+    found = told("".join(["a 1\n", *lines]).encode()).histogram("h")
+    edges = [(math.nan if edge == "x" else float(edge), value) for edge, value in bars]
+    assert found == (gather(edges, count, seconds) if bars or count is not None else None)
 
 
 NAMES = st.from_regex(r"\A[a-z_:][a-z0-9_:]{0,6}\Z")
