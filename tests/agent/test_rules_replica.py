@@ -49,6 +49,11 @@ def test_a_replica_that_stays_down_is_told_after_twenty_seconds_and_from_when_it
     assert (finding.severity, finding.subject) == (Severity.CRITICAL, replica_subject(LLM))
     assert finding.text == "its process is gone, and its port refuses connections"
     assert finding.since == started(at)
+    assert finding.evidence == (
+        {"what": "state", "value": "down", "at": started(at)},
+        {"what": "process", "value": "pid 100"},
+        {"what": "GPUs", "value": "GPU 0, GPU 1"},
+    )
     assert served.found("replica.dead_gpu_ok") == []
     served.run(30)
     told = one(served, "replica.dead_gpu_ok")
@@ -97,6 +102,16 @@ def test_a_port_that_fell_shut_before_the_process_went_is_no_drain() -> None:
     served.tell(LLM, Phase.DOWN)
     served.run(30)
     assert served.rules_open() == ["replica.down"]
+
+
+def test_a_drain_that_ends_with_a_closed_port_is_one_all_the_same() -> None:
+    served = host()
+    served.tell(LLM, Phase.DRAINING)
+    served.tell(LLM, Phase.DRAINED)
+    served.tell(LLM, Phase.DRAINING, why=[{"what": "port closed"}])
+    served.tell(LLM, Phase.DOWN)
+    served.run(120)
+    assert served.rules_open() == []
 
 
 def test_after_it_served_again_an_old_drain_excuses_nothing() -> None:

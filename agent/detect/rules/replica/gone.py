@@ -53,8 +53,8 @@ def replica_restart_loop(replica: ReplicaView, found: Finding | None) -> Verdict
         "it is ready again",
         words.SERVING,
         "a saturated or frozen engine does not answer either, and is not down while its process lives; one that was "
-        "drained first went on purpose; a restart by its service manager takes a few seconds and is waited for; the "
-        "first 10 min after boot do not count",
+        "drained first went on purpose, but a vLLM tells nobody of its SIGTERM: mark maintenance first; a restart by "
+        "its service manager takes a few seconds and is waited for; the first 10 min after boot do not count",
         "restart-replica",
         ("replica-killed", "gpu-lost-under-replica", "oom-kills-replica"),
         quiet=("replica-restart", "replica-drained", "replica-stuck"),
@@ -68,7 +68,7 @@ def replica_restart_loop(replica: ReplicaView, found: Finding | None) -> Verdict
 def replica_down(replica: ReplicaView, found: Finding | None) -> Verdict:
     """Nobody is there to answer its users."""
     del found
-    return _down(replica, Severity.CRITICAL, words.says(replica, "its process is gone"))
+    return _down(replica, Severity.CRITICAL, words.says(replica, "its process is gone"), *words.identity(replica))
 
 
 @replica_rule(

@@ -48,7 +48,21 @@ def says(replica: ReplicaView, otherwise: str) -> str:
 
 def standing(replica: ReplicaView) -> Evidence:
     """How it stands, as evidence."""
-    return {"what": "state", "value": f"{state(replica)} ({phase(replica)})", "at": since(replica)}
+    words = dict.fromkeys((state(replica), phase(replica)))
+    return {"what": "state", "value": ": ".join(words), "at": since(replica)}
+
+
+def identity(replica: ReplicaView) -> list[Evidence]:
+    """What is known of what is gone: its process, its GPUs, and when it last answered."""
+    found: list[Evidence] = []
+    pids = replica.facts.get("pids")
+    if isinstance(pids, (list, tuple)) and pids:
+        found.append({"what": "process", "value": f"pid {pids[0]}", "at": seconds(replica, "started")})
+    if gpus := replica.gpus:
+        found.append({"what": "GPUs", "value": ", ".join(gpu.label for gpu in gpus)})
+    if (seen := seconds(replica, "seen")) is not None:
+        found.append({"what": "last answer", "at": seen})
+    return [{name: value for name, value in item.items() if value is not None} for item in found]
 
 
 def gone_on_purpose(replica: ReplicaView) -> bool:
@@ -57,8 +71,12 @@ def gone_on_purpose(replica: ReplicaView) -> bool:
     ends = [place for place, event in enumerate(changes) if event.data.get("to") == DOWN]
     if not ends or changes[ends[-1]].data.get("from") not in LEAVING:
         return False
-    before = [event for event in changes[: ends[-1]] if event.data.get("to") in LEAVING]
-    return not before or not _fell_shut(before[-1])
+    began: Event | None = None
+    for event in reversed(changes[: ends[-1]]):
+        if event.data.get("to") not in LEAVING:
+            break
+        began = event  # how it began to leave decides: a port closes at the end of every drain
+    return began is None or not _fell_shut(began)
 
 
 def faults(gpu: GpuView) -> list[Finding]:
