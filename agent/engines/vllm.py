@@ -147,8 +147,8 @@ VLLM = Engine(
     asks=(
         Ask("/metrics"),
         Ask("/health"),
-        Ask("/is_paused", every_s=10),
-        Ask("/load", every_s=15),
+        Ask("/is_paused", every_s=10, deadline_s=2),  # a frozen engine may not answer it
+        Ask("/load", every_s=15, deadline_s=2),
         Ask("/v1/models", every_s=300),
         Ask("/version", every_s=300),
     ),
