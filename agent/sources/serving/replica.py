@@ -15,7 +15,7 @@ from agent.engines.standing import Judge, Look, Process, Standing
 from agent.sources.base import RawEvent
 from agent.sources.serving import doors, match, trouble
 from agent.sources.serving.client import Endpoint
-from agent.sources.serving.errand import PERIOD_S, Pace, place
+from agent.sources.serving.errand import PERIOD_S, SLACK_S, Pace, place
 from agent.sources.serving.landscape import Group, Listener
 from agent.sources.serving.row import Row, quality_of
 from agent.sources.serving.who import Who
@@ -24,6 +24,7 @@ from agent.wire.replicas import Phase, ReplicaFacts, State, replica_subject
 from agent.wire.shape import pack
 
 STARTED_SLACK_S = 1.0
+ABSENT_S = 600.0  # a page that this engine does not have: each question is a line in somebody's log of accesses
 _ODD = (Failure.TLS, Failure.DENIED, Failure.GARBAGE, Failure.TOO_LARGE)  # its state does not say it all
 _DEAF = (Failure.TIMEOUT, Failure.UNREACHABLE, Failure.DENIED, Failure.TLS)  # the other pages would fare no better
 
@@ -164,11 +165,15 @@ class Replica:
 
     def _is_due(self, ask: Ask, mono: float) -> bool:
         last = self._asked.get(ask.path)
-        if last is None or ask.every_s <= 0:
+        if last is None:
             return True
         known = self._pages.answer(ask.path)
-        failed = known is None or known.failure is not Failure.NONE
-        return failed or mono - last >= ask.every_s - 1.0
+        every_s = ask.every_s
+        if known is not None and known.status in trouble.NOT_OFFERED:
+            every_s = max(every_s, ABSENT_S if ask.path != self.who.engine.health else 0.0)
+        elif known is None or known.failure is not Failure.NONE:
+            every_s = 0.0
+        return every_s <= 0 or mono - last >= every_s - SLACK_S
 
     def _endpoint(self, listener: Listener) -> Endpoint:
         assert self.group is not None

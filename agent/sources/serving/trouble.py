@@ -6,7 +6,7 @@ from agent.engines.answer import Answer
 from agent.engines.engine import Engine
 from agent.engines.sample import ReplicaSample
 
-_NOT_OFFERED = (404, 405, 501)
+NOT_OFFERED = (404, 405, 501)
 _CLOSED = (401, 403)  # its other pages may answer the same, and then say nothing of how it is
 _COUNTED = ("running", "waiting", "progress", "requests", "tokens_out", "kv_usage")
 START_SLACK_S = 1.0
@@ -22,7 +22,7 @@ def weigh(engine: Engine, metrics: Answer | None, sample: ReplicaSample, table: 
     if sample.loading or sample.dead or sample.ready is False:
         return says if metrics is None or metrics.status != 503 else "", True
     counted = any(getattr(sample, name) is not None for name in _COUNTED)
-    if metrics is not None and metrics.status in _NOT_OFFERED:
+    if metrics is not None and metrics.status in NOT_OFFERED:
         return says, counted or sample.ready is not None
     if metrics is not None and metrics.ok:
         return says, counted
@@ -40,8 +40,8 @@ def sentence(metrics: Answer, sample: ReplicaSample, table: Serving | None) -> s
         return f"it refuses the token in {table.token_file} (HTTP {status}): it may have run out, renew it"
     if 300 <= status < 400:
         return f"its metrics redirect to {metrics.location[:80]!r}, and redirects are not followed"
-    if status in _NOT_OFFERED:
-        return f"it offers no metrics (HTTP {status})"
+    if status in NOT_OFFERED:
+        return sample.trouble or f"it offers no metrics (HTTP {status})"
     if not metrics.ok:
         return f"its metrics answer HTTP {status}"
     return sample.trouble

@@ -472,5 +472,8 @@ def test_a_million_series_are_read_more_rarely() -> None:
     assert sum(path == "/metrics" for _, _, path in host.asked) <= 4
 
 
-def test_absent_pages_are_no_failure() -> None:
+def test_a_page_that_is_not_offered_is_asked_for_once_in_ten_minutes() -> None:
+    host = serving_vllm()
+    host.run(300)
+    assert [path for _, _, path in host.asked].count("/is_paused") == 1
     assert ABSENT.failure is Failure.NONE
