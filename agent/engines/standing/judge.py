@@ -166,7 +166,8 @@ class Judge:
             return _Word(Phase.DEAD_ENGINE, sample.dead)
         if self._habit.dies_loudly and _status(look) == 503:
             return _Word(Phase.DEAD_ENGINE, "its health page says that what computes is dead")
-        if sample is not None and sample.workers == 0:
+        hangs = self._hangs(look)  # requests wait for what is gone: that is more than to have nobody behind it
+        if sample is not None and sample.workers == 0 and not hangs:
             return _Word(Phase.DEAD_ENGINE, "it answers, and no worker stands behind it")
         failing = self._life.failing
         if self._habit.fails_on and failing.every_one:
@@ -175,9 +176,14 @@ class Judge:
         closed = self._life.closed_since
         if closed is not None and look.mono - closed > CLOSING_S:
             return _Word(Phase.DEAD_ENGINE, "its port is closed, and its process does not end")
-        if sample is not None and sample.ready is False and self._habit.unready is Phase.DEAD_ENGINE:
+        if sample is not None and sample.ready is False and self._habit.unready is Phase.DEAD_ENGINE and not hangs:
             return _Word(Phase.DEAD_ENGINE, "it answers, and no longer calls itself ready")
         return None
+
+    def _hangs(self, look: Look) -> bool:
+        """Whether it stands still with work to do, and is old enough for that to mean something."""
+        age = self._life.age(look)
+        return age is not None and age > SETTLED_S and self._life.stands(look, self._habit.at_end)
 
     def _unreadable(self, look: Look) -> _Word | None:
         """Nothing can be said of what does not answer as it should; twice, for once is nothing."""
@@ -226,8 +232,7 @@ class Judge:
 
     def _stuck(self, look: Look) -> _Word | None:
         sample, life = look.sample, self._life
-        age = life.age(look)
-        if sample is None or age is None or age <= SETTLED_S or not life.stands(look, self._habit.at_end):
+        if sample is None or not self._hangs(look):
             return None
         window_s = life.progress.window_s(self._habit.at_end)
         sure = not self._habit.pausable or sample.paused is False or (self._habit.ready_tells and bool(sample.ready))

@@ -94,6 +94,17 @@ def test_work_that_stands_still_for_a_minute_is_stuck_and_says_counter_demand_an
     assert played.hear(40) == found, "nothing in it ticks"
 
 
+def test_a_front_whose_workers_are_gone_is_stuck_once_its_requests_hang_and_dead_again_without_them() -> None:
+    gone = replace(BUSY, workers=0, ready=False)  # a worker that froze: Dynamo forgets it 10 s later, its requests hang
+    played = Played("dynamo")
+    played.hear(2, sample=replace(BUSY, workers=1))
+    assert played.hear(sample=gone).phase is Phase.DEAD_ENGINE, "nobody would take the next request"
+    found = played.hear(12)
+    assert (found.state, found.says) == (State.STUCK, "steps stood still for 60 s with 2 requests to do")
+    assert [one["what"] for one in found.evidence[:2]] == ["steps", "demand"]
+    assert played.hear(sample=replace(gone, running=0, demand=0, progress=140)).phase is Phase.DEAD_ENGINE
+
+
 @pytest.mark.parametrize(
     ("recovered", "says"),
     [(replace(BUSY, progress=101), Phase.SERVING), (IDLE, Phase.SERVING), (replace(IDLE, progress=1), Phase.SERVING)],
