@@ -145,7 +145,8 @@ def _drawn(page: Exposition, names: tuple[str, ...], first: Mapping[str, Wanted]
 
 
 def _progress(page: Exposition, first: Mapping[str, Wanted]) -> tuple[float | None, str]:
-    for name in (TOKENS, PREFIX + "inter_token_latency_seconds_count", PREFIX + "generation_tokens_total"):
+    """Never its generation_tokens_total: that stands still as long as one long request runs."""
+    for name in (TOKENS, PREFIX + "inter_token_latency_seconds_count"):
         found = page.total(name, **first)
         if found is not None:
             return found, name

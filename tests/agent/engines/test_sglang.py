@@ -118,6 +118,13 @@ def test_a_version_without_realtime_tokens_counts_them_at_the_end() -> None:
     assert (sample.progress, sample.progress_name) == (3120, "sglang:inter_token_latency_seconds_count")
 
 
+def test_what_moves_only_at_the_end_of_a_request_is_no_progress() -> None:
+    body = re.sub(rb"(?m)^sglang:(realtime_tokens|inter_token).*\n", b"", page("sglang/06-slow-load-t3.prom"))
+    sample = read_sglang(metrics(body))
+    assert sample.tokens_out == 8
+    assert (sample.progress, sample.progress_name, sample.demand) == (None, "", 7)
+
+
 def test_failures_of_probes_and_wrong_requests_are_no_errors() -> None:
     assert told("05-errors-abort-prefix", READY).errors == 0
     said = b'sglang:http_responses_total{endpoint="/v1/chat/completions",method="POST",status_code="%d"} %d\n'
