@@ -37,7 +37,7 @@ HISTOGRAMS: Mapping[str, tuple[str, ...]] = {
     "ttft": ("time_to_first_token_seconds",),
     "itl": ("inter_token_latency_seconds", "time_per_output_token_seconds"),
     "e2e": ("e2e_request_latency_seconds",),
-    "queue": ("request_queue_time_seconds",),
+    "queue": ("request_queue_time_seconds", "time_in_queue_requests"),
 }
 STEPS = "iteration_tokens_total_count"  # one for each step of the engine
 FINISHED = "request_success_total"  # of every end, also of bad ones
@@ -65,12 +65,9 @@ def read(page: Exposition, **labels: Wanted) -> ReplicaSample:
     """What its metrics say, whoever prints them; `labels` choose one of several models."""
     prefix = next((item for item in PREFIXES if page.has(f"{item}num_requests")), PREFIXES[0])
 
-    def named(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(prefix + name for name in names)
-
-    found: dict[str, Any] = {field: page.total(*named(names), **labels) for field, names in SUMS.items()}
-    found |= {field: page.peak(*named(names), **labels) for field, names in PEAKS.items()}
-    found |= {field: page.histogram(*named(names), **labels) for field, names in HISTOGRAMS.items()}
+    found: dict[str, Any] = {field: page.total(*_spelled(prefix, names), **labels) for field, names in SUMS.items()}
+    found |= {field: page.peak(*_spelled(prefix, names), **labels) for field, names in PEAKS.items()}
+    found |= {field: page.histogram(*_spelled(prefix, names), **labels) for field, names in HISTOGRAMS.items()}
     errors, source = _errors(page, prefix, labels)
     progress, counter = _progress(page, prefix, labels)
     awake = page.peak(f"{prefix}engine_sleep_state", sleep_state="awake", **labels)
@@ -78,7 +75,7 @@ def read(page: Exposition, **labels: Wanted) -> ReplicaSample:
     ranks = len(page.labels(running, "engine"))
     return ReplicaSample(
         models=page.labels(running, "model_name"),
-        requests=page.total(f"{prefix}{FINISHED}", finished_reason=GOOD, **labels),
+        requests=page.total(*_spelled(prefix, (FINISHED,)), finished_reason=GOOD, **labels),
         errors=errors,
         errors_source=source,
         progress=progress,
@@ -111,6 +108,11 @@ def parse(pages: Pages) -> ReplicaSample:
     )
 
 
+def _spelled(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """With what stands before them; Ray prints some counters without `_total`."""
+    return tuple(prefix + spelled for name in names for spelled in dict.fromkeys((name, name.removesuffix("_total"))))
+
+
 def capacity(argvs: tuple[tuple[str, ...], ...]) -> float | None:
     """What --max-num-seqs allows, for each rank of data parallelism here; its default depends on GPU and version."""
     seqs = _said(argvs, ("--max-num-seqs", "--max_num_seqs"))
@@ -125,7 +127,7 @@ def _said(argvs: tuple[tuple[str, ...], ...], flags: tuple[str, ...]) -> int:
 def _errors(page: Exposition, prefix: str, labels: Mapping[str, Wanted]) -> tuple[float | None, str]:
     """What its HTTP server answered with 5xx, and what broke after a stream had begun with 200. A client that hangs up
     is no error, and neither is an abort: only our own restarts make some."""
-    broken = page.total(f"{prefix}{FINISHED}", finished_reason="error", **labels)
+    broken = page.total(*_spelled(prefix, (FINISHED,)), finished_reason="error", **labels)
     if not page.series(HTTP):
         return broken, "" if broken is None else f"{prefix}{FINISHED}"
     return reading.plus(page.total(HTTP, status="5xx"), broken, 0.0), f"{HTTP} + {prefix}{FINISHED}"
@@ -135,7 +137,7 @@ def _progress(page: Exposition, prefix: str, labels: Mapping[str, Wanted]) -> tu
     steps = page.total(prefix + STEPS, **labels)
     if steps is not None:
         return steps, prefix + STEPS
-    tokens = [page.total(prefix + name, **labels) for name in ("prompt_tokens_total", "generation_tokens_total")]
+    tokens = [page.total(*_spelled(prefix, SUMS[name]), **labels) for name in ("tokens_in", "tokens_out")]
     found = reading.plus(*tokens)
     return found, "" if found is None else f"{prefix}generation_tokens_total + {prefix}prompt_tokens_total"
 

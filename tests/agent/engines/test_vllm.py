@@ -119,6 +119,13 @@ def test_names_under_ray_read_the_same() -> None:
     assert renamed == read_vllm(metrics(page("vllm/02-load-t0.prom")))
 
 
+def test_counters_without_their_ending_read_the_same() -> None:
+    body = page("vllm/05-errors-aborts-prefix.prom").replace(b"vllm:", b"ray_vllm_")
+    bare = re.sub(rb"(?m)^(ray_vllm_\w+)_total\{", rb"\1{", body)
+    assert bare != body
+    assert read_vllm(metrics(bare)) == read_vllm(metrics(body))
+
+
 def test_names_that_a_collector_cleaned_read_the_same() -> None:
     body = page("vllm/02-load-t0.prom").replace(b"vllm:", b"vllm_")
     assert read_vllm(metrics(body)) == read_vllm(metrics(page("vllm/02-load-t0.prom")))
