@@ -49,7 +49,7 @@ class Applicant:
             return self.listener.port
         if self.table is not None and self.table.port:
             return self.table.port
-        return ports.stated(self.group.argvs) or (ports.usual(self.identity.name) if self.identity else 0)
+        return ports.stated(self.group.argvs) or (ports.usual(self.identity.engine.name) if self.identity else 0)
 
     def meet(self, group: Group) -> None:
         """The group as it is now."""
@@ -129,7 +129,7 @@ class Applicant:
         if named and any(one.port == named for one in listening):
             return [one for one in listening if one.port == named][:1]
         self.guess()
-        usual = ports.usual(self.identity.name) if self.identity else 0
+        usual = ports.usual(self.identity.engine.name) if self.identity else 0
         return sorted(listening, key=lambda one: (one.port != usual, one.port))[:MOST_PORTS]
 
     def _router(self) -> str:

@@ -25,6 +25,7 @@ from agent.wire.shape import pack
 
 STARTED_SLACK_S = 1.0
 ABSENT_S = 600.0  # a page that this engine does not have: each question is a line in somebody's log of accesses
+NO_PORT = "opens no port that can be asked how it is: a Dynamo worker does with DYN_SYSTEM_PORT"
 _ODD = (Failure.TLS, Failure.DENIED, Failure.GARBAGE, Failure.TOO_LARGE)  # its state does not say it all
 _DEAF = (Failure.TIMEOUT, Failure.UNREACHABLE, Failure.DENIED, Failure.TLS)  # the other pages would fare no better
 
@@ -98,6 +99,13 @@ class Replica:
     def answered(self) -> bool:
         """Whether it ever did."""
         return self._seen is not None
+
+    @property
+    def apart(self) -> str:
+        """Why nothing of it can be asked, whatever it does; "" if it can, or will be."""
+        if self.group is None or self.listener is not None:
+            return ""
+        return self.group.apart or ("" if self.who.port else NO_PORT)
 
     # Its rounds.
 
@@ -227,8 +235,7 @@ class Replica:
     def _look(self, now: Instant, sample: ReplicaSample | None, metrics: Answer | None, *, listens: bool) -> Look:
         engine, group = self.who.engine, self.group
         served = [answer for path, answer in self._answers.items() if not _door_of(engine.asks, path)]
-        apart = group is not None and bool(group.apart)
-        refused = not apart and (not listens or any(answer.failure is Failure.REFUSED for answer in served))
+        refused = not self.apart and (not listens or any(answer.failure is Failure.REFUSED for answer in served))
         if group is None:
             process = Process.GONE if self._last is not None and self._last.processes else Process.HIDDEN
             process = Process.GONE if self._last is None and self.facts.pids else process
@@ -258,8 +265,8 @@ class Replica:
         who, table, sample = self.who, self.table, self._sample
         group = self.group or self._last
         says = standing.says
-        if self.group is not None and self.group.apart and standing.state is State.UNKNOWN:
-            says = f"it {self.group.apart}"
+        if self.apart and standing.state is State.UNKNOWN:
+            says = f"it {self.apart}"
         if standing.state is State.DOWN and self.taken_by:
             says = f"{says}; its port now belongs to {self.taken_by}"
         seen = None if standing.state not in (State.DOWN, State.UNKNOWN, State.UNREADY) else self._seen

@@ -23,6 +23,7 @@ MOST = 256  # replicas of a host, gone ones among them; the oldest that is gone 
 MOST_APPLICANTS = 64
 PATIENCE_S = 30.0  # data seconds after the start in which a replica that was known may still be looked for
 FLEETING_S = 120.0
+MUTE_S = 60.0  # so old is one of which no port is known before it is shown without
 NEW_S = 10.0  # so old is a process that has no socket yet before it is called a replica, unless it was one before
 
 
@@ -191,12 +192,11 @@ class Roster:
         if found is None and (table is None or not table.port):
             return
         port = applicant.port
-        if not port:
-            return
         listener = applicant.listener or next((one for one in group.listeners if one.port == port), None)
-        known = who.identified(found, listener, port, table, apart=_place_of(group) if group.apart else "")
+        known = who.identified(found, listener, port, table, apart="" if port and not group.apart else _place_of(group))
         root = group.root
-        is_new = root is not None and root.started is not None and now.wall - root.started < NEW_S
+        age_s = now.wall - root.started if root is not None and root.started is not None else PATIENCE_S
+        is_new = age_s < (NEW_S if port else MUTE_S)
         if listener is None and is_new and known.id not in self.replicas and table is None:
             return
         self._place(known, group, table)
@@ -245,7 +245,7 @@ class Roster:
 
 def _place_of(group: Group) -> str:
     """What tells groups apart whose address nobody knows."""
-    return group.container[:12] or f"pid {group.processes[0].pid}"
+    return group.container[:12] or f"pid-{group.processes[0].pid if group.processes else 0}"
 
 
 def _fits(table: Serving, listener: Listener) -> bool:

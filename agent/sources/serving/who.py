@@ -39,11 +39,12 @@ def identified(
     found: Identity | None, listener: Listener | None, port: int, table: Serving | None, apart: str = ""
 ) -> Who:
     """By what its pages, its command line or its table say; `listener` None while nothing listens; `apart` stands for
-    the address where that cannot be known."""
+    the address where that cannot be known, `port` 0 for one that nobody knows."""
     engine, name = _engine(found, table)
     address = listener.address if listener is not None else (table.address if table is not None else "")
     where = str(port) if listener is None or listener.local else f"{_bracketed(address)}:{port}"
-    where = f"{apart}:{port}" if apart else where
+    if apart:
+        where = f"{apart}:{port}" if port else apart
     identity = table.name if table is not None and table.name else f"{name}:{where}"
     evidence = found.evidence if found is not None else (f"{table.place} says so",) if table is not None else ()
     return Who(

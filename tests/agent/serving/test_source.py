@@ -477,3 +477,39 @@ def test_a_page_that_is_not_offered_is_asked_for_once_in_ten_minutes() -> None:
     host.run(300)
     assert [path for _, _, path in host.asked].count("/is_paused") == 1
     assert ABSENT.failure is Failure.NONE
+
+
+def test_a_worker_without_a_port_is_shown_and_says_why_nothing_is_known_of_it() -> None:
+    host = Host()
+    host.runs(77, "python -m dynamo.vllm --model m", gpus=("GPU-3",), gpu_map="driver")
+    host.run(12)
+    (found,) = host.replicas.values()
+    assert found["id"].endswith(":pid-77")
+    assert (found["state"], found["port"], found["gpus"]) == ("unknown", 0, ["GPU-3"])
+    assert "DYN_SYSTEM_PORT" in found["says"]
+    assert host.asked == []
+
+
+def test_one_that_is_out_of_reach_is_unknown_and_never_asked() -> None:
+    host = Host()
+    host.runs(70, "vllm serve m --port 8000", apart="runs in a network namespace that cannot be reached")
+    host.listening = {8000: (Listener("127.0.0.1", 8000, 5, "other"),)}
+    host.pages[8000] = vllm()
+    host.run(30)
+    (found,) = host.replicas.values()
+    assert (found["state"], found["says"]) == ("unknown", "it runs in a network namespace that cannot be reached")
+    assert host.asked == []
+
+
+def test_a_mistyped_command_is_not_owed_an_answer_for_ever() -> None:
+    host = Host()
+    group = host.runs(70, "vllm serve m --port 8000", age_s=5)
+    host.run(3)
+    assert host.replicas == {}
+    host.run(10)
+    assert host.state("vllm:8000") == ("starting", "loading")
+    host.ends(group)
+    host.run(2)
+    assert host.state("vllm:8000")[0] == "down"
+    host.run(130)
+    assert host.replicas == {}

@@ -256,13 +256,13 @@ def _share(
 def _expected(root: Proc) -> int:
     """The port on which this will listen, as far as that is known."""
     identity = recognise(Evidence((root.argv,)))
-    return ports.stated((root.argv,)) or (ports.usual(identity.name) if identity else 0)
+    return ports.stated((root.argv,)) or (ports.usual(identity.engine.name) if identity else 0)
 
 
 def _by_port(members: list[Proc], free: Iterable[Waiting]) -> list[Waiting]:
     argvs = tuple(one.argv for one in members)
     identity = recognise(Evidence(argvs))
-    port = ports.stated(argvs) or (ports.usual(identity.name) if identity else 0)
+    port = ports.stated(argvs) or (ports.usual(identity.engine.name) if identity else 0)
     doors = identity.engine.doors if identity else ()
     wanted = {port, *(number for door in doors for number in door.ports(argvs, port)[:1])} - {0}
     return [one for one in free if one.port in wanted]
