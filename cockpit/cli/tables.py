@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agent.wire.replicas import PREFIX as REPLICA
 from cockpit.cli.items import Item
 from cockpit.cli.printing import age_text
 from cockpit.fleet.facts import Process
@@ -78,7 +79,10 @@ def _event(fleet: Fleet, entry: FleetEvent, item: Item) -> Sequence[Any]:
 
 def _about(fleet: Fleet, host: int, subject: str) -> str:
     row = fleet.gpu_row(host, subject)
-    return fleet.hosts[host].name if row is None else gpu_name(fleet, row)
+    if row is not None:
+        return gpu_name(fleet, row)
+    name = fleet.hosts[host].name
+    return f"{name} {subject.removeprefix(REPLICA)}" if subject.startswith(REPLICA) else name
 
 
 HEADINGS: dict[str, Sequence[str]] = {

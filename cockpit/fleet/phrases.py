@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.specs import Finding
 from cockpit.fleet.records import HostRecord
 
@@ -42,3 +43,23 @@ def to_try(finding: Finding) -> Iterable[str]:
 def as_of(record: HostRecord) -> str:
     """What is told of a host that is silent is of then."""
     return "" if record.live else f"; as it was when the link was lost at {clock_text(record.link_since)}"
+
+
+def named(name: str, text: str, called: str = "") -> str:
+    """An agent's sentence about a replica with its name (or what it is `called` here) in front, once: `vllm:8000 is
+    down`, `vllm:8000: its queue grows`. Agents say `it`, for they name the subject beside the sentence."""
+    called = called or name
+    if text.startswith((f"{name} ", f"{name}: ")):
+        return called + text[len(name) :]
+    return f"{called} {text.removeprefix('it ')}" if text.startswith("it ") else f"{called}: {text}"
+
+
+def unnamed(name: str, text: str) -> str:
+    """The sentence without the name that stands before it."""
+    return text.removeprefix(f"{name} ").removeprefix(f"{name}: ")
+
+
+def about(finding: Finding) -> str:
+    """What a finding says, understood without its subject beside it."""
+    subject = finding.subject
+    return named(subject.removeprefix(REPLICA), finding.text) if subject.startswith(REPLICA) else finding.text

@@ -10,6 +10,7 @@ from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.requests import Annotation
 from agent.wire.specs import Finding, FindingState, Severity
 from cockpit.fleet.annotations import Marks
+from cockpit.fleet.phrases import about
 from cockpit.fleet.records import FleetEvent, HostRecord
 from cockpit.fleet.roster import needed
 from cockpit.incidents.echoes import Echo, Group, assign, echoes
@@ -110,7 +111,7 @@ def _title(group: Group) -> str:
     counts = {"GPU": "gpu:", "replica": REPLICA}
     found = {name: sum(map(methodcaller("startswith", prefix), others)) for name, prefix in counts.items()}
     also = [f"{count} more {name}{'s' if count > 1 else ''}" for name, count in found.items() if count]
-    return root.text + (f" (and {', '.join(also)})" if also else "")
+    return about(root) + (f" (and {', '.join(also)})" if also else "")
 
 
 def _chain(record: HostRecord, group: Group, now: float) -> tuple[Step, ...]:
@@ -142,7 +143,7 @@ def _judged(record: HostRecord, root: Finding, key: str, alike: Sequence[Finding
     lead = root if key == "root" else alike[0]
     words = words_of(lead)
     subjects = tuple(dict.fromkeys(finding.subject for finding in alike))
-    text = lead.text + (f" (and {len(subjects) - 1} more)" if len(subjects) > 1 else "")
+    text = about(lead) + (f" (and {len(subjects) - 1} more)" if len(subjects) > 1 else "")
     counts = [finding.count for finding in alike]
     return Step(
         {"root": Role.CAUSE, "echo": Role.ECHO}.get(key, Role.EFFECT),

@@ -226,6 +226,27 @@ def test_what_fails_alike_on_one_host_is_told_together() -> None:
     assert (problem.count, len(problem.findings)) == (4, 4)
 
 
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("it is down, and its GPUs are well", "vllm:8000 is down, and its GPUs are well"),
+        ("its queue grows", "vllm:8000: its queue grows"),
+        ("vllm:8000 is stuck: no step for 60 s", "vllm:8000 is stuck: no step for 60 s"),
+        ("vllm:8000: its queue grows", "vllm:8000: its queue grows"),
+        ("requests to it fail", "vllm:8000: requests to it fail"),
+        ("no progress for 30 s with 24 requests to do", "vllm:8000: no progress for 30 s with 24 requests to do"),
+    ],
+)
+def test_a_sentence_about_a_replica_names_it_once_wherever_it_stands_alone(text: str, title: str) -> None:
+    story = Story()
+    story.ill("vllm:8000", "replica.down", 5.0, text=text)
+    (incident,) = story.look()
+    assert (incident.title, incident.chain[0].text) == (title, title)
+    assert [problem.title for problem in problems(story.fleet, NOW)] == [f"gpu-a01 {title} (since 22:13:25)"]
+    (need,) = needs(story.fleet, story.book, NOW)
+    assert need.title == f"gpu-a01 {title} (since 22:13:25)"
+
+
 def test_a_replica_of_which_nobody_can_say_how_it_is_is_a_problem_of_its_own() -> None:
     story = Story()
     story.host.turn("triton:8010", "unknown", "its metrics are HTML: http://127.0.0.1:8012/metrics", EPOCH + 5)

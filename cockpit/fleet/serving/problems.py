@@ -10,7 +10,7 @@ from agent.wire.replicas import State, replica_subject
 from agent.wire.specs import Finding, Severity
 from cockpit.clock import Instant
 from cockpit.fleet import replicas
-from cockpit.fleet.phrases import as_of, clock_text, lead_of, ranges, to_try
+from cockpit.fleet.phrases import as_of, clock_text, lead_of, named, ranges, to_try, unnamed
 from cockpit.fleet.pools import empty_places
 from cockpit.fleet.records import HostRecord, Problem
 from cockpit.fleet.state import Fleet
@@ -56,15 +56,14 @@ def _one(fleet: Fleet, record: HostRecord, row: int, findings: list[Finding], no
     lead = lead_of(findings)
     since = min(record.here(finding.since, now.wall) for finding in findings)
     label = fleet.replicas.ids[row]
-    joint = " " if lead.text.startswith(f"{label} ") else ": "
     told = (
         _what(fleet, row),
         *to_try(lead),
-        *(f"also: {_without(label, finding.text)}" for finding in findings if finding is not lead),
+        *(f"also: {unnamed(label, finding.text)}" for finding in findings if finding is not lead),
     )
     return Problem(
         lead.severity,
-        f"{record.name} {label}{joint}{_without(label, lead.text)} (since {clock_text(since)})",
+        f"{record.name} {named(label, lead.text)} (since {clock_text(since)})",
         "; ".join(part for part in told if part) + as_of(record),
         since,
         record.number,
@@ -81,11 +80,11 @@ def _together(fleet: Fleet, record: HostRecord, found: list[tuple[int, list[Find
     since = record.here(lead.since, now.wall)
     labels = [fleet.replicas.ids[row] for row, _ in found]
     more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
-    why = _without(fleet.replicas.ids[first_row], lead.text)
+    them = f"each of {len(found)} replicas ({', '.join(labels[:_NAMED])}{more})"
+    why = named(fleet.replicas.ids[first_row], lead.text, them)
     return Problem(
         lead.severity,
-        f"{record.name}: each of {len(found)} replicas ({', '.join(labels[:_NAMED])}{more}) {why} "
-        f"(since {clock_text(since)})",
+        f"{record.name}: {why} (since {clock_text(since)})",
         "; ".join(to_try(lead)) + as_of(record),
         since,
         record.number,
@@ -122,11 +121,3 @@ def _what(fleet: Fleet, row: int) -> str:
         f"{state.word} ({phase})" if phase not in (state.word, State.UNKNOWN.word) else state.word,
     )
     return ", ".join(part for part in parts if part)
-
-
-def _without(label: str, text: str) -> str:
-    """A finding's sentence without the replica that stands before it."""
-    for start in (f"{label}: ", f"{label} "):
-        if text.startswith(start):
-            return text[len(start) :]
-    return text
