@@ -214,7 +214,7 @@ def counted(edges: list[float], seen: list[float]) -> Histogram:
     return Histogram(tuple(edges), counts, float(len(seen)), sum(seen))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(EDGES_OF, OBSERVED, st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99, 1.0]))
 def test_the_true_quantile_lies_between_the_edges_that_are_told(
     edges: list[float], seen: list[float], q: float
@@ -229,14 +229,14 @@ def test_the_true_quantile_lies_between_the_edges_that_are_told(
     assert (found.bound == ">") == (found.high == INF)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(EDGES_OF, OBSERVED, OBSERVED)
 def test_growth_is_what_was_seen_meanwhile(edges: list[float], before: list[float], meanwhile: list[float]) -> None:
     grown = delta(counted(edges, before), counted(edges, before + meanwhile))
     assert (grown.counts, grown.total) == (counted(edges, meanwhile).counts, len(meanwhile))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(EDGES_OF, OBSERVED), min_size=1, max_size=4))
 def test_merged_replicas_count_what_all_of_them_saw(replicas: list[tuple[list[float], list[float]]]) -> None:
     together = merge([counted(edges, seen) for edges, seen in replicas])

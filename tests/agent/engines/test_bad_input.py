@@ -93,13 +93,13 @@ def test_numbers_that_are_none_are_never_passed_on(engine: Engine, number: bytes
     family = {"ray-serve": "ray-serve", "dynamo-worker": "dynamo", "kserve": "kserve-v2-mlserver"}.get(
         engine.name, engine.name
     )
-    mine = [name for name in CAPTURES if name.startswith(family + "/")][:2]
+    mine = [name for name in CAPTURES if name.startswith(family + "/")][:1]
     for name in mine:
         body = re.sub(rb"(?m) \S+$", b" " + number, re.sub(rb"(?m)^#.*\n", b"", page(name)))
         check(engine.parse(Pages({ask.path: Answer(200, body) for ask in engine.asks})))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from([name for name in EXPOSITIONS if page(name).count(b"\n") < 800]), st.data())
 def test_lines_lost_doubled_and_swapped_never_break_a_reader(name: str, data: st.DataObject) -> None:
     lines = page(name).splitlines(keepends=True)

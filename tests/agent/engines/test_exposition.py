@@ -286,7 +286,7 @@ BARS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(BARS, st.sampled_from([None, 0.0, 3.0, -1.0, math.nan]), st.sampled_from([None, 4.5, -1.0, math.nan]))
 def test_a_histogram_in_its_usual_order_is_gathered_by_the_same_rules(
     bars: list[tuple[str, float]], count: float | None, seconds: float | None
@@ -315,7 +315,7 @@ def printed(samples: list[tuple[str, dict[str, str], float]]) -> bytes:
     return "".join(lines).encode("utf-8", "replace")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SAMPLES)
 def test_what_is_printed_is_read_back(samples: list[tuple[str, dict[str, str], float]]) -> None:
     found = told(printed(samples))
@@ -328,7 +328,7 @@ def test_what_is_printed_is_read_back(samples: list[tuple[str, dict[str, str], f
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SAMPLES, st.lists(st.floats(width=64), min_size=12, max_size=12), st.binary(max_size=12))
 def test_a_remembered_layout_never_changes_what_is_read(
     samples: list[tuple[str, dict[str, str], float]], values: list[float], noise: bytes
@@ -344,7 +344,7 @@ def test_a_remembered_layout_never_changes_what_is_read(
             assert ours.trouble == cold.trouble
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet='ab{}"\\=,#: \n\t19.+-eNaI', max_size=200).map(str.encode)))
 def test_no_bytes_make_it_stumble(body: bytes) -> None:
     found = read(body)
