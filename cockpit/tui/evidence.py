@@ -91,15 +91,15 @@ def _headline(lead: Line, text: str, ink: Ink, width: int) -> list[Line]:
 
 def _said(fleet: Fleet, what: str) -> str:
     """A signal by what it means, and its name; anything else as it is."""
-    for table in (fleet.gpus, fleet.host_table):
+    for table in (fleet.gpus, fleet.host_table, fleet.replicas):
         if what in table.fields:
             help = plain(table.specs[table.fields[what]].help)
             return f"{help} ({what})" if help else what
     return what
 
 
-def _proof(fleet: Fleet, item: dict[str, Any], now: float, host: HostRecord, width: int) -> list[Line]:
-    """One piece of evidence: what, its value against its threshold, when, and the raw line."""
+def proof_text(fleet: Fleet, item: dict[str, Any], now: float, host: HostRecord) -> str:
+    """One piece of evidence in a sentence: what, its value against its threshold, when."""
     what = plain(str(item.get("what", "evidence")))
     unit = str(item.get("unit", ""))
     parts = [_said(fleet, what)]
@@ -113,7 +113,12 @@ def _proof(fleet: Fleet, item: dict[str, Any], now: float, host: HostRecord, wid
         parts.append(f"over {duration(float(item['window_s']))}")
     if isinstance(item.get("at"), (int, float)):
         parts.append(f"at {moment(host.here(float(item['at']), now), now)} UTC")
-    lines = labelled("evidence", " ".join(parts), width)
+    return " ".join(parts)
+
+
+def _proof(fleet: Fleet, item: dict[str, Any], now: float, host: HostRecord, width: int) -> list[Line]:
+    """One piece of evidence, and the raw line."""
+    lines = labelled("evidence", proof_text(fleet, item, now, host), width)
     if isinstance(item.get("line"), str):
         lines += labelled("", item["line"], width, Ink.AGED)
     return lines

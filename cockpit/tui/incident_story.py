@@ -15,6 +15,7 @@ from cockpit.tui.cells import event_text, gpu_label, subject
 from cockpit.tui.format import duration, fit, moment, plain, plural
 from cockpit.tui.lines import BLANK, Line, Span, joined, spread, wrapped
 from cockpit.tui.replicas.story import replica_story, replica_title
+from cockpit.tui.replicas.words import unnamed
 from cockpit.tui.story import Fact, fact_lines, gpu_story
 from cockpit.tui.theme import CHECK, GLYPH, INK, Ink
 
@@ -109,7 +110,14 @@ def _headline(fleet: Fleet, incident: Incident, now: float, width: int) -> Line:
         word = (f" {GLYPH[incident.worst]} {incident.worst.word} {incident.state.value.upper()}  ", Ink.MUTED)
     ends = incident.updated if incident.state is State.CLEARED else now
     right: Line = ((f"{moment(incident.since, now)}  {duration(ends - incident.since)} ", Ink.MUTED),)
-    return spread(joined([word, (f"{host}  ", Ink.STRONG), (plain(incident.title), Ink.STRONG)]), right, width)
+    replica = fleet.replica_row(incident.host, incident.root.subject)
+    where, what = (f"{host}  ", plain(incident.title))
+    if replica is not None:
+        where, what = (
+            f"{host} {plain(fleet.replicas.ids[replica])}  ",
+            unnamed(fleet.replicas.ids[replica], incident.title),
+        )
+    return spread(joined([word, (where, Ink.STRONG), (what, Ink.STRONG)]), right, width)
 
 
 def _facts(fleet: Fleet, incident: Incident, now: float) -> list[Fact]:

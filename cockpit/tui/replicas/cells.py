@@ -23,6 +23,8 @@ QUANTILES = (
 )  # fmt: skip
 BOUNDS = "replica.quantiles.bound"
 FEW = "few"  # the last minute had too few requests for this quantile
+_COUNTED = ("replica.running", "replica.requests")  # who says one of these says how many requests there were
+LATE = "late"  # its endpoint did not answer in time, and never said this before
 _AT_MOST, _MORE = 1, 2
 _MS_UP_TO = 0.9995
 _MINUTE = 60.0
@@ -79,8 +81,8 @@ def count(value: float) -> str:
 def worth(value: float, quality: int, form: Callable[[float], str]) -> Span:
     """A value with what it is worth. Of an endpoint that does not answer the last value is told as aged: columns are
     too narrow for the reason, the state and its sentence give it."""
-    if quality in (Quality.TIMEOUT, Quality.ERROR) and not math.isnan(value):
-        return (f"{STALE_MARK}{form(value)}", Ink.AGED)
+    if quality in (Quality.TIMEOUT, Quality.ERROR):
+        return (LATE if math.isnan(value) else f"{STALE_MARK}{form(value)}", Ink.AGED)
     return (reading(value, quality, form), QUALITY_INKS[quality])
 
 
@@ -96,7 +98,8 @@ def quantiles(table: Table, signal: str, rows: Sequence[int]) -> list[Span]:
     at = np.asarray(rows, dtype=np.intp)
     numbers, qualities = table.value(signal)[at].tolist(), table.quality(signal)[at].tolist()
     masks = np.nan_to_num(table.value(BOUNDS)[at], nan=0.0).astype(np.int64).tolist()
-    heard = (table.raw_quality("replica.state")[at] != Quality.PENDING).tolist()
+    told = [table.raw_quality(name)[at] != Quality.PENDING for name in _COUNTED]
+    heard = np.logical_or.reduce(told).tolist()
     place = QUANTILES.index(signal)
     return [
         _quantile(number, quality, mask, place, asked=known)

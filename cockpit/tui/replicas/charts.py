@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from agent.wire.replicas import replica_subject
 from agent.wire.specs import Quality, Scope
 from cockpit.fleet.past import Stretch
@@ -51,7 +53,7 @@ COUNTERS = tuple(drawn.signal for drawn in CHARTS if drawn.counter)
 
 
 def charts(view: View, row: int, width: int, height: int, timeline: Timeline) -> list[Line]:
-    """All charts of the window that the page looks through."""
+    """What its engine can say, in the window that the page looks through."""
     table = view.fleet.replicas
     host, identity = int(table.host[row]), table.ids[row]
     timeline.want([TimeRow(host, Scope.REPLICA, identity, SIGNALS, COUNTERS)])
@@ -59,6 +61,8 @@ def charts(view: View, row: int, width: int, height: int, timeline: Timeline) ->
     found = []
     for drawn in CHARTS:
         stretch = timeline.stretch(table, row, host, identity, drawn.signal)
+        if table.raw_quality(drawn.signal)[row] == Quality.UNSUPPORTED and np.isnan(stretch.mean).all():
+            continue  # its engine cannot say: an empty chart would look like a fault
         now = _now(view, row, drawn) if timeline.window.live else _then(stretch, drawn.form)
         limit = _limit(view, row, drawn)
         band = None if drawn.counter else timeline.band(stretch)

@@ -75,7 +75,7 @@ def name_width(view: View) -> int:
 
 
 def _fold_name(view: View, fold: Fold) -> Span:
-    return (f"{len(fold.rows)}×{plain(fold.pool) or 'no pool'}", Ink.STRONG)
+    return (f"{len(fold.rows)}×{plain(fold.pool) or 'no pool'}", Ink.TEXT)
 
 
 def _pool(view: View, rows: Sequence[int]) -> list[Span]:
@@ -176,7 +176,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("host", "HOST", 8, _both(_host, lambda view, fold: (_hosts(view, fold), Ink.MUTED)), grow=host_width,
            middle=True),
     Column("id", "REPLICA", 11, _both(_name, _fold_name), grow=name_width, middle=True),
-    Column("pool", "POOL", 9, _both(_pool, lambda view, fold: (plain(fold.pool), Ink.STRONG)), drop=4),
+    Column("pool", "POOL", 9, _both(_pool, lambda view, fold: (plain(fold.pool), Ink.MUTED)), drop=4),
     Column("model", "MODEL", 16, _both(_model, lambda view, fold: (_models(view, fold), Ink.MUTED)), drop=6,
            grow=lambda view: _MOST_MODEL, middle=True),
     Column("gpus", "GPUs", 5, _both(_gpus, _blank), fixed=True),

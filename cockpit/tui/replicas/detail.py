@@ -11,10 +11,9 @@ from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.replicas import Joined
 from cockpit.fleet.state import Fleet
 from cockpit.incidents import Incident
-from cockpit.incidents.words import proof_lines
 from cockpit.tui import lines as drawing
 from cockpit.tui.cells import QUALITY_INKS, age, event_text
-from cockpit.tui.evidence import finding_lines
+from cockpit.tui.evidence import finding_lines, proof_text
 from cockpit.tui.format import duration, fit, moment, plain, reading, signal
 from cockpit.tui.gpu_detail import beside, heading
 from cockpit.tui.lines import BLANK, Line
@@ -106,8 +105,8 @@ def _facts(
 
 def _proof(fleet: Fleet, row: int, record: HostRecord, now: float) -> str:
     """What its worst finding rests on."""
-    lines = [line for finding in findings_of(fleet, row)[:1] for line in proof_lines(finding, record, now)]
-    return " · ".join(plain(line.strip()) for line in lines[:_EVIDENCE])
+    items = [item for finding in findings_of(fleet, row)[:1] for item in finding.evidence]
+    return " · ".join(plain(proof_text(fleet, item, now, record)) for item in items[:_EVIDENCE])
 
 
 def _serves(facts: ReplicaFacts) -> str:
