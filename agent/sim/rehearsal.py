@@ -4,6 +4,7 @@ Everything behind the sources is the real agent; only its loop, its socket and i
 """
 
 import asyncio
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,7 @@ from agent.sim.serving.direct import DirectClient
 from agent.sim.serving.landscape import SimLandscape, known
 from agent.sources.base import Reading
 from agent.sources.serving.source import ServingSource
+from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.specs import Cadence, Event
 
 EPOCH = 1_764_547_200.0  # 2025-12-01 00:00 UTC
@@ -69,12 +71,15 @@ class _Stepped(Protocol):
 
 
 class Rehearsal:
-    """One host's agent, stepped. To be used inside a running loop, which need not turn."""
+    """One host's agent, stepped. To be used inside a running loop, which need not turn. Its replicas are looked at
+    every `replicas_s` seconds at most, which may change; 0: at every tick, and read at their own pace."""
 
-    def __init__(self, machine: Machine, tick_s: float = 1.0) -> None:
+    def __init__(self, machine: Machine, tick_s: float = 1.0, replicas_s: float = 0.0) -> None:
         self.machine = machine
         self.clock = HandClock(machine.epoch)
         self._tick_s = tick_s
+        self.replicas_s = replicas_s
+        self._replicas_at = -math.inf
         self._heard = 0  # words of operators that the agent was told
         clock: Clock = self.clock
         self._nvml = SimNvml(machine, clock)
@@ -124,6 +129,10 @@ class Rehearsal:
     def _tick(self) -> None:
         mono = self.clock.monotonic()
         for source, plan in zip(self._sources, self._plans, strict=True):
+            if source.name == ServingSource.name:
+                if mono - self._replicas_at < self.replicas_s:
+                    continue
+                self._replicas_at = mono
             self.agent.reading(source.name, source.read_now(plan.due(mono)))
         self.agent.ticked()
 
@@ -177,6 +186,8 @@ def timeline(rehearsal: Rehearsal) -> list[str]:
             continue
         minutes, second = divmod(int(since), 60)
         subject = names.get(event.subject, machine.name)
+        if event.subject.startswith(REPLICA):
+            subject = f"{machine.name}/{event.subject.removeprefix(REPLICA)}"
         what = event.kind
         if event.kind == "finding":
             what = f"{str(event.data['change']).upper()} {event.data['finding']['rule']}"

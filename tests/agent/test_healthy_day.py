@@ -3,17 +3,35 @@
 Not even information: a rule that is satisfied by a healthy day has learnt nothing. Two classes, for two workers.
 """
 
+import asyncio
+
 import pytest
 
-from agent.sim.rehearsal import EPOCH, Rehearsal, rehearse, timeline
+from agent.sim.machine import Machine
+from agent.sim.rehearsal import EPOCH, Rehearsal, timeline
 
 DAY_S = 86_400.0
 STEP_S = 10.0  # of data time; no class is read more rarely than it says, none more often than this
 
 
+HOUR_S = 3600.0
+SELDOM_S = 600.0  # replicas cost the most: outside busy hours they are looked at seldom
+BUSY_FROM_S, BUSY_S = 14 * HOUR_S, 2 * HOUR_S
+
+
 def day(host: int, gpus: int) -> Rehearsal:
     """That host after a day that began at midnight, with busy hours and idle ones."""
-    return rehearse("healthy-night", host, DAY_S, tick_s=STEP_S, epoch=EPOCH, gpus=gpus)
+
+    async def inside() -> Rehearsal:
+        rehearsal = Rehearsal(Machine(1, host, gpus, EPOCH, grid_s=5.0), STEP_S, SELDOM_S)
+        rehearsal.run(BUSY_FROM_S)
+        rehearsal.replicas_s = 0.0
+        rehearsal.run(BUSY_S)
+        rehearsal.replicas_s = SELDOM_S
+        rehearsal.run(DAY_S - BUSY_FROM_S - BUSY_S)
+        return rehearsal
+
+    return asyncio.run(inside())
 
 
 @pytest.mark.timeout(240)

@@ -106,15 +106,23 @@ def _slow_load(machine: Machine, engine: Engine, params: Params, at: float) -> N
 
 
 def _drain(machine: Machine, engine: Engine, params: Params, at: float) -> None:
-    """SIGTERM: what it has is finished, then it ends; it is started again after `back` seconds, or never for 0."""
-    engine.end()
+    """What it has is finished, then it ends; it is started again after `back` seconds, or never for 0. A Triton unloads
+    its model first and says so, a vLLM gets SIGTERM and says nothing."""
+    if engine.life is not Life.UP:
+        return
+    if engine.replica.pool.engine == "triton":
+        engine.turn(Mood.LEAVING)
+        teardown_s = 0.0  # it has nothing left to do by then, and ends at once
+    else:
+        teardown_s = _TEARDOWN_S
+        engine.end()
     back = float(params["back"])
 
     def gone(machine: Machine, at: float) -> None:
         machine.stop_replica(engine.replica.gpus[0], at, back or None)
         engine.gone()
 
-    machine.at(at + _DRAIN_S + _TEARDOWN_S, gone)
+    machine.at(at + _DRAIN_S + teardown_s, gone)
 
 
 def _flap(machine: Machine, engine: Engine, params: Params, at: float) -> None:
@@ -201,7 +209,7 @@ FAULTS: tuple[FaultSpec, ...] = (
               needs_gpu=False),
     FaultSpec(
         "drain",
-        "the replica gets SIGTERM: it finishes what it has and ends",
+        "the replica is told to end and finishes what it has: a Triton unloads its model, a vLLM gets SIGTERM",
         (_ONE, Param("back", _BACK.help, 0.0, low=0, high=86_400)),
         _to(_drain),
         needs_gpu=False,

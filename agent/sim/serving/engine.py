@@ -34,6 +34,7 @@ class Mood(Enum):
     PAUSED = "paused"  # so it was told
     ASLEEP = "asleep"  # so it was told, and its memory is free
     BROKEN = "broken"  # each request fails
+    LEAVING = "leaving"  # it takes nothing new, says so, and finishes what it has
     MUTE = "mute"  # it accepts connections and says nothing, and goes on computing
 
 
@@ -124,7 +125,7 @@ class Engine:
         if self.life not in (Life.UP, Life.ENDING):
             return
         asked = self.replica.asked(now) if self.load is None else -self.load
-        if self.life is Life.ENDING:
+        if self.life is Life.ENDING or self.mood is Mood.LEAVING:
             asked = 0.0
         if self.mood in _HALTED or not ratio:
             self._hold(dt, asked)

@@ -17,6 +17,11 @@ _MOST = 530.0
 _BATCH = 8.0
 _QUEUE = 2000.0  # requests
 _INFER_S, _QUEUED_S = 0.0046, 0.0008
+_UNLOADED = {
+    Mood.LEAVING: {"state": "UNLOADING"},
+    Mood.PAUSED: {"state": "UNAVAILABLE", "reason": "unloaded"},
+    Mood.ASLEEP: {"state": "UNAVAILABLE", "reason": "unloaded"},
+}
 _COUNTERS = ("good", "failed", "items", "runs", "whole_us", "queue_us", "input_us", "infer_us", "output_us")
 _EXTENSIONS = ("classification", "sequence", "model_repository", "model_repository(unload_dependents)",
                "schedule_policy", "model_configuration", "system_shared_memory", "cuda_shared_memory",
@@ -116,9 +121,9 @@ class Triton(Engine):
     def _answer(self, port: int, method: str, path: str, now: float) -> Answer:
         if port != self.replica.port:
             return Answer(200, self.page(), "text/plain") if (method, path) == ("GET", "/metrics") else NOT_THERE
-        model, loaded = self.replica.pool.model, self.mood not in (Mood.PAUSED, Mood.ASLEEP)
+        model, loaded = self.replica.pool.model, self.mood not in _UNLOADED
         if method == "POST" and path == "/v2/repository/index":
-            state = {"state": "READY"} if loaded else {"state": "UNAVAILABLE", "reason": "unloaded"}
+            state = {"state": "READY"} if loaded else _UNLOADED[self.mood]
             return _json([{"name": model, "version": "1", **state}])
         if method != "GET":
             return Answer(405, b"", "text/plain")

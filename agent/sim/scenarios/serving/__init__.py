@@ -12,6 +12,7 @@ NAMES: tuple[str, ...] = (
     "replica-flapping",
     "replica-loads-long",
     "replica-drained",
+    "vllm-sigterm",
     "dead-engine",
     "queue-grows",
     "queue-busy",
