@@ -29,6 +29,11 @@ class SimLandscape:
             self._sight = _sight(self._machine)
         return self._sight
 
+    def still(self, port: int, key: str) -> bool:
+        """Whether that very socket listens at this moment."""
+        sight = self._sight or _sight(self._machine)
+        return any(listener.key == key for listener in sight.listening.get(port, ()))
+
     def close(self) -> None:
         """Look no more."""
         self._machine.off_ports(self._forget)

@@ -18,6 +18,7 @@ class Endpoint:
     server_name: str = ""
     ca_file: str = ""
     token: str = field(default="", repr=False)
+    key: str = field(default="", compare=False)  # of the socket that was seen to listen there
 
     @property
     def url(self) -> str:

@@ -89,5 +89,8 @@ class Landscape(Protocol):
     def look(self, now: Instant) -> Sight:
         """What there is now."""
 
+    def still(self, port: int, key: str) -> bool:
+        """Whether that very socket listens at this moment: asked before a token goes out."""
+
     def close(self) -> None:
         """Let go of every descriptor."""

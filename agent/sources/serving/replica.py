@@ -191,7 +191,7 @@ class Replica:
             return found
         self.token_trouble = ""
         try:
-            return replace(found, token=match.token(table, self.group, listener))
+            return replace(found, token=match.token(table, self.group, listener), key=listener.key)
         except match.TokenTrouble as error:
             self.token_trouble = str(error)
             return found

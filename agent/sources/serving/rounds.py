@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agent.clock import Clock
-from agent.sources.serving.client import Client
+from agent.engines.answer import Answer, Failure
+from agent.sources.serving.client import Client, Endpoint
 from agent.sources.serving.errand import Errand
 
 log = logging.getLogger(__name__)
@@ -14,10 +15,12 @@ MOST_PAGES = 64  # of a round; more would be a defect of ours
 
 
 class Rounds:
-    """`run` asks for ever what `start` names; `ask_now` does the same at once, without a loop."""
+    """`run` asks for ever what `start` names; `ask_now` does the same at once, without a loop. `still` says whether a
+    socket still listens on a port."""
 
-    def __init__(self, clock: Clock, client: Client) -> None:
+    def __init__(self, clock: Clock, client: Client, still: Callable[[int, str], bool]) -> None:
         self._clock = clock
+        self._still = still
         self._client = client
         self._waiting: list[Errand] = []
         self._wake: asyncio.Event | None = None
@@ -57,9 +60,17 @@ class Rounds:
                 step = errand.next()
                 if step is None:
                     break
-                answer = self._client.fetch_now(*step)
+                answer = self._barred(step[0]) or self._client.fetch_now(*step)
                 if answer is not None:
                     errand.take(step[1], answer)
+
+    def _barred(self, endpoint: Endpoint) -> Answer | None:
+        """A token goes to no other socket than the one whose owner was looked at, however short ago that was."""
+        if not endpoint.token or self._still(endpoint.port, endpoint.key):
+            return None
+        self._client.forget(endpoint)
+        says = f"another socket listens at {endpoint.url} than the one that the token is for"
+        return Answer(failure=Failure.REFUSED, says=says)
 
     async def _round(self, errand: Errand) -> None:
         try:
@@ -68,7 +79,7 @@ class Rounds:
                 step = errand.next()
                 if step is None:
                     break
-                errand.take(step[1], await self._client.fetch(*step))
+                errand.take(step[1], self._barred(step[0]) or await self._client.fetch(*step))
         except Exception:  # a defect in the reading of one replica must not end the others' rounds
             log.exception("a round of %s broke", errand.name)
         finally:

@@ -40,7 +40,7 @@ class ServingSource:
         self._landscape = landscape
         self._client = client
         self._roster = Roster(known)
-        self._rounds = Rounds(clock, client)
+        self._rounds = Rounds(clock, client, landscape.still)
         self._sight: Sight | None = None
         self._told: dict[str, Any] | None = None
         self._told_reasons: tuple[Reason, ...] | None = None

@@ -71,6 +71,7 @@ class Host:
     asked: list[tuple[int, str, str]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     allowed: frozenset[str] = frozenset()
+    taken: set[int] = field(default_factory=set)  # ports that somebody else took since the last look
 
     def __post_init__(self) -> None:
         self.clock = Clock()
@@ -117,6 +118,9 @@ class Host:
         if sight != self._sight:
             self._sight = sight
         return self._sight
+
+    def still(self, port: int, key: str) -> bool:
+        return port not in self.taken
 
     async def fetch(self, endpoint: Endpoint, ask: Ask) -> Answer:
         return self.fetch_now(endpoint, ask)

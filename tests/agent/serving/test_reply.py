@@ -112,7 +112,7 @@ def test_more_than_agreed_is_refused_before_it_is_held(data: bytes) -> None:
     ),
     st.integers(1, 7),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_bytes_are_an_answer_or_a_refusal(parts: list[bytes], step: int) -> None:
     data = b"".join(parts)
     reply = Reply(LIMIT)

@@ -429,6 +429,19 @@ def test_a_token_is_kept_from_a_socket_of_another_user(tmp_path: Path) -> None:
     assert any("uid 666" in reason for reason in host.reasons)
 
 
+def test_a_token_is_kept_from_a_socket_that_took_the_port_since_the_last_look(tmp_path: Path) -> None:
+    table = Serving(place="serving 1", port=8000, user="ml", unit="vllm.service", token_file=secret(tmp_path))
+    host = Host(known=(table,))
+    host.runs(70, "vllm serve m --port 8000", 8000, unit="vllm.service")
+    host.pages[8000] = vllm()
+    host.run(12)
+    assert "s3cret" in host.tokens
+    host.tokens.clear()
+    host.taken.add(8000)
+    host.run(12)
+    assert host.tokens == []
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o604])
 def test_a_token_that_others_may_read_or_change_is_not_used(tmp_path: Path, mode: int) -> None:
     file = secret(tmp_path)

@@ -14,6 +14,7 @@ from agent.sources.processes import procfs
 from agent.sources.processes.lane import Answer, Lane
 from agent.sources.processes.person import Users
 from agent.sources.serving.landscape import Group, Sight
+from agent.sources.serving.proc import diag, sockets
 from agent.sources.serving.proc.scan import Held, Scan
 
 SCAN_S = 5.0
@@ -40,7 +41,8 @@ class ProcLandscape:
         self._slots = slots
         self._proc = proc
         self._lane = Lane()
-        self._users = Users(self._lane, Path(etc, "passwd"))
+        self._names = Lane()  # of its own: a directory of users that is down must not hold up the scans
+        self._users = Users(self._names, Path(etc, "passwd"))
         self._scan = Scan(proc, sys, self._users.name)
         self._asked: Answer | None = None
         self._asked_at = float("-inf")
@@ -66,10 +68,22 @@ class ProcLandscape:
             self._give_up()
         return self._sight
 
+    def still(self, port: int, key: str) -> bool:
+        """Whether that very socket listens at this moment."""
+        try:
+            found = diag.waiting() if self._proc == "/proc" else sockets.waiting(f"{self._proc}/net")
+        except OSError:
+            try:
+                found = sockets.waiting(f"{self._proc}/net")
+            except OSError:
+                return False
+        return any(one.port == port and f"{one.inode}" == key for one in found)
+
     def close(self) -> None:
         """Let go of every descriptor; a thread that is stuck is left behind."""
         self._let_go(list(self._fds))
         self._lane.close()
+        self._names.close()
 
     def _ask(self, held: GpuPids, wall: float, real: float) -> None:
         self._held, self._asked_at = held, real
