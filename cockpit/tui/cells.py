@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from agent.wire.replicas import PREFIX
-from agent.wire.specs import Event, Finding, Quality, Severity
+from agent.wire.specs import Event, Quality, Severity
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.records import LINK_SEVERITY, GpuState, HostRecord
 from cockpit.fleet.state import Fleet
@@ -111,12 +111,6 @@ def subject(fleet: Fleet, host: int, text: str) -> str:
         row = fleet.gpus.row(host, text[4:])
         return plain(text[4:])[:12] if row is None else gpu_label(fleet, row)
     return plain(text.removeprefix(PREFIX)) or "host"
-
-
-def named_text(finding: Finding) -> str:
-    """What a finding says, with the replica that it is about where only its host stands beside it."""
-    name, text = plain(finding.subject.removeprefix(PREFIX)), plain(finding.text)
-    return f"{name}: {text}" if finding.subject.startswith(PREFIX) and not text.startswith(name) else text
 
 
 def event_text(event: Event) -> str:

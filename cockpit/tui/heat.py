@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.wire.specs import Quality, Severity
+from cockpit.fleet.phrases import about
 from cockpit.fleet.records import GpuState, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
 from cockpit.tui.canvas import text_of_codes
-from cockpit.tui.cells import link_says, named_text
+from cockpit.tui.cells import link_says
 from cockpit.tui.format import celsius, fit, kilowatts, percent, plain, plural
 from cockpit.tui.heat_plan import NUMBERS, Form, Heading, Plan, Tile
 from cockpit.tui.lines import Line, Span, joined
@@ -162,7 +163,7 @@ def words(host: HostRecord) -> str:
     if not host.live:
         return link_says(host)
     worst = max(host.findings.values(), key=lambda item: (item.severity, -item.since), default=None)
-    return named_text(worst) if worst else ""
+    return plain(about(worst)) if worst else ""
 
 
 def _tile_cells(host: HostRecord, shades: Shades, form: Form, tile: Tile, selected: int | None) -> list[Span]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from agent.wire.specs import Severity
 from cockpit.fleet.link_state import LinkState
+from cockpit.fleet.phrases import about
 from cockpit.fleet.records import HostRecord
 from cockpit.fleet.roster import needed
 from cockpit.tui import cells
@@ -114,8 +115,8 @@ def host_words(view: View, host: HostRecord) -> Span:
         more = f"  +{len(host.findings) - 1}" if len(host.findings) > 1 else ""
         quiet = host.mark(worst).quiet
         if quiet:
-            return (f"{quiet.value}: {cells.named_text(worst)}{more}", Ink.MUTED)
-        return (f"{GLYPH[worst.severity]} {cells.named_text(worst)}{more}", Ink.TEXT)
+            return (f"{quiet.value}: {plain(about(worst))}{more}", Ink.MUTED)
+        return (f"{GLYPH[worst.severity]} {plain(about(worst))}{more}", Ink.TEXT)
     if host.reasons:
         return (plain(host.reasons[0].says), Ink.MUTED)
     return ("", Ink.FAINT)

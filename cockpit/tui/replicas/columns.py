@@ -151,7 +151,7 @@ def _at_most(signal: str) -> Callable[[View, Fold], Span]:
 
 def _rate_of_all(signal: str, form: Callable[[float], str]) -> Callable[[View, Fold], Span]:
     def read(view: View, fold: Fold) -> Span:
-        known = view.fleet.replicas.rate(signal)[fold.rows]
+        known = cells.speed(view.fleet.replicas, signal)[fold.rows]
         known = known[~np.isnan(known)]
         return (form(float(known.sum())), Ink.MUTED) if len(known) else (MISSING, Ink.FAINT)
 
@@ -219,7 +219,7 @@ def _number(signal: str) -> Callable[[View], Floats]:
 
 
 def _speed(signal: str) -> Callable[[View], Floats]:
-    return lambda view: view.fleet.replicas.rate(signal)
+    return lambda view: cells.speed(view.fleet.replicas, signal)
 
 
 def _words(word: Callable[[View, int], str]) -> Callable[[View], Sequence[str]]:
