@@ -27,6 +27,9 @@ NAMES = (
     "sxid-fatal",
     "xid-storm",
     "xid31-application",
+    "gpu-lost-under-replica",
+    "replica-stuck",
+    "oom-kills-replica",
     "healthy-night",
 )
 
@@ -100,3 +103,27 @@ def test_a_scenario_becomes_these_incidents(name: str) -> None:
         golden.parent.mkdir(parents=True, exist_ok=True)
         golden.write_text(found, "utf-8")
     assert found == golden.read_text("utf-8"), f"other incidents than {golden.name}; UPDATE_GOLDENS=1 rewrites it"
+
+
+def incidents(name: str) -> list[Incident]:
+    """All that an operator would have before them at the end of the scenario."""
+    story = scenario.load(name)
+    rehearsal = rehearse(name, story.faults[0].host, 150.0, tick_s=story.step)
+    fleet, book, epoch = heard(rehearsal), Book(), rehearsal.machine.epoch
+    for event in rehearsal.events():
+        if event.at >= epoch:
+            fleet.apply(0, EventFrame(event), Instant(event.at, 100.0 + event.at - epoch))
+    return list(book.look(fleet, Instant(epoch + 150.0, 250.0)))
+
+
+def test_a_gpu_lost_under_a_tensor_parallel_replica_is_one_incident_with_the_gpu_as_its_root() -> None:
+    (only,) = incidents("gpu-lost-under-replica")
+    assert only.root.rule == "gpu.lost"
+    assert {"xid.fatal", "replica.down"} <= {finding.rule for finding in only.findings}
+
+
+def test_an_engine_wedged_on_healthy_gpus_is_one_incident_that_blames_no_gpu() -> None:
+    (only,) = incidents("replica-stuck")
+    assert only.root.rule == "replica.stuck"
+    assert only.root.subject == "replica:vllm:8000"
+    assert not [finding for finding in only.findings if finding.subject.startswith("gpu:")]

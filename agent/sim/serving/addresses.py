@@ -61,9 +61,10 @@ class Block:
 
 def room(hosts: int, ports: int) -> int:
     """How many of these hosts can have their `ports` opened, once this process may open as many files as it is let."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     left = most - _SPARE_FILES - hosts * _FILES_OF_AGENT
     return max(0, min(hosts, left // (_FILES_OF_PORT * max(1, ports))))
 
