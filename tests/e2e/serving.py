@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,11 +134,9 @@ def llama_model(folder: Path, *size: str) -> Path:
     return path
 
 
-def start_llama(
-    private: Private, model: Path, port: int, *, slots: int = 2, alias: str = MODEL
-) -> subprocess.Popen[bytes]:
+def start_llama(private: Private, model: Path, port: int, *, slow_disk_s: float = 0.0) -> subprocess.Popen[bytes]:
     """llama.cpp's server; it listens at once and answers 503 until it has loaded."""
-    words = ("-m", model, "--port", str(port), "--alias", alias, "--parallel", str(slots))
+    words = ("-m", model, "--port", str(port), "--alias", MODEL, "--slow-disk", str(slow_disk_s))
     return private.start(f"llama-{port}.log", ENGINES_PYTHON, SCRIPTS / "llama-server", *words)
 
 
@@ -202,22 +200,17 @@ class ServingAgent(AgentProcess):
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def until(
-        self, claim: str, ready: Callable[[dict[str, dict[str, Any]]], object], seconds: float = READY_S
-    ) -> dict[str, dict[str, Any]]:
-        """Look at the replicas by id until it holds; they, and how long it took in `took`."""
-        began = time.monotonic()
-        last: dict[str, dict[str, Any]] = {}
+    def ready(self, *names: str) -> None:
+        """Wait until these replicas are. There may be others: processes of other tests are in the real /proc too."""
+        last: dict[str, str] = {}
         try:
-            for _ in eventually(claim, seconds):
-                last = {facts["id"]: facts for facts in self.look().facts.get("replicas") or ()}
-                if ready(last):
-                    break
+            for _ in eventually(f"{', '.join(names)} are ready", READY_S):
+                last = {one["id"]: f"{one['state']}, {one['says']}" for one in self.look().facts.get("replicas") or ()}
+                if all(last.get(name, "").startswith("ready") for name in names):
+                    return
                 time.sleep(0.2)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {json.dumps(last)[:4000]}; {self.log()[-1500:]}") from None
-        self.took = time.monotonic() - began
-        return last
+            raise AssertionError(f"{error}: {last}; {self.log()[-1500:]}") from None
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Must hold on every machine: real engines are found, read to the exact number, and joined to a real load balancer."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +42,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         with ServingAgent(
             private, folder / "agent", f'[[balancer]]\nsocket = "{haproxy.stats}"\nname = "edge"'
         ) as agent:
-            agent.until("all are ready", lambda found: [one["state"] for one in found.values()] == ["ready"] * 4)
+            agent.ready(*engines)
             ports = {LLAMA: 18080, FRONTEND: dynamo.port}
             loads = {name: private.load(port, MODEL, REQUESTS, TOKENS) for name, port in ports.items()}
             sent = {name: load.done() for name, load in loads.items()}
@@ -70,14 +72,15 @@ def _said(item: dict[str, Any], signal: str) -> float | None:
 
 
 def test_real_engines_are_found_with_engine_model_port_pids_and_state(host: Host) -> None:
-    shown = {name: (one["engine"], one["model"], one["port"], one["state"]) for name, one in host.replicas.items()}
+    found = {name: host.replicas[name] for name in host.pids}
+    shown = {name: (one["engine"], one["model"], one["port"], one["state"]) for name, one in found.items()}
     assert shown == {
         LLAMA: ("llamacpp", MODEL, 18080, "ready"),
         SECOND: ("llamacpp", MODEL, 18081, "ready"),
         FRONTEND: ("dynamo", MODEL, 18002, "ready"),
         WORKER: ("dynamo-worker", MODEL, 18003, "ready"),
     }
-    assert {name: one["pids"][0] for name, one in host.replicas.items()} == host.pids
+    assert {name: one["pids"][0] for name, one in found.items()} == host.pids
 
 
 def test_after_a_finished_load_requests_of_dynamo_are_the_generators_to_the_last(host: Host) -> None:
@@ -95,9 +98,9 @@ def test_requests_of_llama_cpp_are_unsupported_and_not_zero(host: Host) -> None:
 
 @pytest.mark.parametrize("name", [LLAMA, FRONTEND])
 def test_tokens_are_the_generators_within_two_percent(host: Host, name: str) -> None:
-    for signal in ("tokens.in", "tokens.out"):
-        key = signal.replace(".", "_")
-        assert _said(host.replicas[name], signal) == pytest.approx(host.sent[name][key], rel=0.02), signal
+    for counted in ("tokens.in", "tokens.out"):
+        key = counted.replace(".", "_")
+        assert _said(host.replicas[name], counted) == pytest.approx(host.sent[name][key], rel=0.02), counted
 
 
 def test_what_has_ended_is_in_flight_nowhere(host: Host) -> None:
@@ -116,11 +119,35 @@ def test_servers_behind_a_real_haproxy_are_joined_to_their_replicas(host: Host) 
     assert host.replicas[FRONTEND]["backends"] == []
 
 
+def _seen(host: Host, claim: str, states: list[str]) -> list[dict[str, Any]]:
+    """The servers r1 and r2 as their replicas have them, once they stand like this."""
+    for _ in eventually(claim):
+        found = {item["replica"]: item for item in host.agent.replicas()}
+        servers = [found[name]["backends"][0] for name in (LLAMA, SECOND)]
+        if [server["state"] for server in servers] == states:
+            return servers
+        time.sleep(0.2)
+    raise AssertionError
+
+
 def test_what_its_operator_does_to_a_server_is_seen_at_the_replica(host: Host) -> None:
     assert host.haproxy.tell("set server chat/r1 state drain") == ""
     assert host.haproxy.tell("set server chat/r2 state maint") == ""
-    for _ in eventually("both are seen"):
-        found = {item["replica"]: item for item in host.agent.replicas()}
-        if [_joined(found[name])[0][3] for name in (LLAMA, SECOND)] == ["draining", "maintenance"]:
+    _seen(host, "one drains and one is in maintenance", ["draining", "maintenance"])
+    found = {item["replica"]: item["state"] for item in host.agent.replicas()}
+    assert {found[LLAMA], found[SECOND]} == {"ready"}, "the engines are as they were"
+
+
+@pytest.mark.more
+def test_requests_under_way_and_a_server_that_died_are_seen_at_the_replica(host: Host) -> None:
+    for server in ("r1", "r2"):
+        assert host.haproxy.tell(f"set server chat/{server} state ready") == ""
+    load = host.haproxy.private.load(host.haproxy.port, MODEL, 1_000_000, 200, workers=6)
+    _seen(host, "both are up", ["up", "up"])
+    for _ in eventually("requests are under way"):
+        servers = _seen(host, "both are up", ["up", "up"])
+        if all(server["in_flight"] and server["requests"] for server in servers):
             break
-    assert {found[name]["state"] for name in (LLAMA, SECOND)} == {"ready"}, "the engines are as they were"
+    host.haproxy.private.end(load.process)
+    os.kill(host.pids[SECOND], signal.SIGKILL)
+    assert _seen(host, "the second is down", ["up", "down"])[1]["errors"] is not None
