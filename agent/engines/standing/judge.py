@@ -50,6 +50,7 @@ class Judge:
         self._starts: list[float] = []
         self._refused = 0
         self._misses = 0
+        self._late = 0
         self._heard = False
         self._order: tuple[Callable[[Look], _Word | None], ...] = (
             self._down,
@@ -83,6 +84,8 @@ class Judge:
         answered = look.metrics is None or look.metrics.failure is Failure.NONE
         if look.metrics is not None or look.sample is not None:
             self._misses = self._misses + 1 if look.sample is None or not answered else 0
+        if look.metrics is not None:
+            self._late = self._late + 1 if look.metrics.failure is Failure.TIMEOUT else 0
         self._life.hear(look, fresh=look.sample is not None and answered)
 
     def _said(self, word: _Word | None, look: Look) -> Standing:
@@ -115,7 +118,7 @@ class Judge:
         if look.process is Process.HIDDEN and look.refused and not _answers(look):
             if self._refused >= REFUSALS:
                 return _Word(Phase.DOWN, "its port refuses connections, and its process cannot be seen")
-            return self._unchanged()
+            return self._unchanged(look)
         return None
 
     def _crashloop(self, look: Look) -> _Word | None:
@@ -153,8 +156,8 @@ class Judge:
     def _scrape_lost(self, look: Look) -> _Word | None:
         if look.metrics is None or look.metrics.failure is not Failure.TIMEOUT or look.process is Process.GONE:
             return None
-        if self._misses < MISSES:
-            return self._unchanged()
+        if self._late < MISSES:
+            return self._unchanged(look)
         said = {"what": "read", "value": look.metrics.took_s, "unit": "second", "count": MISSES}
         return _Word(Phase.SCRAPE_LOST, "it accepts connections and does not answer before the deadline", (said,))
 
@@ -192,7 +195,7 @@ class Judge:
         if look.sample is not None and (look.metrics is None or look.metrics.failure is Failure.NONE):
             return None
         if look.metrics is None or self._misses < MISSES:
-            return self._unchanged()
+            return self._unchanged(look)
         why = look.metrics.says or (f"HTTP {look.metrics.status}" if look.metrics.status else look.metrics.failure)
         return _Word(Phase.UNKNOWN, f"its numbers cannot be read: {why}")
 
@@ -277,8 +280,10 @@ class Judge:
             return _Word(Phase.SERVING, "it serves")
         return _Word(Phase.IDLE, "it is ready and has nothing to do")
 
-    def _unchanged(self) -> _Word:
+    def _unchanged(self, look: Look) -> _Word:
         before = self.standing
+        if before.phase is Phase.DOWN and look.process is Process.ALIVE:
+            return _Word(Phase.LOADING, "its process runs again and does not answer yet")
         return _Word(before.phase, before.says, before.evidence, before.window_s, before.sure)
 
 

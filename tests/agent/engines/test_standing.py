@@ -4,10 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.engines.answer import Answer, Failure
 from agent.engines.sample import ReplicaSample
 from agent.engines.standing import Judge, Look, Process, Standing
+from agent.engines.standing.progress import demand
 from agent.wire.replicas import Phase, State
 
 START = 1_750_000_000.0
@@ -445,3 +448,49 @@ def test_a_missed_objective_is_degraded_and_ready() -> None:
     played = Played()
     found = played.hear(slo_burning=True)
     assert (found.phase, found.state) == (Phase.DEGRADED, State.READY)
+
+
+def test_a_process_that_is_back_is_not_down_although_it_does_not_answer_yet() -> None:
+    played = Played()
+    played.hear(2)
+    played.closed(process=Process.GONE)
+    found = played.hear(process=Process.ALIVE, refused=False, metrics=SILENT, health=SILENT, sample=None)
+    assert found.state is State.STARTING
+    assert played.hear().phase is Phase.SCRAPE_LOST
+
+
+MAYBE = st.one_of(st.none(), st.booleans())
+NUMBERS = st.one_of(st.none(), st.sampled_from([0.0, 1.0, 2.0, 7.0]))
+SAMPLES = st.builds(
+    ReplicaSample,
+    running=NUMBERS, waiting=NUMBERS, capacity=NUMBERS, kv_usage=NUMBERS, preemptions=NUMBERS, requests=NUMBERS,
+    errors=NUMBERS, progress=NUMBERS, demand=NUMBERS, asleep=MAYBE, paused=MAYBE, draining=MAYBE, loading=MAYBE,
+    ready=MAYBE, dead=st.sampled_from(["", "the engine core is dead"]), workers=st.sampled_from([None, 0, 1]),
+    start_time=st.sampled_from([None, START]),
+)  # fmt: skip
+ANSWERS = st.sampled_from([None, OK, SILENT, REFUSED, Answer(503), Answer(404), Answer(failure=Failure.TLS, says="no")])
+LOOKS = st.builds(
+    Look,
+    mono=st.just(0.0), wall=st.just(0.0), process=st.sampled_from(Process), refused=st.booleans(), metrics=ANSWERS,
+    health=ANSWERS, sample=st.one_of(st.none(), SAMPLES), started=st.sampled_from([None, START, START + 400.0]),
+    missing=st.sampled_from(["", "a worker is gone"]), itl_p99=NUMBERS, e2e_p99=NUMBERS, drain_asked=st.booleans(),
+    slo_burning=st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(engine=st.sampled_from(["vllm", "sglang", "triton", "dynamo", "x"]), looks=st.lists(LOOKS, max_size=40))
+def test_whatever_comes_a_judge_says_something_that_can_be_true(engine: str, looks: list[Look]) -> None:
+    judge = Judge(engine)
+    wall = START
+    for number, look in enumerate(looks):
+        wall += 35.0
+        found = judge.hear(replace(look, mono=35.0 * number, wall=wall))
+        assert found.says
+        assert found.since <= found.phase_since <= wall
+        assert not (found.phase is Phase.DOWN and look.process is Process.ALIVE)
+        if look.sample is not None and (look.metrics is None or look.metrics.failure is Failure.NONE):
+            rests = look.sample.paused or look.sample.asleep or look.sample.loading
+            assert not (found.phase is Phase.STUCK and rests)
+            assert not (found.phase is Phase.STUCK and not demand(look.sample))
+        assert (found.window_s > 0) is (found.phase is Phase.STUCK)
