@@ -10,7 +10,7 @@ import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from agent.engines.layout import Layout, lay_out, pairs, plain
+from agent.engines.layout import Layout, lay_out, plain
 from agent.wire.histogram import EDGES, LARGEST, Histogram, gather, merge
 from agent.wire.shape import clean
 
@@ -47,7 +47,7 @@ class Exposition:
         self._layout = layout
         self._values = values
         self._trouble = trouble
-        self._cut = family(layout.raw[-1][0]) if cut and layout.raw else ""
+        self._cut = family(layout.printed[-1]) if cut and layout.printed else ""
         self._doubts: list[str] = []
 
     @property
@@ -68,8 +68,8 @@ class Exposition:
 
     def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
         """All of it as printed, also what stands there twice: (name, labels, value)."""
-        for (name, raw), value in zip(self._layout.raw, self._values, strict=True):
-            yield name, pairs(raw) if raw else {}, value
+        for place, (name, value) in enumerate(zip(self._layout.printed, self._values, strict=True)):
+            yield name, self._layout.labels(place), value
 
     def series(self, name: str) -> list[tuple[Mapping[str, str], float]]:
         """Labels and value of every series of a metric, in the page's order; none if it does not print it."""

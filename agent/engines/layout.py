@@ -5,18 +5,22 @@ while the next ones have the same layout, only their numbers are read.
 """
 
 import re
+import sys
+from array import array
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
 
+KEPT = 512  # series of one metric whose labels are remembered; the places of those asked for are in any case
+
 _SPACE = r"[ \t]*+"
 _LABEL = rf'[a-zA-Z_][a-zA-Z0-9_]*+{_SPACE}={_SPACE}"[^"\\]*+(?:\\.[^"\\]*+)*+"{_SPACE}'
 # Possessive throughout: text of an endpoint that means harm costs no more than text of one that does not.
 _LINE = re.compile(
     rf"{_SPACE}([a-zA-Z_:][a-zA-Z0-9_:]*+){_SPACE}"
-    rf"(?:\{{{_SPACE}((?:{_LABEL}(?:,{_SPACE}|(?=\}})))*+)\}}{_SPACE})?+(\S++)(?:\s++(.*+))?+"
+    rf"(?:\{{{_SPACE}(?:{_LABEL}(?:,{_SPACE}|(?=\}})))*+\}}{_SPACE})?+(\S++)(?:\s++(.*+))?+"
 )
 _PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"([^"\\]*+(?:\\.[^"\\]*+)*+)"')
 _ESCAPE = re.compile(r'\\([\\n"])')
@@ -49,7 +53,7 @@ def number(text: str) -> float | None:
 
 
 def pairs(text: str) -> dict[str, str]:
-    """The labels between two braces. `\\\\`, `\\"` and `\\n` are what they stand for, any other backslash is itself."""
+    """The labels behind a brace. `\\\\`, `\\"` and `\\n` are what they stand for, any other backslash is itself."""
     found = dict(_PAIR.findall(text))
     if "\\" in text:
         return {name: _ESCAPE.sub(lambda match: _ESCAPED[match[1]], value) for name, value in found.items()}
@@ -58,15 +62,16 @@ def pairs(text: str) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Layout:
-    """Of one page: `heads` are what its lines begin with, `spots` line and column of each number. `bad` lines are none
-    of the grammar, `twice` series stand there more than once (the first counts, as for Prometheus); `worst` and
-    `doubled` are an example each."""
+    """Of one page: `heads` are what its lines begin with, `rows` and `columns` where each number stands, `printed` the
+    name of its metric, `names` the numbers of each metric. `bad` lines are none of the grammar, `twice` series stand
+    there more than once (the first counts, as for Prometheus); `worst` and `doubled` are an example each."""
 
     heads: list[str] = field(default_factory=list)
     exact: list[tuple[int, str]] = field(default_factory=list)
-    spots: list[tuple[int, int]] = field(default_factory=list)
-    names: dict[str, list[int]] = field(default_factory=dict)
-    raw: list[tuple[str, str]] = field(default_factory=list)
+    rows: "array[int]" = field(default_factory=lambda: array("I"))
+    columns: "array[int]" = field(default_factory=lambda: array("I"))
+    printed: list[str] = field(default_factory=list)
+    names: dict[str, "array[int]"] = field(default_factory=dict)
     bad: int = 0
     worst: str = ""
     twice: int = 0
@@ -80,9 +85,9 @@ class Layout:
         if any(lines[index] != text for index, text in self.exact):
             return None
         try:
-            return [float(lines[index][column:]) for index, column in self.spots]
+            return [float(lines[row][column:]) for row, column in zip(self.rows, self.columns, strict=True)]
         except ValueError:  # a timestamp behind it, or no number any more
-            found = [number(lines[index][column:]) for index, column in self.spots]
+            found = [number(lines[row][column:]) for row, column in zip(self.rows, self.columns, strict=True)]
             sure = [value for value in found if value is not None]
             return sure if len(sure) == len(found) else None
 
@@ -92,15 +97,22 @@ class Layout:
             self._kept[key] = make()
         return cast("T", self._kept[key])
 
+    def labels(self, place: int) -> dict[str, str]:
+        """The labels of a number's series."""
+        _, brace, inner = self.heads[self.rows[place]].partition("{")
+        return pairs(inner) if brace else {}
+
     def series(self, name: str) -> tuple[Series, ...]:
         """All series of a metric, in the page's order, each once."""
         key = plain(name)
+        if len(self.names.get(key, ())) > KEPT:
+            return self._once(key)
         return self.keep(key, lambda: self._once(key))
 
     def _once(self, key: str) -> tuple[Series, ...]:
         seen: dict[frozenset[tuple[str, str]], Series] = {}
         for place in self.names.get(key, ()):
-            labels = pairs(self.raw[place][1])
+            labels = self.labels(place)
             seen.setdefault(frozenset(labels.items()), Series(place, labels))
         return tuple(seen.values())
 
@@ -119,11 +131,12 @@ def lay_out(lines: Sequence[str]) -> tuple[Layout, list[float]]:
         if match is None or value is None:
             _set_aside(layout, index, line)
             continue
-        name = match[1]
-        names.setdefault(plain(name) if ":" in name else name, []).append(len(values))
-        heads.append(line[: match.start(3)])
-        layout.spots.append((index, match.start(3)))
-        layout.raw.append((name, match[2] or ""))
+        name, column = sys.intern(match[1]), match.start(2)
+        names.setdefault(plain(name) if ":" in name else name, array("I")).append(len(values))
+        heads.append(line[:column])
+        layout.rows.append(index)
+        layout.columns.append(column)
+        layout.printed.append(name)
         values.append(value)
     _count_doubles(layout)
     return layout, values
@@ -131,7 +144,7 @@ def lay_out(lines: Sequence[str]) -> tuple[Layout, list[float]]:
 
 def _value(match: re.Match[str]) -> float | None:
     try:
-        return float(match[3]) if not match[4] else number(f"{match[3]} {match[4]}")
+        return float(match[2]) if not match[3] else number(f"{match[2]} {match[3]}")
     except ValueError:
         return None
 
@@ -146,11 +159,12 @@ def _set_aside(layout: Layout, index: int, line: str) -> None:
 
 
 def _count_doubles(layout: Layout) -> None:
-    if len(set(layout.raw)) == len(layout.raw):
+    heads = [layout.heads[row] for row in layout.rows]
+    if len(set(heads)) == len(heads):
         return
-    seen: set[tuple[str, str]] = set()
-    for series in layout.raw:
-        if series in seen:
+    seen: set[str] = set()
+    for name, head in zip(layout.printed, heads, strict=True):
+        if head in seen:
             layout.twice += 1
-            layout.doubled = layout.doubled or series[0]
-        seen.add(series)
+            layout.doubled = layout.doubled or name
+        seen.add(head)
