@@ -96,9 +96,9 @@ class Replica:
         return root.pid == self.facts.pids[0] and abs(root.started - self.facts.started) < STARTED_SLACK_S
 
     @property
-    def answered(self) -> bool:
-        """Whether it ever did."""
-        return self._seen is not None
+    def seen(self) -> float | None:
+        """When it last answered, wall seconds; None if it never did."""
+        return self._seen
 
     @property
     def apart(self) -> str:
@@ -160,12 +160,12 @@ class Replica:
 
     def memory(self) -> dict[str, Any]:
         """For the next start."""
-        return {"facts": self.packed or pack(self.facts), "record": self.who.engine.name}
+        return {"facts": self.packed or pack(self.facts), "record": self.who.engine.name, "seen": self._seen}
 
-    def recall(self, facts: ReplicaFacts) -> None:
-        """How an earlier start saw it."""
+    def recall(self, facts: ReplicaFacts, seen: float | None) -> None:
+        """How an earlier start saw it, and when it last answered."""
         self.facts, self.packed = facts, pack(facts)
-        self._seen = facts.seen
+        self._seen = seen
         self._started = facts.started
         self._stood = True
 

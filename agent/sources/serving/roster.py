@@ -51,14 +51,15 @@ class Roster:
             self._since = now.mono
         self._sight = sight
         groups = {group.key: group for group in self._with_configured(sight)}
-        for replica in self.replicas.values():
+        for replica in list(self.replicas.values()):
             if replica.group is None:
                 continue
             if replica.group.key in groups:
                 replica.join(groups[replica.group.key])
+            elif replica.apart and replica.seen is None:
+                self._drop(replica.who.id)  # nothing was ever known of it but that it ran
             else:
                 replica.leave()
-                self._left.setdefault(replica.who.id, now.mono)
         for key in [key for key in self.applicants if key not in groups]:
             del self.applicants[key]
         taken = {replica.group.key for replica in self.replicas.values() if replica.group is not None}
@@ -76,12 +77,7 @@ class Roster:
             if not applicant.left_out:
                 self._admit(applicant, now)
         self._waits = self._still_waits(now)
-        for identity, at in list(self._left.items()):
-            replica = self.replicas.get(identity)
-            if replica is None or replica.group is not None or replica.answered or replica.table is not None:
-                del self._left[identity]
-            elif now.mono - at > FLEETING_S:
-                self._drop(identity)  # it never answered anybody: a mistyped command, not a replica
+        self._forget_fleeting(now)
 
     def waits_for(self, replica: Replica) -> bool:
         """Whether it may yet be found: nothing is said of it until then."""
@@ -135,7 +131,8 @@ class Roster:
             table = next((one for one in self._tables if one.port == facts.port and one.port), None)
             known = who.remembered(facts, item, table)
             replica = Replica(known, None, table)
-            replica.recall(facts)
+            seen = item.get("seen")
+            replica.recall(facts, float(seen) if isinstance(seen, (int, float)) else None)
             self.replicas[facts.id] = replica
 
     def reasons(self) -> tuple[Reason, ...]:
@@ -222,7 +219,7 @@ class Roster:
         if len(self.replicas) < MOST or before is not None:
             replica = Replica(known, group, table)
             if before is not None:
-                replica.recall(before.facts)
+                replica.recall(before.facts, before.seen)
             self.replicas[known.id] = replica
 
     def _is_provisional(self, key: str) -> bool:
@@ -233,6 +230,18 @@ class Roster:
         if self._since is None or now.mono - self._since > PATIENCE_S:
             return False
         return self._since == now.mono or any(not one.asked_once for one in self.applicants.values())
+
+    def _forget_fleeting(self, now: Instant) -> None:
+        """One that is gone and never answered anybody was a mistyped command, unless it is expected or comes back."""
+        gone = {
+            identity
+            for identity, replica in self.replicas.items()
+            if replica.group is None and replica.seen is None and replica.table is None
+        }
+        self._left = {identity: self._left.get(identity, now.mono) for identity in gone}
+        for identity, since in self._left.items():
+            if now.mono - since > FLEETING_S:
+                self._drop(identity)
 
     def _make_room(self) -> None:
         gone = [identity for identity, replica in self.replicas.items() if replica.group is None]

@@ -163,6 +163,20 @@ def test_from_a_title_and_a_gpu_one_climbs_to_the_server_that_supervises_them() 
     assert trees(there, {13, 14, 21, 30}) == {11: [11, 12, 13, 14], 20: [20, 21]}
 
 
+def test_what_ray_serve_runs_is_one_replica_and_a_ray_node_that_trains_is_none() -> None:
+    there = table(
+        proc(1, 0, "init"),
+        proc(10, 1, "ray start --head"),
+        proc(11, 10, "/venv/ray/core/src/ray/raylet/raylet --x"),
+        proc(12, 11, "ray::DashboardAgent"),
+        proc(13, 11, "ray::ProxyActor"),
+        proc(14, 11, "ray::ServeReplica:app:Predictor"),
+        proc(20, 1, "/venv/ray/core/src/ray/raylet/raylet --y"),
+        proc(21, 20, "ray::Trainer"),
+    )
+    assert trees(there, {14, 21}, {11, 12, 13, 14, 20}) == {11: [11, 12, 13, 14]}
+
+
 def test_two_programs_of_one_engine_in_a_row_are_one_and_a_shell_between_them_is_none() -> None:
     there = table(
         proc(1, 0, "init"),

@@ -351,6 +351,8 @@ def test_one_that_died_while_the_agent_was_down_is_told_as_down() -> None:
     assert host.state("vllm:8000")[0] == "down"
     assert host.events[-1].data["from"] == "ready"
     assert host.replicas["vllm:8000"]["gpus"] == ["GPU-1", "GPU-0"]
+    host.run(300)
+    assert host.state("vllm:8000")[0] == "down"
 
 
 def test_a_memory_that_is_none_is_left_out() -> None:

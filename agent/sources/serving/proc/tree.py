@@ -21,7 +21,7 @@ def roots(
     """{pid of a root: its tree, the root first}. `holders` hold GPUs; `listens` says whether a process is known to
     have a socket that waits for connections."""
     words = {pid: _word(one.argv) for pid, one in processes.items() if one.argv and not one.zombie}
-    found = {pid for pid, word in words.items() if word == "program"}
+    found = {pid for pid, word in words.items() if word in ("program", "above")}
     tops = {_top(pid, processes, words) for pid in found}
     for pid in sorted({pid for pid, word in words.items() if word == "title"} | (holders & processes.keys())):
         if not any(above in found for above in _line(pid, processes)):
@@ -33,7 +33,13 @@ def roots(
         root = next((above for above in _line(pid, processes) if above in tops), 0)
         if root and root != pid and len(trees[root]) < MOST_MEMBERS:
             trees[root].append(one)
-    return trees
+    serving = {root for root, tree in trees.items() if words[root] != "above" or _has_engine(tree, words)}
+    return {root: tree for root, tree in trees.items() if root in serving}
+
+
+def _has_engine(tree: list[Proc], words: Mapping[int, str]) -> bool:
+    """Whether something of an engine runs below a supervisor: it runs other work as well."""
+    return any(words.get(one.pid) in ("program", "title") for one in tree)
 
 
 def missing(tree: list[Proc], before: frozenset[str]) -> tuple[str, frozenset[str]]:
@@ -53,7 +59,7 @@ def vital(one: Proc) -> str:
 
 
 def _word(argv: tuple[str, ...]) -> str:
-    """What a command line says: program, title, or nothing of an engine."""
+    """What a command line says: program, title, above (a supervisor of engines), or nothing of an engine."""
     return _judged(argv[:12])
 
 
@@ -61,7 +67,7 @@ def _word(argv: tuple[str, ...]) -> str:
 def _judged(argv: tuple[str, ...]) -> str:
     if detect.might_serve([argv]):
         return "program" if _runs(argv) else "title"
-    return ""
+    return "above" if detect.supervises(argv) else ""
 
 
 def _runs(argv: tuple[str, ...]) -> bool:
