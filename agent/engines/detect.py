@@ -49,6 +49,9 @@ OTHERS: tuple[tuple[str, Marks], ...] = (
     ("TorchServe", Marks(programs=(("torchserve",), ("org.pytorch.serve.ModelServer",)))),
 )
 
+# They run whatever a site runs with them: the root of their processes' tree, and no sign of an engine.
+SUPERVISORS = Marks(programs=(("raylet",),))
+
 _NAME = re.compile(rb"^(?:# TYPE )?([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
 
 
@@ -78,12 +81,28 @@ def might_serve(argvs: Iterable[tuple[str, ...]], titles: Iterable[str] = ()) ->
     return ""
 
 
+def supervises(argv: tuple[str, ...]) -> bool:
+    """Whether the engine's processes that run below this one are one replica, and nothing else of it is."""
+    return bool(SUPERVISORS.process([argv])[0])
+
+
 def next_probe(evidence: Evidence) -> Ask | None:
     """What to ask next of a listener that is not recognised yet; None when everything was asked that may be."""
     if router(evidence):
         return None
     closed = _forbidden(evidence) | evidence.answers.keys()
-    return next((ask for ask in PROBES if ask.path not in closed), None)
+    first, sure = _suspected(evidence)
+    if sure:
+        return None
+    return next((ask for ask in sorted(PROBES, key=lambda ask: ask.path not in first) if ask.path not in closed), None)
+
+
+def _suspected(evidence: Evidence) -> tuple[frozenset[str], bool]:
+    """(the pages that tell what the processes look like, whether one of them told): where a server hands every path to
+    what its users wrote, no other is asked."""
+    likely = [engine.marks for engine in ENGINES if engine.marks.first]
+    likely = [marks for marks in likely if any(marks.process(evidence.argvs, evidence.titles))]
+    return frozenset(path for marks in likely for path in marks.first), any(one.fingerprint(evidence) for one in likely)
 
 
 def router(evidence: Evidence) -> str:

@@ -34,7 +34,8 @@ class Marks:
     """`programs` are commands without their interpreter, word by word ("vllm", "serve"); a module that begins with the
     first word and a dot counts too. `titles` are beginnings of process titles, `prefixes` of metric names with `_` for
     `:`, `owners` are `owned_by` of /v1/models. `fingerprint` says what answer no other engine gives, or "".
-    `version_at` is the page whose "version" is the engine's own."""
+    `version_at` is the page whose "version" is the engine's own. `first` are the probes that are asked first, and alone
+    if they tell, where its processes are seen."""
 
     programs: tuple[tuple[str, ...], ...] = ()
     titles: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class Marks:
     owners: tuple[str, ...] = ()
     fingerprint: Fingerprint = no_fingerprint
     version_at: str = ""
+    first: tuple[str, ...] = ()
 
     def detect(self, evidence: Evidence) -> Clue | None:
         """What points to this engine, the strongest sign first; None where nothing does."""

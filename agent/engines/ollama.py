@@ -22,6 +22,7 @@ MARKS = Marks(
     programs=(("ollama", "serve"), ("ollama", "runner")),
     owners=("library",),
     fingerprint=_fingerprint,
+    first=(VERSION,),
     version_at=VERSION,
 )
 

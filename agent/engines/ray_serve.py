@@ -35,10 +35,10 @@ def _fingerprint(evidence: Evidence) -> str:
 
 
 MARKS = Marks(
-    programs=(("raylet",),),
     titles=("ray::Serve", "ray::ProxyActor", "ray::HTTPProxyActor"),
     prefixes=("ray_serve_",),
     fingerprint=_fingerprint,
+    first=("/-/routes",),
 )
 
 

@@ -43,6 +43,7 @@ MARKS = Marks(
     titles=("triton_python_backend_stub",),
     prefixes=("nv_inference_",),
     fingerprint=_fingerprint,
+    first=("/v2",),
     version_at="/v2",
 )
 

@@ -234,3 +234,25 @@ def test_pages_of_any_shape_recognise_nothing_and_break_nothing(body: bytes) -> 
 def test_a_page_of_a_failure_is_no_evidence() -> None:
     body = (page("vllm/01-idle.prom")).body
     assert recognise(Evidence(answers={"/metrics": Answer(500, body, "text/plain")})) is None
+
+
+RAY = ("ray::ProxyActor", "ray::ServeReplica:app1:Predictor")
+
+
+def test_a_proxy_that_hands_every_path_to_its_users_code_is_asked_one_page() -> None:
+    first = next_probe(Evidence(titles=RAY))
+    assert first is not None
+    assert first.path == "/-/routes"
+    told = {"/-/routes": transcript("ray-serve/02-http.txt")["/-/routes"]}
+    assert next_probe(Evidence(titles=RAY, answers=told)) is None
+    found = recognise(Evidence(titles=RAY, answers=told))
+    assert found is not None
+    assert found.name == "ray-serve"
+    missing = next_probe(Evidence(titles=RAY, answers={"/-/routes": NOT_FOUND}))
+    assert missing is not None, "it may be something else: then all are asked"
+
+
+def test_a_ray_node_without_serve_is_no_replica() -> None:
+    argvs = (("/venv/ray/raylet", "--raylet_socket_name=x"), ("ray::DashboardAgent",), ("ray::Trainer",))
+    assert might_serve(argvs) == ""
+    assert recognise(Evidence(argvs=argvs, port=8000)) is None
