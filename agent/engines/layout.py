@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
 
+LONGEST = 64 * 1024  # characters of a line; vLLM's longest has 1.3 kB
 KEPT = 512  # series of one metric whose labels are remembered; the places of those asked for are in any case
 
 _SPACE = r"[ \t]*+"
@@ -23,8 +24,6 @@ _LINE = re.compile(
     rf"(?:\{{{_SPACE}(?:{_LABEL}(?:,{_SPACE}|(?=\}})))*+\}}{_SPACE})?+(\S++)(?:\s++(.*+))?+"
 )
 _PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"([^"\\]*+(?:\\.[^"\\]*+)*+)"')
-_ESCAPE = re.compile(r'\\([\\n"])')
-_ESCAPED = {"\\": "\\", "n": "\n", '"': '"'}
 
 
 class Series(NamedTuple):
@@ -55,9 +54,12 @@ def number(text: str) -> float | None:
 def pairs(text: str) -> dict[str, str]:
     """The labels behind a brace. `\\\\`, `\\"` and `\\n` are what they stand for, any other backslash is itself."""
     found = dict(_PAIR.findall(text))
-    if "\\" in text:
-        return {name: _ESCAPE.sub(lambda match: _ESCAPED[match[1]], value) for name, value in found.items()}
-    return found
+    return {name: _unescaped(value) for name, value in found.items()} if "\\" in text else found
+
+
+def _unescaped(value: str) -> str:
+    parts = value.split("\\\\")
+    return "\\".join(part.replace("\\n", "\n").replace('\\"', '"') for part in parts)
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ def lay_out(lines: Sequence[str]) -> tuple[Layout, list[float]]:
         if line[:1] == "#":
             heads.append("#")
             continue
-        match = match_line(line)
+        match = match_line(line) if len(line) <= LONGEST else None
         value = None if match is None else _value(match)
         if match is None or value is None:
             _set_aside(layout, index, line)
@@ -155,7 +157,7 @@ def _set_aside(layout: Layout, index: int, line: str) -> None:
     layout.exact.append((index, line))
     if line.strip():
         layout.bad += 1
-        layout.worst = layout.worst or line
+        layout.worst = layout.worst or line[:LONGEST]
 
 
 def _count_doubles(layout: Layout) -> None:

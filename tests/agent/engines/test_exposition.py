@@ -74,6 +74,7 @@ def test_a_page_of_known_layout_reads_as_one_seen_first(name: str) -> None:
         ('a{x="a\\\\b\\nc\\"d"} 3', {"x": 'a\\b\nc"d'}, 3.0),
         ('a{x="\\t\\q"} 3', {"x": "\\t\\q"}, 3.0),
         ('a{x="\\\\n"} 3', {"x": "\\n"}, 3.0),
+        ('a{x="\\\\\\n\\\\\\""} 3', {"x": '\\\n\\"'}, 3.0),
         ("a 4 1700000000000", {}, 4.0),
         ("a 4 1700000000.123", {}, 4.0),
         ("a 4 -1", {}, 4.0),
@@ -113,6 +114,13 @@ def test_a_line_that_is_no_sample_is_said_and_costs_no_other(line: str) -> None:
     found = told(f"good 1\n{line}\nalso_good 2\n".encode())
     assert [(name, value) for name, _, value in found.samples()] == [("good", 1.0), ("also_good", 2.0)]
     assert found.trouble.startswith("1 line cannot be read, the first is ")
+
+
+def test_a_line_without_end_is_not_read() -> None:
+    found = told(b'a 1\nb{x="' + b"\\\\" * 40_000 + b'"} 2\nc 3\n')
+    assert [name for name, _, _ in found.samples()] == ["a", "c"]
+    assert found.trouble.startswith("1 line cannot be read, the first is 'b{x=")
+    assert len(found.trouble) < 200
 
 
 def test_nan_is_read_and_nothing_rests_on_it() -> None:
