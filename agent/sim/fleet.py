@@ -35,6 +35,7 @@ from agent.sim.serving.kinds import usual_ports
 from agent.sim.serving.landscape import SimLandscape
 from agent.sim.serving.landscape import known as known_replicas
 from agent.sim.serving.listen import Listeners
+from agent.sim.serving.log import SimLog
 from agent.sim.store import Store
 from agent.sources.base import Source
 from agent.sources.serving.client import Client
@@ -286,6 +287,7 @@ class _Host:
                 recorder,
                 companions=self._companions,
                 normal=normal(self.machine, declared(RULES)),
+                logs=SimLog(self.machine).read,
             )
             await self._serve(agent)
 

@@ -10,7 +10,9 @@ from agent.sim import faults
 from agent.sim.gpu import Presence
 from agent.sim.machine import Machine
 from agent.sim.serving.engine import Engine, Life, Mood
+from agent.sim.serving.log import SimLog
 from agent.sim.serving.page import number, whole
+from agent.wire.requests import Lines, Log
 from tests.agent.engines.fixtures import page as captured
 
 EPOCH = 1_764_547_200.0
@@ -298,3 +300,32 @@ def test_an_engine_that_says_nothing_keeps_the_connection_and_goes_on_working() 
     assert one.answer(one.replica.port, "GET", "/metrics", machine.now) is None
     machine.advance(machine.now + 30.0)
     assert machine.gpus[0].board.activity > 0
+
+
+async def log(machine: Machine, **facts: object) -> Lines:
+    return await SimLog(machine).read(Log(7, "replica:vllm:8000", 50), {"id": "vllm:8000", "port": 8000, **facts})
+
+
+async def test_a_vllm_writes_what_it_does_and_nothing_while_it_is_wedged() -> None:
+    machine = Machine(1, 0, 8, EPOCH)
+    machine.advance(EPOCH + 30.0)
+    told = await log(machine, unit="vllm-chat-70b@0.service")
+    assert told.id == 7
+    assert told.source == "the journal of vllm-chat-70b@0.service"
+    assert "Avg generation throughput" in told.lines[-1]
+    assert len(told.lines) < 50
+    engine(machine).turn(Mood.FROZEN)
+    machine.advance(EPOCH + 90.0)
+    assert (await log(machine, unit="vllm-chat-70b@0.service")).lines == told.lines
+    engine(machine).turn(Mood.WELL)
+    inject(machine, "oom", gpu=0)
+    machine.advance(EPOCH + 200.0)
+    words = "\n".join((await log(machine, unit="vllm-chat-70b@0.service")).lines)
+    died, began = words.index("EngineDeadError"), words.index("vLLM API server version")
+    assert died < began < words.index("Application startup complete")
+
+
+async def test_the_log_of_a_container_is_said_to_be_elsewhere() -> None:
+    told = await log(Machine(1, 0, 8, EPOCH), id="triton:8010", port=8010, container="8e6f78511a87")
+    assert told.lines == ()
+    assert "docker logs" in told.says

@@ -4,11 +4,13 @@
 else changes what the steps will do. An engine that does no work keeps what was asked of it waiting, as its clients do.
 """
 
+from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 from agent.engines.answer import Answer, Failure
+from agent.sim.serving.notes import KEPT, Note
 from agent.sim.workload import Replica
 
 PATIENCE_S = 120.0  # after which a client without an answer gives up
@@ -60,6 +62,8 @@ class Engine:
         self.errors = 0.0  # share of its requests that fail
         self.context = 1.0  # how much longer prompts are
         self.dev = True  # whether it shows what only operators need
+        self.notes: deque[Note] = deque(maxlen=KEPT)
+        self.at = replica.started
         self._told = told
         self._clear()
 
@@ -74,7 +78,7 @@ class Engine:
 
     def begin(self, at: float) -> None:
         """New processes: everything is counted from zero, and it is not ready yet."""
-        self.started = at
+        self.started = self.at = at
         self.starts += 1
         self.mood = Mood.WELL
         self.replica.halted, self.replica.held = False, 1.0
@@ -122,6 +126,7 @@ class Engine:
 
     def step(self, now: float, dt: float, ratio: float) -> None:
         """`dt` seconds pass until `now`; its slowest GPU runs at `ratio` of its highest clock, 0 if one is dead."""
+        self.at = now
         if self.life not in (Life.UP, Life.ENDING):
             return
         asked = self.replica.asked(now) if self.load is None else -self.load
@@ -157,7 +162,11 @@ class Engine:
     def _live(self, life: Life) -> None:
         if life is not self.life:
             self.life = life
+            self._lived()
             self._told()
+
+    def _lived(self) -> None:
+        """Its life has changed: what it writes about that."""
 
     def _clear(self) -> None:
         raise NotImplementedError

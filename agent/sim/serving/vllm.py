@@ -13,6 +13,7 @@ from typing import Any
 from agent.engines.answer import Answer
 from agent.sim.serving.engine import PATIENCE_S, Engine, Life, Mood
 from agent.sim.serving.histogram import Spread
+from agent.sim.serving.notes import EVERY_S, Note
 from agent.sim.serving.page import Page
 from agent.sim.serving.vllm_page import FAMILIES, SPREADS
 
@@ -25,6 +26,27 @@ _ROOM = 115_000.0  # tokens of KV cache, for each GPU
 _PROMPT, _OUTPUT = 2400.0, 220.0  # tokens of a request, in the mean
 _HIT = 0.42  # share of prompt tokens found in the prefix cache
 _PREFILL_S = 0.11
+_STATISTICS = (
+    "[loggers.py:248] Engine 000: Avg prompt throughput: {:.1f} tokens/s, Avg generation throughput: {:.1f} tokens/s, "
+    "Running: {:.0f} reqs, Waiting: {:.0f} reqs, GPU KV cache usage: {:.1f}%, Prefix cache hit rate: {:.1f}%"
+)
+_SAID = {
+    Life.LOADING: (
+        ("INFO", "[api_server.py:1839] vLLM API server version {0}"),
+        ("INFO", "[gpu_model_runner.py:2602] Starting to load model /models/{1}..."),
+    ),
+    Life.UP: (
+        ("INFO", "[core.py:218] init engine (profile, create kv cache, warmup model) took {3:.2f} seconds"),
+        ("INFO", "[api_server.py:1912] Starting vLLM API server 0 on http://0.0.0.0:{2}"),
+        ("INFO", "Application startup complete."),
+    ),
+    Life.FALLING: (
+        ("ERROR", "[multiproc_executor.py:230] Worker proc died unexpectedly, shutting down executor."),
+        ("ERROR", "[async_llm.py:480] AsyncLLM output_handler failed."),
+        ("ERROR", "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace."),
+    ),
+    Life.ENDING: (("INFO", "[launcher.py:110] Shutting down: waiting for requests to finish."),),
+}
 _COUNTERS = ("tokens", "prompt_tokens", "hits", "stopped", "cut", "good", "refused", "failed", "preemptions")
 
 
@@ -53,7 +75,15 @@ class Vllm(Engine):
         self._regime: tuple[float | bool, ...] = ()
         self._pace = _Pace()
         self._tokens = self._seconds = 0.0
+        self._noted = -math.inf
         self._page: Page | None = None
+
+    def _lived(self) -> None:
+        for level, text in _SAID.get(self.life, ()):
+            self._note(level, text.format(VERSION, self.replica.pool.model, self.replica.port, self.at - self.started))
+
+    def _note(self, level: str, text: str) -> None:
+        self.notes.append(Note(self.at, self.replica.pid(-9), level, text))
 
     def _work(self, dt: float, asked: float, speed: float) -> None:
         width = len(self.replica.gpus)
@@ -81,6 +111,10 @@ class Vllm(Engine):
                 self._regime, self._pace = regime, _Pace(itl, queue, speed, thrashing, self.errors, self.context)
             self._tokens += served * dt
             self._seconds += dt
+        if self.at >= self._noted + EVERY_S:
+            self._noted = self.at
+            self._note("INFO", _STATISTICS.format(served * _PROMPT * self.context / _OUTPUT, served, self.running,
+                                                  self.waiting, self.kv * 100.0, _HIT * 100.0))  # fmt: skip
 
     def _batch(self, served: float, speed: float, per: float, batch: float) -> float:
         """How many requests are worked on at that many tokens a second."""

@@ -31,9 +31,9 @@ class UnitLog:
             Refusal: they cannot be read here.
         """
         name = str(facts.get("id"))
-        elsewhere = _elsewhere(name, facts)
-        if elsewhere:
-            return Lines(wish.id, (), "", elsewhere)
+        says = elsewhere(name, facts)
+        if says:
+            return Lines(wish.id, (), "", says)
         unit, uid = self._unit(facts)
         if not journal.is_unit(unit):
             raise Refusal("not_recorded", f"the unit of {name} has a name that is not asked for: {unit[:64]!r}")
@@ -58,7 +58,7 @@ class UnitLog:
         return unit, None
 
 
-def _elsewhere(name: str, facts: Mapping[str, Any]) -> str:
+def elsewhere(name: str, facts: Mapping[str, Any]) -> str:
     """Who keeps the log instead of this host's journal; a sentence with what to try."""
     container, pod, job = (str(facts.get(key) or "") for key in ("container", "pod", "job"))
     if pod:
