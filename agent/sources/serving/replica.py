@@ -13,8 +13,9 @@ from agent.engines.pages import Pages
 from agent.engines.sample import ReplicaSample
 from agent.engines.standing import Judge, Look, Process, Standing
 from agent.sources.base import RawEvent
-from agent.sources.serving import doors, match, trouble
+from agent.sources.serving import match, trouble
 from agent.sources.serving.client import Endpoint
+from agent.sources.serving.doors import Doors
 from agent.sources.serving.errand import PERIOD_S, SLACK_S, Pace, place
 from agent.sources.serving.landscape import Group, Listener
 from agent.sources.serving.row import Row, quality_of
@@ -24,6 +25,7 @@ from agent.wire.replicas import Phase, ReplicaFacts, State, replica_subject
 from agent.wire.shape import pack
 
 STARTED_SLACK_S = 1.0
+MINUTE_S = 60.0
 ABSENT_S = 600.0  # a page that this engine does not have: each question is a line in somebody's log of accesses
 NO_PORT = "opens no port that can be asked how it is: a Dynamo worker does with DYN_SYSTEM_PORT"
 _ODD = (Failure.TLS, Failure.DENIED, Failure.GARBAGE, Failure.TOO_LARGE)  # its state does not say it all
@@ -49,6 +51,7 @@ class Replica:
         self.token_trouble = ""
         self.page_trouble = ""
         self.latencies = Latencies()
+        self._doors = Doors(who.engine)
         self._pages = Pages()
         self._judge = Judge(who.engine.name, *([table.load_budget_s] if table and table.load_budget_s else []))
         self._last: Group | None = group
@@ -120,7 +123,7 @@ class Replica:
         """The next page to ask for; None when the round is over."""
         while self._queue and self.listener is not None and self.group is not None:
             ask = self._queue.pop(0)
-            found = doors.listener(self.who.engine, ask.door, self.group, self.listener)
+            found = self._doors.listener(ask.door, self.group, self.listener)
             if found is not None:
                 return self._endpoint(found), ask
             if ask.door:
@@ -130,6 +133,7 @@ class Replica:
 
     def take(self, ask: Ask, answer: Answer) -> None:
         """What came of it."""
+        answer = self._doors.heard(ask.door, answer)
         self._answers[ask.path] = answer
         self._asked[ask.path] = self._now.mono
         self._pages.take(ask.path, answer)
@@ -159,8 +163,9 @@ class Replica:
     # What is remembered.
 
     def memory(self) -> dict[str, Any]:
-        """For the next start."""
-        return {"facts": self.packed or pack(self.facts), "record": self.who.engine.name, "seen": self._seen}
+        """For the next start. To the minute: a memory that ticks would be written at every tick."""
+        seen = None if self._seen is None else self._seen // MINUTE_S * MINUTE_S
+        return {"facts": self.packed or pack(self.facts), "record": self.who.engine.name, "seen": seen}
 
     def recall(self, facts: ReplicaFacts, seen: float | None) -> None:
         """How an earlier start saw it, and when it last answered."""

@@ -128,7 +128,9 @@ class Roster:
                 continue
             if facts.id in self._retired or len(self.replicas) >= MOST:
                 continue
-            table = next((one for one in self._tables if one.port == facts.port and one.port), None)
+            then = Group("", unit=facts.unit, user=facts.user)
+            at = Listener(facts.address, facts.port, local=facts.address.startswith(("127.", "::1")))
+            table = match.table_for(self._tables, then, at, facts.engine)
             known = who.remembered(facts, item, table)
             replica = Replica(known, None, table)
             seen = item.get("seen")

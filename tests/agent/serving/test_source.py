@@ -1,5 +1,6 @@
 """Replicas are found, recognised, read and judged; what changes is told once, and what cannot be read says why."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -292,6 +293,9 @@ def test_an_engine_without_a_port_in_its_table_is_matched_once_it_is_known() -> 
     host.pages[8000] = vllm()
     host.run(3)
     assert host.replicas["vllm:8000"]["pool"] == "chat"
+    host.start_agent(host.source.memory())
+    host.run(12)
+    assert host.replicas["vllm:8000"]["pool"] == "chat"
 
 
 def test_one_to_be_ignored_is_never_asked() -> None:
@@ -353,6 +357,16 @@ def test_one_that_died_while_the_agent_was_down_is_told_as_down() -> None:
     assert host.replicas["vllm:8000"]["gpus"] == ["GPU-1", "GPU-0"]
     host.run(300)
     assert host.state("vllm:8000")[0] == "down"
+
+
+def test_the_memory_of_what_stays_the_same_is_the_same() -> None:
+    host = serving_vllm()
+    host.run(20)
+    memories = []
+    for _ in range(50):
+        host.run(1)
+        memories.append(host.source.memory())
+    assert sum(was != is_now for was, is_now in itertools.pairwise(memories)) <= 1
 
 
 def test_a_memory_that_is_none_is_left_out() -> None:
