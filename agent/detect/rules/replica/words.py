@@ -16,7 +16,15 @@ CLOSED = "port closed"  # evidence of a drain that nobody asked for: the port cl
 DAY = 86_400.0
 # What is found on a GPU and is the doing of who uses it, or of who set it up.
 NOT_OF_GPUS = frozenset(
-    {"xid.app", "xid.app_many_gpus", "xid.45_solo", "gpu.ghost_memory", "gpu.ghost_util", "gpu.config_drift"}
+    {
+        "xid.app",
+        "xid.app_many_gpus",
+        "xid.45_solo",
+        "proc.nccl_stuck",
+        "gpu.ghost_memory",
+        "gpu.ghost_util",
+        "gpu.config_drift",
+    }
 )
 
 
