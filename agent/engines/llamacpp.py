@@ -1,7 +1,8 @@
 """PURE. The server of llama.cpp: one process, no labels, no errors, no latencies, and no share of its KV cache.
 
 While it loads, every page answers 503. Tokens are counted when a request ends; what moves meanwhile is the number of
-batches it decoded. Its metrics need --metrics, without them its slots tell how many requests run.
+batches it decoded. Its metrics need --metrics, without them its slots tell how many requests run; nothing else is taken
+from there, older builds print prompts.
 """
 
 from dataclasses import replace
