@@ -18,7 +18,7 @@ MINE: tuple[Rule, ...] = (
     load.replica_queue_growing, load.replica_kv_saturated, service.replica_errors, service.replica_latency,
     exposed.replica_on_sick_gpu,
 )  # fmt: skip
-STUCK = {"says": "steps stood still for 60 s with 2 requests to do", "counter": "steps", "window_s": 60.0}
+STUCK = {"says": "no progress for 60 s with 2 requests to do: steps stood still", "counter": "steps", "window_s": 60.0}
 
 
 def host(**more: Any) -> Served:

@@ -240,7 +240,7 @@ class Judge:
         window_s = life.progress.window_s(self._habit.at_end)
         sure = not self._habit.pausable or sample.paused is False or (self._habit.ready_tells and bool(sample.ready))
         waits, counter = demand(sample) or 0.0, sample.progress_name or "progress"
-        says = f"{counter} stood still for {window_s:.0f} s with {waits:g} {_requests(waits)} to do"
+        says = f"no progress for {window_s:.0f} s with {waits:g} {_requests(waits)} to do: {counter} stood still"
         evidence: Evidence = (
             {"what": counter, "value": sample.progress, "unit": "count", "window_s": window_s},
             {"what": "demand", "value": waits, "unit": "count", "threshold": 0},

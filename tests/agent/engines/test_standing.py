@@ -87,7 +87,7 @@ def test_work_that_stands_still_for_a_minute_is_stuck_and_says_counter_demand_an
     assert played.hear(11).state is State.READY, "55 s"
     found = played.hear()
     assert (found.state, found.phase, found.since) == (State.STUCK, Phase.STUCK, START + played.time)
-    assert found.says == "steps stood still for 60 s with 2 requests to do"
+    assert found.says == "no progress for 60 s with 2 requests to do: steps stood still"
     assert found.evidence[:2] == (
         {"what": "steps", "value": 220, "unit": "count", "window_s": 60.0},
         {"what": "demand", "value": 2, "unit": "count", "threshold": 0},
@@ -103,7 +103,7 @@ def test_a_front_whose_workers_are_gone_is_stuck_once_its_requests_hang_and_dead
     played.hear(2, sample=replace(BUSY, workers=1))
     assert played.hear(sample=gone).phase is Phase.DEAD_ENGINE, "nobody would take the next request"
     found = played.hear(12)
-    assert (found.state, found.says) == (State.STUCK, "steps stood still for 60 s with 2 requests to do")
+    assert (found.state, found.says) == (State.STUCK, "no progress for 60 s with 2 requests to do: steps stood still")
     assert [one["what"] for one in found.evidence[:2]] == ["steps", "demand"]
     assert played.hear(sample=replace(gone, running=0, demand=0, progress=140)).phase is Phase.DEAD_ENGINE
 
@@ -195,9 +195,9 @@ def test_without_a_word_about_pauses_vllm_is_stuck_or_paused() -> None:
     played = Played()
     found = played.hear(20, sample=replace(BUSY, paused=None))
     assert (found.state, found.sure) == (State.STUCK, False)
-    assert found.says.startswith("stuck or paused: steps stood still")
+    assert found.says.startswith("stuck or paused: no progress for 60 s")
     found = played.hear(sample=BUSY)
-    assert (found.sure, found.says[:5]) == (True, "steps")
+    assert (found.sure, found.says[:11]) == (True, "no progress")
 
 
 def test_sglang_that_calls_itself_ready_is_not_paused_and_one_that_does_not_may_be() -> None:
