@@ -74,12 +74,13 @@ class Group:
 class Sight:
     """All that can be seen now. `listening` are the host's own sockets that wait for connections, by port, those of
     hidden processes among them; `addresses` belong to this host: nothing else is ever asked, but for the listeners of
-    groups."""
+    groups. `whole` is False until the host has been looked at once."""
 
     groups: tuple[Group, ...] = ()
     listening: Mapping[int, Sequence[Listener]] = field(default_factory=dict)
     addresses: frozenset[str] = frozenset()
     reasons: tuple[Reason, ...] = ()
+    whole: bool = True
 
 
 class Landscape(Protocol):

@@ -104,6 +104,12 @@ class Replica:
         return self._seen
 
     @property
+    def awaited(self) -> dict[str, Any]:
+        """Its facts while it is not known whether it is still there."""
+        unknown = State.UNKNOWN.word
+        return {**self.packed, "state": unknown, "phase": unknown, "says": "the agent has just begun to look for it"}
+
+    @property
     def apart(self) -> str:
         """Why nothing of it can be asked, whatever it does; "" if it can, or will be."""
         if self.group is None or self.listener is not None:

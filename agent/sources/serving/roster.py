@@ -47,7 +47,7 @@ class Roster:
 
     def see(self, sight: Sight, now: Instant) -> None:
         """What there is now."""
-        if self._since is None:
+        if self._since is None and sight.whole:
             self._since = now.mono
         self._sight = sight
         groups = {group.key: group for group in self._with_configured(sight)}
@@ -229,6 +229,8 @@ class Roster:
         return key in self.applicants
 
     def _still_waits(self, now: Instant) -> bool:
+        if not self._sight.whole:
+            return True
         if self._since is None or now.mono - self._since > PATIENCE_S:
             return False
         return self._since == now.mono or any(not one.asked_once for one in self.applicants.values())

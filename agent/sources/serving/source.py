@@ -103,9 +103,9 @@ class ServingSource:
 
     def _reading(self, now: Instant) -> Reading:
         events = tuple(self._settle(now))
-        replicas = [one for one in self._roster.replicas.values() if not self._roster.waits_for(one)]
+        replicas = list(self._roster.replicas.values())
         facts: dict[str, Any] = {}
-        told = {replica.who.id: replica.packed for replica in replicas}
+        told = {one.who.id: one.awaited if self._roster.waits_for(one) else one.packed for one in replicas}
         changed = told != self._told
         if changed:
             facts[SECTION] = list(told.values())

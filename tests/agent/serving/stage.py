@@ -71,6 +71,7 @@ class Host:
     asked: list[tuple[int, str, str]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     allowed: frozenset[str] = frozenset()
+    looked: bool = True
     taken: set[int] = field(default_factory=set)  # ports that somebody else took since the last look
 
     def __post_init__(self) -> None:
@@ -114,7 +115,8 @@ class Host:
     # The seams.
 
     def look(self, now: Instant) -> Sight:
-        sight = Sight(tuple(self.groups.values()), self.listening, frozenset({"192.0.2.7"}))
+        seen = tuple(self.groups.values()) if self.looked else ()
+        sight = Sight(seen, self.listening, frozenset({"192.0.2.7"}), whole=self.looked)
         if sight != self._sight:
             self._sight = sight
         return self._sight

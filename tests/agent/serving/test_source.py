@@ -15,7 +15,7 @@ from agent.wire.replicas import ReplicaFacts
 from agent.wire.shape import unpack
 from agent.wire.signals import Quality
 from tests.agent.engines.fixtures import page
-from tests.agent.serving.stage import ABSENT, LATE, REFUSED, Host, grown, vllm
+from tests.agent.serving.stage import ABSENT, ALL, LATE, REFUSED, Host, grown, vllm
 
 LOAD = "vllm/02-load-t0.prom"
 
@@ -343,6 +343,32 @@ def test_those_known_before_the_agent_was_restarted_are_found_again_without_a_wo
     assert host.state("vllm:8000")[0] == "ready"
     assert host.events == []
     assert {path for _, _, path in host.asked}.isdisjoint({"/info", "/v2", "/-/routes"})  # not asked anew who it is
+
+
+def test_those_known_before_are_on_the_roll_from_the_first_tick() -> None:
+    host = serving_vllm()
+    host.run(30)
+    memory = host.source.memory()
+    host.groups = {}
+    host.runs(5, "tritonserver", 8100)
+    host.pages[8100] = {}
+    host.start_agent(memory)
+    host.take(host.source.read_now(ALL))
+    assert host.readings[0].facts["replicas"][0]["id"] == "vllm:8000"
+    assert host.readings[0].batches[0].rows[0] == "vllm:8000"
+
+
+def test_until_the_host_has_been_looked_at_nobody_is_called_gone() -> None:
+    host = serving_vllm()
+    host.run(30)
+    host.looked = False
+    host.start_agent(host.source.memory())
+    host.run(120)
+    assert host.state("vllm:8000") == ("unknown", "unknown")
+    host.looked = True
+    host.run(6)
+    assert host.state("vllm:8000")[0] == "ready"
+    assert host.events == []
 
 
 def test_one_that_died_while_the_agent_was_down_is_told_as_down() -> None:

@@ -47,7 +47,7 @@ class ProcLandscape:
         self._asked: Answer | None = None
         self._asked_at = float("-inf")
         self._held: GpuPids = {}
-        self._sight = Sight()
+        self._sight = Sight(whole=False)
         self._fds: dict[str, int] = {}
         self._trouble: tuple[Reason, ...] = ()
 
