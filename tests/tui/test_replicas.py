@@ -22,6 +22,7 @@ from cockpit.tui.screens.gpu_page import GpuPage
 from cockpit.tui.screens.host_page import HostPage
 from cockpit.tui.screens.incident_page import IncidentPage
 from cockpit.tui.screens.replica_page import ReplicaPage
+from cockpit.tui.screens.replicas import Replicas
 from cockpit.tui.view import View
 from cockpit.tui.watch import Watch
 from cockpit.tui.widgets.pools import Pools
@@ -238,3 +239,16 @@ async def test_the_charts_reach_back_and_draw_counters_by_their_growth(wedged: S
         text = screen_text(app)
         assert "THE PAST" in text
         assert "TOKENS / S  20" in text
+
+
+async def test_a_place_that_hears_late_that_it_was_on_top_takes_no_detail_from_the_page_over_it(
+    wedged: StagedFeed,
+) -> None:
+    async with running(wedged, open_at="gpu-b02/vllm:8000") as (app, pilot):
+        Watch(app).look()
+        await settle(pilot)
+        below = app.screen_stack[-2]
+        assert isinstance(below, Replicas)
+        below.on_screen_resume()
+        below.after_tick()
+        assert wedged.focused == (5,)

@@ -37,7 +37,7 @@ class Gpus(TablePlace):
 
     def after_tick(self) -> None:
         super().after_tick()
-        self.view.focus(self.hosts_in_detail())
+        self.focus_detail()
 
     def evidence(self) -> Evidence | None:
         return None if self.table.row is None else gpu_evidence(self.view.fleet, self.table.row)

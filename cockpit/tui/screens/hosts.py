@@ -29,7 +29,7 @@ class Hosts(TablePlace):
 
     def after_tick(self) -> None:
         super().after_tick()
-        self.view.focus(self.hosts_in_detail())
+        self.focus_detail()
 
     @on(TableView.Opened)
     def open_host(self, event: TableView.Opened) -> None:

@@ -87,8 +87,14 @@ class Place(Screen[None], inherit_bindings=False):
 
     def on_screen_resume(self) -> None:
         """On top again: everything may have changed meanwhile."""
-        self.view.focus(self.hosts_in_detail())
+        self.focus_detail()
         self.call_after_refresh(self.tick, True)
+
+    def focus_detail(self) -> None:
+        """Ask for every signal of what is on screen, unless something else came on top. `is_current` says yes for a
+        moment longer: a new page lets through what is below until it has its colours."""
+        if self.app.screen is self:
+            self.view.focus(self.hosts_in_detail())
 
     def tick(self, force: bool = False) -> None:
         """Paint if there is something new, or if a second has passed."""

@@ -78,7 +78,7 @@ class Replicas(TablePlace):
     def after_tick(self) -> None:
         super().after_tick()
         self.caption.paint()
-        self.view.focus(self.hosts_in_detail())
+        self.focus_detail()
 
     def evidence(self) -> Evidence | None:
         return None if self.row is None else replica_evidence(self.view.fleet, self.row)
