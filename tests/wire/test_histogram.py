@@ -245,3 +245,21 @@ def test_merged_replicas_count_what_all_of_them_saw(replicas: list[tuple[list[fl
     if everything:
         assert together.edges == tuple(sorted(set.intersection(*(set(edges) for edges, seen in replicas if seen))))
     assert (together.counts, together.total) == (counted(list(together.edges), everything).counts, len(everything))
+
+
+ANY = st.floats(-1e18, 1e18)
+HOSTILE = st.builds(
+    Histogram, st.lists(ANY, max_size=4).map(tuple), st.lists(ANY, max_size=4).map(tuple), ANY, st.none() | ANY
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(HOSTILE, max_size=3), st.sampled_from([0.0, 0.5, 0.99, 1.0]))
+def test_what_a_broken_agent_sends_breaks_no_console(parts: list[Histogram], q: float) -> None:
+    for part in [*parts, *([together] if (together := merge(parts)) is not None else [])]:
+        quantile(part, q)
+        found = quantile(part, q, hide=False)
+        assert found is None or math.isfinite(found.value)
+        mean(part)
+    if len(parts) > 1:
+        delta(parts[0], parts[1])
