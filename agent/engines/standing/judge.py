@@ -13,7 +13,7 @@ from agent.engines.standing.habits import habit_of
 from agent.engines.standing.life import Life
 from agent.engines.standing.look import Look, Process, Standing
 from agent.engines.standing.progress import demand
-from agent.wire.replicas import STATE_OF, Phase
+from agent.wire.replicas import STATE_OF, Phase, ReplicaFacts, State
 
 LOAD_BUDGET_S = 900.0
 STARTS = 3
@@ -52,6 +52,7 @@ class Judge:
         self._misses = 0
         self._late = 0
         self._heard = False
+        self._doubted: float | None = None  # when the process began that was stuck before the agent was started again
         self._order: tuple[Callable[[Look], _Word | None], ...] = (
             self._down,
             self._crashloop,
@@ -65,14 +66,35 @@ class Judge:
             self._strained,
         )
 
+    def resume(self, facts: ReplicaFacts) -> None:
+        """Take over how it stood before the agent was started again; before the first round. What was stuck stays so
+        until it makes a step, has nothing to do, or is another process."""
+        phase = next((phase for phase in Phase if phase.word == facts.phase), Phase.UNKNOWN)
+        self.standing = Standing(
+            phase, facts.since, facts.says, (), facts.since, facts.starts, facts.window_s, facts.sure
+        )
+        self._heard = True
+        self._doubted = facts.started if phase is Phase.STUCK else None
+
     def hear(self, look: Look) -> Standing:
         """Take a round; how the replica stands now."""
         self._note(look)
         word = next((word for check in self._order if (word := check(look)) is not None), None)
         if word is None:
             word = self._working(look) if look.sample is not None else None
+        if self._doubted is not None and word is not None:
+            word = self._doubt(look, word)
         self.standing = self._said(word, look)
         return self.standing
+
+    def _doubt(self, look: Look, word: _Word) -> _Word:
+        """It looks well after a single look, and was stuck when the agent was last here."""
+        waits = None if look.sample is None else demand(look.sample)
+        another = look.started is None or self._doubted is None or abs(look.started - self._doubted) > 1.0
+        if STATE_OF[word.phase] is not State.READY or waits == 0 or another or self._life.progress.moved_at is not None:
+            self._doubted = None
+            return word
+        return self._unchanged(look)
 
     def _note(self, look: Look) -> None:
         """What has to be counted over rounds."""

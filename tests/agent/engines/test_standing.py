@@ -11,7 +11,7 @@ from agent.engines.answer import Answer, Failure
 from agent.engines.sample import ReplicaSample
 from agent.engines.standing import Judge, Look, Process, Standing
 from agent.engines.standing.progress import demand
-from agent.wire.replicas import Phase, State
+from agent.wire.replicas import Phase, ReplicaFacts, State
 
 START = 1_750_000_000.0
 OK = Answer(200)
@@ -189,6 +189,35 @@ def test_after_a_rest_it_has_its_whole_window_again(word: dict[str, Any]) -> Non
     played.hear(60, sample=replace(BUSY, **word))
     assert played.hear(12, sample=BUSY).state is State.READY
     assert played.hear().state is State.STUCK
+
+
+def resumed(phase: Phase, **more: Any) -> Played:
+    """The agent was started again; this is how it knew the replica."""
+    played = Played()
+    known = ReplicaFacts("vllm:8000", phase=phase.word, since=START - 500.0, says="so", started=START - HOUR, **more)
+    played.judge.resume(known)
+    return played
+
+
+def test_what_was_stuck_before_the_agent_was_started_again_stays_so_until_it_moves() -> None:
+    played = resumed(Phase.STUCK, window_s=60.0, sure=False)
+    found = played.hear(5, sample=BUSY)
+    assert (found.state, found.since, found.window_s, found.sure) == (State.STUCK, START - 500.0, 60.0, False)
+    assert {standing.state for standing in played.heard} == {State.STUCK}
+    assert played.works(1).state is State.READY
+
+
+@pytest.mark.parametrize(
+    "word", [{"sample": IDLE}, {"sample": BUSY, "started": START - 5.0}], ids=["nothing to do", "another process"]
+)
+def test_what_was_stuck_and_plainly_is_not_any_more_is_not(word: dict[str, Any]) -> None:
+    assert resumed(Phase.STUCK, window_s=60.0).hear(**word).state is State.READY
+
+
+def test_a_state_goes_on_from_when_it_began() -> None:
+    assert resumed(Phase.SERVING).hear(sample=BUSY).since == START - 500.0
+    assert resumed(Phase.DOWN).hear(sample=BUSY).since == START + 5.0
+    assert resumed(Phase.DOWN).closed(process=Process.GONE).since == START - 500.0
 
 
 def test_without_a_word_about_pauses_vllm_is_stuck_or_paused() -> None:
