@@ -63,6 +63,7 @@ class Replica:
         self._sample: ReplicaSample | None = None
         self._seen: float | None = None
         self._stood = False
+        self._left_as: tuple[str, float] | None = None
         self._floods: set[str] = set()  # pages that were too large the last time
         if group is not None:
             self.join(group)
@@ -177,8 +178,10 @@ class Replica:
         """How an earlier start saw it, and when it last answered."""
         self.facts, self.packed = facts, pack(facts)
         self._seen = seen
+        self._left_as = (facts.state, facts.since)
         self._started = facts.started
         self._stood = True
+        self._judge.resume(facts)
 
     # Inside.
 
@@ -295,7 +298,7 @@ class Replica:
             role=table.role if table else "",
             state=standing.state.word,
             phase=standing.phase.word,
-            since=standing.since,
+            since=self._since(standing),
             says=says,
             started=self._started,
             starts=standing.starts,
@@ -309,6 +312,13 @@ class Replica:
             objectives=dict(table.objective) if table else {},
         )
         return known if group is None else replace(known, **_owner(group, self.facts))
+
+    def _since(self, standing: Standing) -> float:
+        """When its state began: for one that an earlier start of the agent left in the same state, that moment."""
+        if self._left_as is not None and self._left_as[0] == standing.state.word:
+            return self._left_as[1]
+        self._left_as = None
+        return standing.since
 
     def _event(self, now: Instant, before: ReplicaFacts, standing: Standing) -> RawEvent:
         facts = self.facts

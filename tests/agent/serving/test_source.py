@@ -336,11 +336,12 @@ def test_generic_pages_are_read_by_their_mapping() -> None:
 def test_those_known_before_the_agent_was_restarted_are_found_again_without_a_word() -> None:
     host = serving_vllm()
     host.run(30)
-    memory = host.source.memory()
+    memory, since = host.source.memory(), host.replicas["vllm:8000"]["since"]
     host.asked.clear()
     host.start_agent(memory)
     host.run(30)
     assert host.state("vllm:8000")[0] == "ready"
+    assert host.replicas["vllm:8000"]["since"] == since
     assert host.events == []
     assert {path for _, _, path in host.asked}.isdisjoint({"/info", "/v2", "/-/routes"})  # not asked anew who it is
 
