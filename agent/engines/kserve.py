@@ -84,7 +84,7 @@ def _counted(page: Exposition) -> ReplicaSample:
 KSERVE = Engine(
     name="kserve",
     title="KServe v2",
-    tested="fixtures",
+    tested="run",
     asks=(Ask("/metrics", door="metrics"), Ask(READY), Ask("/v2", every_s=300)),
     marks=MARKS,
     detect=detect,

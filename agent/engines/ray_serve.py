@@ -147,7 +147,7 @@ def _broken(app: dict[str, object]) -> str:
 RAY_SERVE = Engine(
     name="ray-serve",
     title="Ray Serve",
-    tested="fixtures",
+    tested="run",
     asks=(
         Ask("/metrics", every_s=15, door="metrics"),
         Ask(HEALTH),
