@@ -116,7 +116,8 @@ class HostRecord:
     `name` is the inventory's, `host_id` the agent's. `labels`: the fleet file wins over what the agent says.
     `gpu_rows` are rows of `Fleet.gpus`, by GPU index; `gpus_missing` how many expected GPUs no row stands for.
     `replica_rows` are rows of `Fleet.replicas`, by port; `replicas_expected` of them are owed an answer,
-    `replicas_present` of them run. `latencies` were heard at our wall second `latencies_at`.
+    `replicas_present` of them run; before our wall second `grace_until` nobody need know how each is. `latencies`
+    were heard at our wall second `latencies_at`.
     `facts[section]` is as sent; what `cockpit.fleet.facts` knows of it stands typed beside it.
     `skew_s` = the host's wall clock minus ours, `skews` what it ever was, newest first.
     `link_since` is wall seconds of the last change of the link's state, `lost_at` those at which it was lost (0 while
@@ -173,6 +174,7 @@ class HostRecord:
     replica_rows: list[int] = field(default_factory=list)
     replicas_expected: int = 0
     replicas_present: int = 0
+    grace_until: float = math.inf
     severity: Severity = Severity.UNKNOWN
 
     @property

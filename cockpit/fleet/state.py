@@ -146,10 +146,10 @@ class Fleet:
             for record in self.hosts:
                 skew.our_clock_stepped(record, stepped)
         self.now = now
-        for record in self.hosts:
-            if record.marks_until <= now.wall:
-                self._refresh(record)
         self._tell_tables()
+        for record in self.hosts:
+            if record.marks_until <= now.wall or record.grace_until <= now.wall:
+                self._refresh(record)
         self.gpus.record()
         self.replicas.record()
         self.version += 1

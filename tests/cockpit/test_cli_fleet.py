@@ -109,6 +109,27 @@ def test_processes_name_their_gpus(sim: Simulated) -> None:
     assert {"user", "command", "unit", "container", "job"} <= set(items[0])
 
 
+def test_replicas_of_both_engines_are_ready_with_their_gpus_models_and_numbers(sim: Simulated) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        items = sim.items("replicas", "--filter", "host:gpu-a01", "--sort", "port")
+        if [item["state"] for item in items] == ["ready"] * 5 or time.monotonic() > deadline:
+            break
+    assert [(item["engine"], item["port"], item["state"], item["gpu_indices"]) for item in items] == [
+        ("vllm", 8000, "ready", [0, 1, 2, 3]),
+        *(("triton", 8010 + 10 * at, "ready", [4 + at]) for at in range(4)),
+    ]
+    for item in items:
+        assert (item["severity"], item["findings"], item["gpu_map"]) == ("ok", [], "driver")
+        assert item["model"]
+        assert item["pids"]
+        assert item["signals"]["replica.state"]["quality"] == "ok"
+    assert items[0]["signals"]["replica.running"]["value"] > 0
+    assert items[1]["signals"]["replica.kv.usage"]["quality"] == "unsupported"
+    pools = {item["id"]: item for item in sim.items("pools")}
+    assert (pools["chat-70b"]["expected"], pools["chat-70b"]["floor"], pools["chat-70b"]["missing"]) == (4, None, 0)
+
+
 def test_rules_are_those_of_the_agents(sim: Simulated) -> None:
     document = sim.json("rules", "--sort=-severity")
     rules = {item["id"]: item for item in document["items"]}

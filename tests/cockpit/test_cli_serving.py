@@ -1,4 +1,7 @@
-"""The command line on simulated engines that speak real HTTP: who serves, what a fault costs, what is retired."""
+"""The command line on simulated engines that speak real HTTP: what a fault costs those who are served, what is retired.
+
+That both engines are ready with their numbers is told by `test_cli_fleet`.
+"""
 
 import json
 import shutil
@@ -68,21 +71,7 @@ def serving() -> Iterator[Serving]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_both_engines_are_ready_with_their_gpus_models_and_numbers(serving: Serving) -> None:
-    found = serving.until(lambda found: [item["state"] for item in found.values()] == ["ready"] * 2)
-    keys = ("engine", "port", "gpu_indices", "gpu_map")
-    assert [found[VLLM][key] for key in keys] == ["vllm", 8000, [0], "driver"]
-    assert [found[TRITON][key] for key in keys] == ["triton", 8010, [1], "driver"]
-    for item in found.values():
-        assert item["model"]
-        assert item["pids"]
-        assert (item["severity"], item["findings"]) == ("ok", [])
-        assert item["signals"]["replica.state"]["quality"] == "ok"
-    assert found[VLLM]["signals"]["replica.running"]["value"] > 0
-    assert found[TRITON]["signals"]["replica.kv.usage"]["quality"] == "unsupported"
-    assert "serves 2 of 2 replicas ready" in serving.run("status")
-
-
+@pytest.mark.more
 def test_a_gpu_that_is_lost_takes_its_replica_down_as_one_incident_and_the_replica_can_be_retired(
     serving: Serving,
 ) -> None:

@@ -12,6 +12,8 @@ from agent.wire.specs import Level, Quality, Severity
 from cockpit.clock import Instant
 from cockpit.fleet import replicas
 from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.problems import problems
+from cockpit.fleet.serving.roster import GRACE_S
 from cockpit.fleet.session import MOST
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import HostEntry, PoolEntry, UnixTarget
@@ -95,6 +97,24 @@ def test_a_host_that_is_silent_makes_its_replicas_unknown_and_forgets_none() -> 
     assert replicas.since(fleet, row) == EPOCH + 7
     fleet.link_changed(0, LIVE, instant(9))
     assert set(states(fleet).values()) == {"ready"}
+
+
+def test_a_replica_that_was_just_found_may_be_unknown_for_a_moment_and_no_longer() -> None:
+    host = ServingHost(gpus=2)
+    host.add("vllm", 8000, state="unknown", phase="unknown", since=EPOCH, says="nothing is known of it yet")
+    fleet = fleet_of(host)
+    record = fleet.hosts[0]
+    assert (states(fleet), record.severity, problems(fleet, fleet.now)) == ({"vllm:8000": "unknown"}, Severity.OK, [])
+    fleet.age(instant(GRACE_S - 0.5))
+    assert record.severity is Severity.OK
+    fleet.age(instant(GRACE_S + 0.5))
+    assert record.severity is Severity.UNKNOWN
+    assert problems(fleet, fleet.now)[0].title.startswith("gpu-a01 vllm:8000: nobody can say how it is")
+    host.turn("vllm:8000", "ready")
+    fleet.apply(0, host.told(), instant(20))
+    assert (record.severity, record.grace_until) == (Severity.OK, float("inf"))
+    fleet.link_changed(0, LinkStatus(LinkState.STALE, ""), instant(21))
+    assert set(fleet.replicas.severity.tolist()) == {Severity.UNKNOWN}, "a silent host gives no grace"
 
 
 def test_a_tombstone_stays_for_as_long_as_its_agent_names_it() -> None:

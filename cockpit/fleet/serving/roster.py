@@ -3,7 +3,10 @@ each needs a human.
 
 Severity has the same two owners as everywhere: findings and the link. A replica is what its agent last said of it, and
 unknown while its host is not live. One that is gone keeps its row until its agent no longer names it: until `retire`.
+That nobody can say how one is, is no news in the moments after it was found, or its agent was started.
 """
+
+import math
 
 from agent.wire.replicas import ReplicaFacts, State, replica_subject
 from agent.wire.specs import Severity
@@ -14,6 +17,7 @@ from cockpit.fleet.table import Table
 NEED = (
     State.STUCK, State.DOWN, State.UNREADY, State.UNKNOWN, State.STARTING, State.DRAINING, State.DRAINED, State.READY,
 )  # fmt: skip
+GRACE_S = 15.0  # two readings, and the deadline of a third
 _STATES = {state.word: state for state in State}
 _AWAY = frozenset({State.UNKNOWN, State.DOWN})
 
@@ -24,13 +28,15 @@ def call_replicas(record: HostRecord, table: Table, here: frozenset[int]) -> Sev
         _dismiss(record, table, here)
     rows = record.replica_rows
     worst, sick = _judged(record) if rows else ({}, {})
-    present, highest = 0, Severity.OK
+    present, highest, until = 0, Severity.OK, math.inf
     for row in rows:
         identity = table.ids[row]
         facts, subject = record.replica_facts.get(identity), replica_subject(identity)
         state = said(facts) if record.live else State.UNKNOWN
         judged = worst.get(subject, Severity.OK)
         noted = record.live and judged == Severity.INFO < sick.get(subject, Severity.OK)
+        if record.live and state is State.UNKNOWN and (ends := _grace(record, facts, table.now.wall)) > table.now.wall:
+            noted, until = True, min(until, ends)
         severity = max(judged, Severity.UNKNOWN) if state is State.UNKNOWN and not noted else judged
         table.index[row] = facts.port if facts is not None and facts.port else -1
         table.state[row], table.severity[row], table.counted[row] = state, severity, True
@@ -39,7 +45,13 @@ def call_replicas(record: HostRecord, table: Table, here: frozenset[int]) -> Sev
         highest = max(highest, severity)
     rows.sort(key=lambda row: (table.index[row] < 0, table.index[row], row))
     record.replicas_expected, record.replicas_present = len(rows), present
+    record.grace_until = until
     return highest
+
+
+def _grace(record: HostRecord, facts: ReplicaFacts | None, now: float) -> float:
+    """Until when its agent may be finding out how it is, our wall seconds."""
+    return record.here(facts.since, now) + GRACE_S if facts is not None and facts.since else -math.inf
 
 
 def said(facts: ReplicaFacts | None) -> State:
