@@ -358,9 +358,8 @@ class Table:
         self._quality = grown(self._quality, fields, capacity, Quality.PENDING)
         self._rates.fit(counters, capacity)
         for spec in self.specs[self._limits.shape[1] :]:
-            # In its own class a signal comes whenever it is read, which may be oftener than the class.
-            other = spec.summary >= 0 and spec.summary != spec.cadence
-            summary_s = Cadence(spec.summary).period_s if other else spec.period_s
+            # An agent publishes a summary at the pace of its class, however often it reads.
+            summary_s = max(spec.period_s, Cadence(spec.summary).period_s if spec.summary >= 0 else 0.0)
             both = [[max(PERIODS * summary_s, self._floor_s)], [max(PERIODS * spec.period_s, self._floor_s)]]
             self._limits = np.concatenate([self._limits, both], axis=1)
 

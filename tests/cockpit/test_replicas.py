@@ -157,11 +157,16 @@ def test_a_replica_that_facts_alone_name_has_a_row_without_values() -> None:
     assert fleet.replicas.known(row) == []
 
 
-def test_values_are_aged_by_their_own_period_and_not_by_their_class() -> None:
+def test_values_are_aged_by_the_pace_at_which_they_come() -> None:
     host = ServingHost()
     fleet = fleet_of(host)
     fleet.apply(0, host.numbers(EPOCH + 1, running={"vllm:8000": 3}), instant(1))
     row = row_of(fleet, "vllm:8000")
+    fleet.age(instant(20.9))  # a summary is published at the pace of its class, each 10 s
+    assert fleet.replicas.cell("replica.running", row).quality is Quality.OK
+    fleet.age(instant(21.2))
+    assert fleet.replicas.cell("replica.running", row).quality is Quality.STALE
+    fleet.set_detail([0])  # what is on screen comes whenever it is read, each 5 s
     fleet.age(instant(10.9))
     assert fleet.replicas.cell("replica.running", row).quality is Quality.OK
     fleet.age(instant(11.2))
