@@ -24,8 +24,8 @@ from agent.recorder.history.rollup import HOUR_S, hour_of
 from agent.recorder.history.store import Row, Store
 from agent.sampler import self_metrics
 from agent.sampler.cadence import Plan
-from agent.sim.fleet import sources_of
 from agent.sim.machine import Machine
+from agent.sim.resident import sources_of
 from agent.sources.base import Batch
 from agent.wire.requests import History
 from agent.wire.specs import Cadence, Kind, Scope, SignalSpec
