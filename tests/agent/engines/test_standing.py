@@ -507,7 +507,7 @@ LOOKS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(engine=st.sampled_from(["vllm", "sglang", "triton", "dynamo", "x"]), looks=st.lists(LOOKS, max_size=40))
 def test_whatever_comes_a_judge_says_something_that_can_be_true(engine: str, looks: list[Look]) -> None:
     judge = Judge(engine)
