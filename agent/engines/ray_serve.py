@@ -13,8 +13,9 @@ from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
 from agent.engines.pages import Pages, trouble
-from agent.engines.reading import begun, drawn, fields, is_up, items, number, plus, text
+from agent.engines.reading import begun, carried, drawn, fields, is_up, items, number, plus, text
 from agent.engines.sample import ReplicaSample
+from agent.engines.vllm import read as read_vllm
 from agent.wire.histogram import scaled
 
 APPLICATIONS = "/api/serve/applications/"
@@ -59,7 +60,7 @@ def parse(pages: Pages) -> ReplicaSample:
     """What metrics and dashboard say together; each may be missing, the dashboard on every node but the head."""
     page = pages.metrics("/metrics")
     known = _known(fields(pages.json(APPLICATIONS)))
-    sample = ReplicaSample() if page is None else _counted(page, known.living if known else ())
+    sample = ReplicaSample() if page is None else _read(page, known.living if known else ())
     up = is_up(pages, HEALTH)
     if known is None:
         return replace(sample, ready=up, trouble=trouble(pages, "/metrics"))
@@ -75,6 +76,11 @@ def parse(pages: Pages) -> ReplicaSample:
         pids=known.pids,
         trouble=trouble(pages, "/metrics"),
     )
+
+
+def _read(page: Exposition, living: tuple[str, ...]) -> ReplicaSample:
+    sample = _counted(page, living)
+    return carried(sample, read_vllm(page)) if page.has("ray_vllm_") else sample
 
 
 def _counted(page: Exposition, living: tuple[str, ...]) -> ReplicaSample:

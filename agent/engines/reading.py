@@ -6,13 +6,19 @@ What no part says stays unknown, it never becomes zero.
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from agent.engines.exposition import Exposition
 from agent.engines.pages import Pages, amount
 from agent.engines.pages import text as pages_text
+from agent.engines.sample import ReplicaSample
 from agent.wire.histogram import Histogram, gather
 
 US = 1e6  # of a second
+OWN = (
+    *("running", "waiting", "kv_usage", "prefix_hits", "prefix_queries", "preemptions", "tokens_in", "tokens_out"),
+    *("ttft", "itl", "e2e", "queue"),
+)
 NOTHING = Histogram((), (), 0.0, 0.0)
 LONGEST = 65536  # bytes of a health page
 
@@ -53,6 +59,15 @@ def drawn(page: Exposition, family: str, name: str, **labels: str | tuple[str, .
         if all(printed.get(label, "") in values for label, values in wanted.items()):
             return None  # it is there and cannot be read
     return NOTHING
+
+
+def carried(outer: ReplicaSample, inner: ReplicaSample) -> ReplicaSample:
+    """The sample of a server that prints the families of the engine inside it as well: the engine's own word counts
+    for what it does, the server's for what was asked of it and how it stands."""
+    said = {name: value for name in OWN if (value := getattr(inner, name)) is not None}
+    if inner.progress is not None:
+        said |= {"progress": inner.progress, "progress_name": inner.progress_name, "demand": inner.demand}
+    return replace(outer, **said)
 
 
 def fields(value: object) -> dict[str, object]:

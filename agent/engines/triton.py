@@ -14,8 +14,9 @@ from agent.engines.evidence import Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import Marks, document
 from agent.engines.pages import Pages, trouble
-from agent.engines.reading import US, is_up, items, less, means, plus, text, version
+from agent.engines.reading import US, carried, is_up, items, less, means, plus, text, version
 from agent.engines.sample import ReplicaSample
+from agent.engines.vllm import read as read_vllm
 
 INDEX = "/v2/repository/index"
 READY = "/v2/health/ready"
@@ -51,7 +52,7 @@ MARKS = Marks(
 def parse(pages: Pages) -> ReplicaSample:
     """What its metrics, its readiness and its index say together."""
     page = pages.metrics("/metrics")
-    sample = ReplicaSample() if page is None else _counted(page)
+    sample = ReplicaSample() if page is None else _read(page)
     index = _index(pages)
     states = [item.state for item in index or ()]
     answer = pages.answer(READY)
@@ -68,6 +69,11 @@ def parse(pages: Pages) -> ReplicaSample:
         draining=True if closed else (None if index is None else _only(states, "UNLOADING")),
         trouble=trouble(pages, "/metrics") or broken,
     )
+
+
+def _read(page: Exposition) -> ReplicaSample:
+    sample = _counted(page)
+    return carried(sample, read_vllm(page)) if page.has("vllm_") else sample
 
 
 def _counted(page: Exposition) -> ReplicaSample:
