@@ -1,7 +1,7 @@
 """`[[serving]]`: what a site knows of a replica that cannot be seen, or wants otherwise.
 
 A table says which replicas it means (`port` or `url`, `unit`, `user`, `engine`: all that it names must fit) and what is
-to be known of them. One with a port or url also stands for a replica that nobody sees running: it is then down.
+to be known of them. One with a name or url stands for one replica of this host: if nobody sees it running, it is down.
 """
 
 import ipaddress
@@ -25,7 +25,7 @@ class Serving:
     """One table. `port` 0 and empty texts: not said. `health` and `metrics` are paths and `names` maps what a replica
     can say (running, waiting, requests, ...) to metric names, for `engine` generic. `objective` are seconds that a
     latency must not exceed, by its signal without `replica.`. `load_budget_s`: how long it may take to load, None for
-    the usual time. `place` names the table in sentences."""
+    the usual time. `expected`: it stands for one replica of this host. `place` names the table in sentences."""
 
     place: str = ""
     name: str = ""
@@ -46,6 +46,7 @@ class Serving:
     objective: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     load_budget_s: float | None = None
     ignore: bool = False
+    expected: bool = False
 
 
 def _address(value: object) -> str:
@@ -138,6 +139,7 @@ def _one(place: str, table: Mapping[str, Any]) -> Serving:
     if trouble:
         raise WrongPart(f"{place}: {trouble}")
     url = said.pop("url", None)
+    said["expected"] = url is not None or "name" in said
     if url is not None:
         said["address"], said["port"], said["tls"] = url
     return Serving(place=place, **said)

@@ -78,6 +78,8 @@ class Roster:
                 self._admit(applicant, now)
         self._waits = self._still_waits(now)
         self._forget_fleeting(now)
+        if not self._waits:
+            self._expect()
 
     def waits_for(self, replica: Replica) -> bool:
         """Whether it may yet be found: nothing is said of it until then."""
@@ -208,7 +210,9 @@ class Roster:
         """Put a group on the roster; a guess that was there for it makes room."""
         self._retired.discard(known.id)
         for identity, other in list(self.replicas.items()):
-            if other.group is not None and other.group.key == group.key and identity != known.id:
+            is_guess = other.group is not None and other.group.key == group.key
+            is_promise = other.who.name == who.NOBODY and other.group is None and other.who.port == known.port
+            if (is_guess or is_promise) and identity != known.id:
                 self._drop(identity)
         before = self.replicas.get(known.id)
         if before is not None and before.who.engine is known.engine and before.who.port == known.port:
@@ -234,6 +238,16 @@ class Roster:
         if self._since is None or now.mono - self._since > PATIENCE_S:
             return False
         return self._since == now.mono or any(not one.asked_once for one in self.applicants.values())
+
+    def _expect(self) -> None:
+        """A place for each replica that the configuration promises and nobody has seen."""
+        there = {replica.who.port for replica in self.replicas.values()}
+        there |= {applicant.port for applicant in self.applicants.values()}
+        for table in self._tables:
+            if table.expected and not table.ignore and table.port not in there and len(self.replicas) < MOST:
+                known = who.identified(None, None, table.port, table)
+                if known.id not in self._retired:
+                    self.replicas[known.id] = Replica(known, None, table)
 
     def _forget_fleeting(self, now: Instant) -> None:
         """One that is gone and never answered anybody was a mistyped command, unless it is expected or comes back."""

@@ -40,6 +40,7 @@ def test_a_table_says_what_cannot_be_seen() -> None:
     assert (first.name, first.port, first.pool, first.role, first.load_budget_s) == (
         "chat-1", 8000, "chat-70b", "decode", 1800.0,
     )  # fmt: skip
+    assert (first.expected, second.expected, third.expected) == (True, True, False)
     assert dict(first.objective) == {"ttft.p99": 2.0, "e2e.mean": 30.5}
     assert (second.address, second.port, second.tls) == ("127.0.0.1", 8443, True)
     assert (second.server_name, str(second.token_file)) == ("engine.internal", "/etc/gpu-cockpit/token")

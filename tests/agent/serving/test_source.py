@@ -569,3 +569,21 @@ def test_a_mistyped_command_is_not_owed_an_answer_for_ever() -> None:
     assert host.state("vllm:8000")[0] == "down"
     host.run(130)
     assert host.replicas == {}
+
+
+@pytest.mark.parametrize(("table", "identity"), [({"name": "chat-1"}, "chat-1"), ({}, "replica:8000")])
+def test_one_that_is_promised_and_that_nobody_sees_is_down_until_it_comes(table: dict[str, str], identity: str) -> None:
+    host = Host(known=(Serving(place="serving 1", port=8000, expected=True, **table),))  # type: ignore[arg-type]
+    host.run(30)
+    assert host.state(identity) == ("down", "down")
+    host.runs(70, "vllm serve m --port 8000", 8000)
+    host.pages[8000] = vllm()
+    host.run(12)
+    assert list(host.replicas) == [table.get("name", "vllm:8000")]
+    assert host.state(table.get("name", "vllm:8000"))[0] == "ready"
+
+
+def test_a_port_in_a_table_that_all_hosts_share_promises_nothing() -> None:
+    host = Host(known=(Serving(port=8000, pool="chat"),))
+    host.run(30)
+    assert host.replicas == {}
