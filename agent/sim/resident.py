@@ -20,7 +20,7 @@ from agent.sim.plain import plain_sources
 from agent.sim.plan import Plan
 from agent.sim.processes import SimProcesses
 from agent.sim.serving.direct import DirectClient
-from agent.sim.serving.landscape import SimLandscape
+from agent.sim.serving.landscape import SimLandscape, known
 from agent.sim.serving.listen import Listeners
 from agent.sim.serving.log import SimLog
 from agent.sim.store import Store
