@@ -41,6 +41,7 @@ ROUTERS: tuple[tuple[str, Marks], ...] = (
     ("Envoy", Marks(programs=(("envoy",),), prefixes=("envoy_",))),
     ("nginx", Marks(programs=(("nginx",),), titles=("nginx: ",))),
     ("LiteLLM", Marks(programs=(("litellm",),))),
+    ("LMDeploy's proxy", Marks(programs=(("lmdeploy", "serve", "proxy"),))),
 )
 
 # What may hold the port of an engine that has no record of its own, read with `generic` once configured.

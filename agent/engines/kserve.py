@@ -33,7 +33,7 @@ def _fingerprint(evidence: Evidence) -> str:
 
 
 MARKS = Marks(
-    programs=(("mlserver", "start"), ("kserve",), ("sklearnserver",), ("huggingfaceserver",)),
+    programs=(("mlserver", "start"), ("sklearnserver",), ("xgbserver",), ("lgbserver",), ("huggingfaceserver",)),
     prefixes=("model_infer_request_", "rest_server_requests_", PREDICT),
     fingerprint=_fingerprint,
     version_at="/v2",

@@ -21,7 +21,7 @@ GOOD = ("ResponseType.SUCCESS", "ResponseType.FINISH")
 BAD = ("ResponseType.INTERNAL_ENGINE_ERROR", "ResponseType.ENGINE_STOP_ERROR", "ResponseType.OUT_OF_MEMORY")
 
 MARKS = Marks(
-    programs=(("lmdeploy", "serve"), ("lmdeploy.serve.openai.api_server",)),
+    programs=(("lmdeploy", "serve", "api_server"), ("lmdeploy.serve.openai.api_server",)),
     prefixes=("lmdeploy_",),
     owners=("lmdeploy",),
 )

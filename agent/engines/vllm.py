@@ -52,7 +52,12 @@ def _fingerprint(evidence: Evidence) -> str:
 
 
 MARKS = Marks(
-    programs=(("vllm", "serve"), ("vllm.entrypoints",)),
+    programs=(
+        ("vllm", "serve"),
+        ("vllm.entrypoints.openai.api_server",),
+        ("vllm.entrypoints.api_server",),
+        ("vllm.entrypoints.cli.main", "serve"),
+    ),
     titles=("VLLM::",),
     prefixes=("vllm_", "ray_vllm_"),
     owners=("vllm",),
