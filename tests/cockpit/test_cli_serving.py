@@ -75,10 +75,10 @@ def serving() -> Iterator[Serving]:
 def test_a_gpu_that_is_lost_takes_its_replica_down_as_one_incident_and_the_replica_can_be_retired(
     serving: Serving,
 ) -> None:
-    serving.until(lambda found: found[VLLM]["state"] == "ready")
+    serving.until(lambda found: found.get(VLLM, {}).get("state") == "ready")
     assert "gpu-a01 vllm:8000 is ready, not down" in serving.run("retire", VLLM, status=2)
     serving.inject("xid79", "gpu=0")
-    found = serving.until(lambda found: found[VLLM]["state"] == "down")
+    found = serving.until(lambda found: found.get(VLLM, {}).get("state") == "down")
     assert found[TRITON]["state"] == "ready"
     assert found[VLLM]["signals"]["replica.running"]["quality"] == "lost"
     (incident,) = serving.items("incidents").values()
