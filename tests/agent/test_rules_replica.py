@@ -358,6 +358,15 @@ def test_a_queue_that_is_load_or_none_at_all_is_not_told(waiting: float, tokens:
     assert served.rules_open() == []
 
 
+def test_the_queue_of_what_is_stuck_is_no_story_of_its_own() -> None:
+    served = host()
+    served.grows[LLM] = {"waiting": 0.2}
+    served.run(40)
+    served.tell(LLM, Phase.STUCK, **STUCK)
+    served.run(300)
+    assert served.rules_open() == ["replica.stuck"]
+
+
 def test_without_tokens_the_requests_count() -> None:
     served = host()
     served.spoiled["tokens.out", EMBED] = Quality.UNSUPPORTED

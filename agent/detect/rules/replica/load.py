@@ -45,8 +45,8 @@ def replica_queue_growing(replica: ReplicaView, found: Finding | None) -> Verdic
     waiting, usual = replica.mean(WAITING, NOW_S), replica.mean(WAITING, LONG_S)
     if replica.number(WAITING) is None:
         return UNKNOWN
-    if waiting is None or usual is None:
-        return HOLD
+    if waiting is None or usual is None or words.state(replica) != words.READY:
+        return HOLD  # what is stuck or drains has a queue for that reason
     if waiting < replica.limit("waiting"):
         return CLEAR
     signal = TOKENS if replica.number(TOKENS) is not None else REQUESTS
