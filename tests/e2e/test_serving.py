@@ -13,6 +13,8 @@ from tests.e2e.network import eventually
 from tests.e2e.serving import MODEL, Dynamo, Haproxy, Private, ServingAgent, llama_model, require_engines, start_llama
 from tests.lab import has_command, require
 
+pytestmark = pytest.mark.lab
+
 LLAMA, SECOND, FRONTEND, WORKER = "llamacpp:18080", "llamacpp:18081", "dynamo:18002", "dynamo-worker:18003"
 REQUESTS, TOKENS = 60, 48
 

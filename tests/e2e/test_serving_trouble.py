@@ -18,7 +18,7 @@ from tests.e2e.network import eventually
 from tests.e2e.serving import MODEL, Dynamo, Private, ServingAgent, llama_model, require_engines, start_llama
 from tests.fakes.client import Picture
 
-pytestmark = [pytest.mark.more, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.lab, pytest.mark.more, pytest.mark.timeout(500)]
 
 Note = Callable[[str, object], None]
 LLAMA, FRONTEND, WORKER = "llamacpp:18080", "dynamo:18002", "dynamo-worker:18003"

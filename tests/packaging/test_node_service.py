@@ -3,18 +3,22 @@
 GPUs are the C fake of NVML, installed in the node as if it were the driver's library; /dev/nvidia* are stand-ins.
 """
 
+import asyncio
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agent.wire.requests import Answer, Lines, Log, Refused
 from agent.wire.specs import Quality
-from tests.fakes.client import Picture
-from tests.lab import has_command, require
+from tests.e2e.serving import SCRIPTS, llama_model
+from tests.fakes.client import Client, Picture
+from tests.lab import ENGINES_PYTHON, has_command, has_engines, require
 from tests.packaging.builds import THIS, shared
 from tests.packaging.node import Node, eventually, require_node
 from tests.packaging.station import SOCKET, UNIT, Station
@@ -153,6 +157,48 @@ def test_the_journal_of_a_replicas_unit_is_read_by_the_group_that_may(station: S
     assert node.run("setpriv", "--clear-groups", *words).stdout.split() == ["denied"]
 
 
+SERVES = """[Service]
+User=daemon
+ExecStart={python} /lab/llama-server -m /lab/{model} --port 18080
+"""
+
+
+def test_a_replica_that_another_user_runs_is_found_with_its_unit_and_its_log(station: Station) -> None:
+    """The whole way: the kernel hides from the agent what that user's process has open."""
+    require("the serving engines that `make lab` installs", has_engines())
+    node, unit = station.node, "chat@0.service"
+    model = llama_model(node.lab)
+    shutil.copy(SCRIPTS / "llama-server", node.lab)
+    text = SERVES.format(python=ENGINES_PYTHON, model=model.name)
+    (node.root / "etc/systemd/system" / unit).write_text(text)
+    node.run("systemctl", "daemon-reload")
+    node.run("systemctl", "start", unit)
+    picture = station.until("it is found and ready", lambda seen: "ready" in _states(seen), 30)
+    (facts,) = picture.facts["replicas"]
+    pid = int(node.show(unit, "MainPID")["MainPID"])
+    shown = {name: facts[name] for name in ("engine", "port", "user", "unit", "pids")}
+    assert shown == {"engine": "llamacpp", "port": 18080, "user": "daemon", "unit": unit, "pids": [pid]}
+    (lines,) = asyncio.run(_answers(node, Log(1, f"replica:{facts['id']}", 50)))
+    assert isinstance(lines, Lines)
+    assert lines.source == f"the journal of {unit}"
+    assert any("model loaded" in line for line in lines.lines)
+    (refused,) = asyncio.run(_answers(node, Log(2, "replica:gpu-cockpit-agent", 50)))
+    assert isinstance(refused, Refused), "a unit that is no replica's is nobody's to read"
+    node.run("systemctl", "stop", unit)
+
+
+def _states(picture: Picture) -> list[str]:
+    return [one["state"] for one in picture.facts.get("replicas") or ()]
+
+
+async def _answers(node: Node, wish: Log) -> list[Answer]:
+    client = await Client.open(node.inside / SOCKET[1:])
+    client.send(wish)
+    picture = await client.until(lambda seen: seen.answers, 8)
+    await client.close()
+    return picture.answers
+
+
 def test_it_hears_the_real_kernel_log(station: Station) -> None:
     """Where kernel.dmesg_restrict=1 only CAP_SYSLOG makes that possible: another user is refused."""
     restricted = Path("/proc/sys/kernel/dmesg_restrict").read_text().strip() == "1"
@@ -183,7 +229,15 @@ def report(station: Station) -> dict[str, str]:
 
 
 def test_the_sandbox_lets_it_read_what_it_is_there_for(report: dict[str, str]) -> None:
-    allowed = ("kmsg.read", "nvidia0", "nvidiactl", "cmdline", "journal", *(f"write {path}" for path in WRITABLE))
+    allowed = (
+        "kmsg.read",
+        "nvidia0",
+        "nvidiactl",
+        "cmdline",
+        "journal",
+        "netlink socket",
+        *(f"write {path}" for path in WRITABLE),
+    )
     assert {name: report[name] for name in allowed} == dict.fromkeys(allowed, "ok")
 
 
@@ -200,7 +254,7 @@ def test_the_sandbox_hides_what_others_keep_to_themselves(report: dict[str, str]
 def test_the_sandbox_lets_it_gain_nothing(report: dict[str, str]) -> None:
     gains = (
         "setuid", "chown", "mknod", "unshare user", "unshare mount", "mount", "ptrace", "kill", "syslog", "memory w+x",
-        "setuid bit", "packet socket", "netlink socket", "sysctl", "cgroup",
+        "setuid bit", "packet socket", "sysctl", "cgroup",
     )  # fmt: skip
     assert [name for name in gains if report[name] == "ok"] == []
     assert report["uid"] != "0"
