@@ -20,14 +20,16 @@ class TokenTrouble(Exception):
 
 
 def speaks_of(table: Serving, group: Group, listener: Listener | None, engine: str = "") -> bool:
-    """Whether all that the table names agrees with this group."""
+    """Whether all that the table names agrees with this group. Of one with a token the port alone decides: user and
+    unit are what the token asks for, and whoever is somebody else there is to be told."""
     if table.port and (listener is None or table.port != listener.port):
         return False
     if table.address and listener is not None and table.address != listener.address and not _local(table, listener):
         return False
-    if table.unit and table.unit != group.unit:
+    is_asked = table.token_file is None
+    if is_asked and table.unit and table.unit != group.unit:
         return False
-    if table.user and table.user not in (group.user, str(group.uid)):
+    if is_asked and table.user and table.user not in (group.user, str(group.uid)):
         return False
     return not table.engine or not engine or table.engine == engine
 
