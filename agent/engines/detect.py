@@ -15,7 +15,7 @@ from agent.engines.marks import Marks, owned_by
 from agent.engines.registry import ENGINES
 
 ENOUGH = 0.5  # a command line alone; a process title alone is less
-NAMES = 4096  # metric names looked at; a Ray node prints some hundred
+LINES = 20_000  # of a page are looked at; a Ray node prints 2,000
 
 # Routers and proxies. Longer beginnings first: vllm_router_ begins like vllm_ does once `:` is read as `_`.
 ROUTERS: tuple[tuple[str, Marks], ...] = (
@@ -53,7 +53,7 @@ OTHERS: tuple[tuple[str, Marks], ...] = (
 # They run whatever a site runs with them: the root of their processes' tree, and no sign of an engine.
 SUPERVISORS = Marks(programs=(("raylet",),))
 
-_NAME = re.compile(rb"^(?:# TYPE )?([a-zA-Z_:][a-zA-Z0-9_:]*)", re.MULTILINE)
+_NAME = re.compile(rb"(?:# TYPE )?([a-zA-Z_:][a-zA-Z0-9_:]{0,127})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def router(evidence: Evidence) -> str:
     seen = with_prefixes(evidence)
     for title, marks in ROUTERS:
         ran, name = marks.process(seen.argvs[:1], seen.titles[:1])
-        metric = next((word for word in sorted(seen.prefixes) if word.startswith(marks.prefixes or ("\0",))), "")
+        metric = marks.metric(seen)
         if ran or name:
             return f"{title} forwards requests and is no engine: a process runs {ran or name}"
         if metric:
@@ -147,11 +147,9 @@ def metric_names(body: bytes) -> frozenset[str]:
     """The metric names of an exposition, `:` as `_`; none of a page that is something else."""
     if body.lstrip()[:1] in (b"{", b"[", b"<"):
         return frozenset()
-    found: set[bytes] = set()
-    for match in _NAME.finditer(body):
-        found.add(match[1])
-        if len(found) >= NAMES:
-            break
+    match = _NAME.match
+    lines = body.split(b"\n", LINES)[:LINES]
+    found = {name[1] for line in lines if line and (name := match(line))}
     return frozenset(name.decode("ascii").replace(":", "_") for name in found)
 
 

@@ -61,6 +61,12 @@ class Marks:
         title = next((name for name in names if name.startswith(self.titles)), "") if self.titles else ""
         return ran, title
 
+    def metric(self, evidence: Evidence) -> str:
+        """A name of this engine's metrics that is printed, "" if there is none."""
+        if not self.prefixes:
+            return ""
+        return min((name for name in evidence.prefixes if name.startswith(self.prefixes)), default="")
+
     def version(self, evidence: Evidence) -> str:
         """What it says its version is, "" where it does not."""
         found = document(evidence.answers.get(self.version_at))
@@ -69,7 +75,7 @@ class Marks:
 
     def _signs(self, evidence: Evidence) -> list[tuple[float, str]]:
         ran, title = self.process(evidence.argvs, evidence.titles)
-        metric = next((name for name in sorted(evidence.prefixes) if name.startswith(self.prefixes or ("\0",))), "")
+        metric = self.metric(evidence)
         owner = owned_by(evidence)
         answer = self.fingerprint(evidence)
         signs = [
