@@ -15,7 +15,7 @@ from agent.engines.marks import Marks, owned_by
 from agent.engines.registry import ENGINES
 
 ENOUGH = 0.5  # a command line alone; a process title alone is less
-LINES = 20_000  # of a page are looked at; a Ray node prints 2,000
+LINES = 6_000  # of a page are looked at; a Ray node prints 2,000
 
 # Routers and proxies. Longer beginnings first: vllm_router_ begins like vllm_ does once `:` is read as `_`.
 ROUTERS: tuple[tuple[str, Marks], ...] = (
@@ -121,9 +121,9 @@ def router(evidence: Evidence) -> str:
 
 def recognise(evidence: Evidence) -> Identity | None:
     """The engine that the evidence points to most; None for a router, and where it is too thin."""
-    if router(evidence):
-        return None
     seen = with_prefixes(evidence)
+    if router(seen):
+        return None
     best: tuple[Clue, Engine] | None = None
     for engine in ENGINES:
         clue = engine.detect(seen)
