@@ -12,6 +12,7 @@ from tests import lab
 from tests.lab import PINS, has_command, has_root, require
 
 REPOSITORY = Path(__file__).parents[1]
+INSTALL = REPOSITORY / "packaging/lab/install"
 LACKING = """
 from tests.lab import require
 
@@ -87,10 +88,19 @@ def test_engines_of_other_pins_are_not_the_ones_that_are_asked_for(
     lab.has_engines.cache_clear()
 
 
+def packages_are_there() -> bool:
+    """Whether `make lab` would leave the packages alone: a test must not install any."""
+    named = re.search(r'^packages="(.*)"$', INSTALL.read_text(), re.MULTILINE)
+    assert named
+    asked = ["dpkg-query", "-W", "-f=${Status}\n", *named[1].split()]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return done.returncode == 0 and set(done.stdout.splitlines()) == {"install ok installed"}
+
+
 def test_where_nothing_can_be_written_make_lab_says_so_in_one_sentence() -> None:
-    require("root and what `make lab` installs", has_root() and has_command("haproxy"))
+    require("root and what `make lab` installs", has_root() and has_command("dpkg-query") and packages_are_there())
     done = subprocess.run(
-        [REPOSITORY / "packaging/lab/install"],
+        [INSTALL],
         env={**os.environ, "GPU_COCKPIT_LAB": "/proc/nowhere/engines"},
         capture_output=True,
         text=True,
