@@ -14,17 +14,20 @@ from agent.wire.specs import FindingState, Severity
 from cockpit.cli.incident_items import incident
 from cockpit.cli.items import event, finding, gpu, host
 from cockpit.cli.main import run
+from cockpit.cli.replica_items import pool, replica
 from cockpit.clock import Clock, Instant
 from cockpit.errors import RecordingError, RequestError
 from cockpit.fleet.link_state import LinkState, Offset
+from cockpit.fleet.pools import pools
 from cockpit.fleet.state import Fleet
 from cockpit.incidents import Book
 from cockpit.incidents.status import status
-from cockpit.inventory import HostEntry, Inventory, UnixTarget
+from cockpit.inventory import HostEntry, Inventory, PoolEntry, UnixTarget
 from cockpit.link.recording import Player, Tape, form, taped
 from cockpit.runtime import Runtime
 from tests.fakes.hosts import EPOCH, FakeHost
 from tests.fakes.link import FakeLink, FakeLinks
+from tests.fakes.serving import ServingHost
 
 HOSTS = 4
 
@@ -77,6 +80,8 @@ def everything(fleet: Fleet, now: Instant) -> dict[str, Any]:
         "incidents": [incident(fleet, found, now) for found in Book().look(fleet, now)],
         "hosts": [host(fleet, record, now) for record in fleet.hosts],
         "gpus": [gpu(fleet, row, now) for row in range(fleet.gpus.n)],
+        "replicas": [replica(fleet, row, now) for row in range(fleet.replicas.n)],
+        "pools": [pool(fleet, found, now) for found in pools(fleet)],
         "findings": [finding(fleet, entry, now) for entry in fleet.findings()],
         "events": [event(fleet, entry, now) for entry in fleet.events],
     }
@@ -106,10 +111,11 @@ async def story(clock: StoryClock, links: Sequence[FakeLink], hosts: Sequence[Fa
 async def recorded(path: Path) -> dict[str, Any]:
     """Tell the story to a runtime whose links are taped; what it knows at the end."""
     clock, links = StoryClock(), FakeLinks(None, None, None, None)
-    hosts = [FakeHost(f"gpu-{number}") for number in range(HOSTS)]
+    hosts: list[FakeHost] = [ServingHost("gpu-0"), *(FakeHost(f"gpu-{number}") for number in range(1, HOSTS))]
+    promised = {"chat-70b": PoolEntry(2, 1)}
     entries = tuple(HostEntry(fake.name, UnixTarget("/x"), {"pool": "prod"}, 8) for fake in hosts)
     with Tape(path) as tape:
-        runtime = Runtime(Inventory(entries), clock, taped(links, tape))
+        runtime = Runtime(Inventory(entries, pools=promised), clock, taped(links, tape))
         async with asyncio.TaskGroup() as group:
             task = group.create_task(runtime.run())
             await settle()
@@ -144,6 +150,9 @@ async def test_what_is_played_is_what_was_recorded_to_the_last_word(path: Path) 
     assert await played(player) == live
     assert player.cut is None
     assert [item["state"] for item in live["findings"]] == ["open"]
+    assert [(item["id"], item["ready"], item["expected"], item["floor"]) for item in live["pools"]] == [
+        ("chat-70b", 1, 2, 1), ("embed", 4, 4, None),
+    ]  # fmt: skip
     assert live["status"]["hosts"] | {"total": 4, "live": 3, "denied": 1} == live["status"]["hosts"]
 
 

@@ -18,7 +18,7 @@ skipped. Whoever reads does not trust it: sizes are checked before anything is k
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -42,12 +42,13 @@ _FIELDS = {FRAME: 5, STATUS: 5, CLOCKS: 5, END: 3}
 @dataclass(frozen=True, slots=True)
 class Head:
     """What a recording is of. `speed`: how fast its data time ran; `path`: the fleet file, empty for none; `hosts`:
-    name, target, labels and gpus_expected of each."""
+    name, target, labels and gpus_expected of each; `pools`: by name what the fleet file promises of each."""
 
     software: str
     speed: float
     path: str
     hosts: tuple[dict[str, Any], ...]
+    pools: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,13 @@ def pack(*record: Any) -> bytes:
 
 def pack_head(head: Head) -> bytes:
     """The bytes that a recording begins with."""
-    fields = {"software": head.software, "speed": head.speed, "path": head.path, "hosts": list(head.hosts)}
+    fields: dict[str, Any] = {
+        "software": head.software,
+        "speed": head.speed,
+        "path": head.path,
+        "hosts": list(head.hosts),
+    }
+    fields["pools"] = head.pools
     return PREAMBLE + pack(HEAD, MINOR, fields)
 
 
@@ -172,7 +179,9 @@ class Reader:
             raise self._broken("a head without hosts")
         if not isinstance(speed, (int, float)) or not _SLOWEST <= speed < 1e6:
             raise self._broken(f"a speed of {str(speed)[:20]}")
-        return Head(str(said.get("software", "")), float(speed), str(said.get("path", "")), tuple(hosts))
+        pools = said.get("pools")
+        promised = pools if isinstance(pools, dict) else {}
+        return Head(str(said.get("software", "")), float(speed), str(said.get("path", "")), tuple(hosts), promised)
 
     def _broken(self, why: str) -> RecordingError:
         return RecordingError(f"{self._name} is broken: {why}; what was read until there is good", cut=True)

@@ -20,7 +20,7 @@ from agent.wire.specs import Level
 from cockpit.clock import Clock, Instant
 from cockpit.errors import CockpitError, RecordingError, RequestError
 from cockpit.fleet.link_state import LinkState, LinkStatus, Offset
-from cockpit.inventory import HostEntry, Inventory, UnixTarget
+from cockpit.inventory import HostEntry, Inventory, PoolEntry, UnixTarget
 from cockpit.inventory.target import parse_target
 from cockpit.link.link import LinkSink
 from cockpit.link.recording.form import CLOCKS, FRAME, STATUS, Head, Reader, Record
@@ -28,6 +28,7 @@ from cockpit.link.recording.form import CLOCKS, FRAME, STATUS, Head, Reader, Rec
 _CHUNK = 256 * 1024
 _STEP_S = 0.05  # real seconds between two looks at the tape
 _TEXT = 1000
+_MOST = 100_000  # replicas of a pool
 
 
 class PlayClock:
@@ -114,7 +115,8 @@ class Player:
         self.start = self._ahead.at if self._ahead is not None else Instant(0.0, 0.0)
         self.clock = PlayClock(self.start, self.head.speed)
         self.screen_clock: Clock = ScreenClock(self.clock, real or self.clock)
-        self.inventory = Inventory(tuple(map(_entry, self.head.hosts)), path=self.head.path)
+        pools = {clean(str(name))[:_TEXT]: _pool(said) for name, said in self.head.pools.items()}
+        self.inventory = Inventory(tuple(map(_entry, self.head.hosts)), path=self.head.path, pools=pools)
         self._decoders = [Decoder(limits.FROM_AGENT_BYTES, preamble=False) for _ in self.head.hosts]
 
     @property
@@ -262,6 +264,12 @@ def _entry(said: dict[str, Any]) -> HostEntry:
         {clean(str(key)): clean(str(value)) for key, value in labels.items()} if isinstance(labels, dict) else {},
         expected if isinstance(expected, int) and 0 <= expected <= limits.ROWS else None,
     )
+
+
+def _pool(said: Any) -> PoolEntry:
+    numbers = [said.get(key) if isinstance(said, dict) else None for key in ("expected", "floor")]
+    expected, floor = (one if isinstance(one, int) and 0 <= one <= _MOST else None for one in numbers)
+    return PoolEntry(expected, floor)
 
 
 def _status(said: Any, real: float) -> LinkStatus:

@@ -123,7 +123,8 @@ class Tape:
             }
             for entry in inventory.hosts
         )
-        self._write(form.pack_head(form.Head(cockpit.__version__, clock.speed, inventory.path, hosts)))
+        pools = {name: {"expected": one.expected, "floor": one.floor} for name, one in inventory.pools.items()}
+        self._write(form.pack_head(form.Head(cockpit.__version__, clock.speed, inventory.path, hosts, pools)))
 
     def frame(self, host: int, frame: Frame) -> None:
         """One frame arrived."""
