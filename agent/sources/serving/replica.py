@@ -164,7 +164,7 @@ class Replica:
         if now_told != before or not self.packed:
             self.facts, self.packed = now_told, pack(now_told)
         event = self._event(now, before, standing) if self._stood and before.state != self.facts.state else None
-        self._stood = True
+        self._stood = self._stood or standing.state is not State.UNKNOWN  # what is first learnt of it is no change
         return event
 
     # What is remembered.

@@ -130,3 +130,16 @@ async def test_asking_ends_when_the_agent_does_and_can_begin_again() -> None:
     async with watched(host):
         await run(host, 12)
         assert host.state("vllm:8000")[0] == "ready"
+
+
+async def test_what_is_first_learnt_of_a_replica_is_no_event_and_each_change_after_it_is() -> None:
+    host = three()
+    async with watched(host):
+        await run(host, 15)
+        assert host.events == []
+        host.hung = frozenset({8001})
+        host.deadline.set()
+        await run(host, 15)
+        assert [(event.data["replica"], event.data["from"], event.data["to"]) for event in host.events] == [
+            ("vllm:8001", "ready", "unready")
+        ]
