@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.sources.serving.signals import SIGNALS as REPLICA_SIGNALS
 from agent.wire import block
-from agent.wire.frames import Block, Facts, Frame, Layout, Sample, Snapshot, Synced
+from agent.wire.frames import Block, Facts, Frame, Hello, Layout, Sample, Snapshot, Synced
 from agent.wire.histogram import Histogram
 from agent.wire.replicas import BackendFacts, Phase, ReplicaFacts, State
 from agent.wire.shape import pack
@@ -50,6 +50,10 @@ class ServingHost(FakeHost):
         phase = facts.pop("phase", PHASE[state])
         self.replicas[identity] = replace(known, state=state, phase=phase, since=since, says=says, **facts)
 
+    def hello(self, at: float = EPOCH, schema: Schema = SCHEMA, **kwargs: Any) -> Hello:
+        """The agent's hello, with signals of replicas."""
+        return super().hello(at, schema, **{"schema_id": "fake-serving", **kwargs})
+
     def layout(self, uuids: Sequence[str] | None = None, replicas: Sequence[str] | None = None) -> Layout:
         """All GPUs, the host's row, all replicas."""
         tables = super().layout(uuids).tables
@@ -72,7 +76,7 @@ class ServingHost(FakeHost):
     def opening(self, at: float = EPOCH, findings: Sequence[Finding] = (), **facts: Any) -> list[Frame]:
         """A whole session up to `synced`, with a sample of GPUs and one of replicas."""
         return [
-            self.hello(at, SCHEMA), self.layout(), self.snapshot(findings, **facts), self.sample(at),
+            self.hello(at), self.layout(), self.snapshot(findings, **facts), self.sample(at),
             self.numbers(at), Synced(self.seq),
         ]  # fmt: skip
 

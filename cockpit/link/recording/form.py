@@ -69,13 +69,8 @@ def pack(*record: Any) -> bytes:
 
 def pack_head(head: Head) -> bytes:
     """The bytes that a recording begins with."""
-    fields: dict[str, Any] = {
-        "software": head.software,
-        "speed": head.speed,
-        "path": head.path,
-        "hosts": list(head.hosts),
-    }
-    fields["pools"] = head.pools
+    fields = {name: getattr(head, name) for name in ("software", "speed", "path", "pools")}
+    fields["hosts"] = list(head.hosts)
     return PREAMBLE + pack(HEAD, MINOR, fields)
 
 
