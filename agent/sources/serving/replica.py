@@ -23,6 +23,7 @@ from agent.sources.serving.who import Who
 from agent.sources.serving.window import Latencies
 from agent.wire.replicas import Phase, ReplicaFacts, State, replica_subject
 from agent.wire.shape import pack
+from agent.wire.signals import Quality
 
 STARTED_SLACK_S = 1.0
 MINUTE_S = 60.0
@@ -166,6 +167,15 @@ class Replica:
         event = self._event(now, before, standing) if self._stood and before.state != self.facts.state else None
         self._stood = self._stood or standing.state is not State.UNKNOWN  # what is first learnt of it is no change
         return event
+
+    def break_down(self, error: Exception) -> bool:
+        """A defect of ours kept it from being read; whether that is news."""
+        self.hears = self.news = False
+        before = self.page_trouble
+        self.page_trouble = f"its pages could not be read, a defect of the agent ({type(error).__name__}); report it"
+        self.packed = self.packed or pack(self.facts)
+        self.row.miss(Quality.ERROR)
+        return self.page_trouble != before
 
     # What is remembered.
 

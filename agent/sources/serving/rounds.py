@@ -24,6 +24,7 @@ class Rounds:
         self._client = client
         self._waiting: list[Errand] = []
         self._wake: asyncio.Event | None = None
+        self._broken: set[tuple[str, type[Exception]]] = set()  # defects that were logged
 
     def start(self, errands: Iterable[Errand]) -> None:
         """Begin a round of each; while nobody runs, none begins."""
@@ -80,7 +81,9 @@ class Rounds:
                 if step is None:
                     break
                 errand.take(step[1], self._barred(step[0]) or await self._client.fetch(*step))
-        except Exception:  # a defect in the reading of one replica must not end the others' rounds
-            log.exception("a round of %s broke", errand.name)
+        except Exception as error:  # a defect in the reading of one replica must not end the others' rounds
+            if (errand.name, type(error)) not in self._broken:
+                self._broken.add((errand.name, type(error)))
+                log.exception("a round of %s broke", errand.name)
         finally:
             errand.pace.busy = False

@@ -4,6 +4,7 @@ Facts: section `replicas` [ReplicaFacts], told when it changed; section `latenci
 minute. Events of kind `replica`, one for each change of state.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from agent.sources.serving.rounds import Rounds
 from agent.sources.serving.row import NAMES, PREFIX
 from agent.sources.serving.signals import SIGNALS
 from agent.wire.signals import Cadence, Quality, Scope, SignalSpec
+
+log = logging.getLogger(__name__)
 
 SECTION = "replicas"
 LATENCIES = "latencies"
@@ -127,7 +130,12 @@ class ServingSource:
                 continue
             if replica.group is None:
                 replica.taken_by = self._roster.holder(replica)
-            event = replica.settle(now, listens=self._roster.listens(replica))
+            try:
+                event = replica.settle(now, listens=self._roster.listens(replica))
+            except Exception as error:  # a defect in the reading of one replica must not cost the others theirs
+                if replica.break_down(error):
+                    log.exception("%s could not be read", replica.name)
+                continue
             if event is not None:
                 yield event
 

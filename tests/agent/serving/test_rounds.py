@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from agent.engines.answer import Answer, Ask
+from agent.engines.pages import Pages
+from agent.engines.sample import ReplicaSample
 from agent.sources.serving.client import Endpoint
+from agent.wire.signals import Quality
 from tests.agent.serving.stage import ALL, LATE, Host, vllm
 
 
@@ -143,3 +147,21 @@ async def test_what_is_first_learnt_of_a_replica_is_no_event_and_each_change_aft
         assert [(event.data["replica"], event.data["from"], event.data["to"]) for event in host.events] == [
             ("vllm:8001", "ready", "unready")
         ]
+
+
+async def test_a_reader_that_breaks_costs_its_own_replica_alone(caplog: pytest.LogCaptureFixture) -> None:
+    host = three()
+    async with watched(host):
+        await run(host, 12)
+        broken = host.source._roster.replicas["vllm:8001"]
+        broken.who = replace(broken.who, engine=replace(broken.who.engine, parse=no_reader))
+        host.asked.clear()
+        await run(host, 12)
+        assert sum(port == 8002 and path == "/metrics" for port, _, path in host.asked) == 2
+        assert any("a defect of the agent (ZeroDivisionError)" in reason for reason in host.reasons)
+        assert host.bad["vllm:8001", "running"] is Quality.ERROR
+    assert "replica:vllm:8001 could not be read" in caplog.text
+
+
+def no_reader(pages: Pages) -> ReplicaSample:
+    raise ZeroDivisionError
