@@ -12,7 +12,7 @@ from agent.engines.evidence import Clue, Evidence
 from agent.engines.exposition import Exposition
 from agent.engines.marks import FINGERPRINT, Marks, document
 from agent.engines.pages import Pages, trouble
-from agent.engines.reading import fields, less, plus, word
+from agent.engines.reading import NOTHING, fields, less, plus, word
 from agent.engines.sample import ReplicaSample
 from agent.engines.sglang import read as read_sglang
 from agent.engines.trtllm import read as read_trtllm
@@ -62,10 +62,14 @@ def parse(pages: Pages) -> ReplicaSample:
 
 def _carried(page: Exposition) -> ReplicaSample:
     """The inner engine's sample; where it says nothing, what Dynamo counts of its endpoint `generate`."""
-    sample = next((read(page) for _, prefix, read in INSIDE if page.has(prefix)), ReplicaSample())
+    sample = next((read(page) for _, prefix, read in INSIDE if page.has(prefix)), None)
     inflight = page.total("dynamo_component_inflight_requests", **ENDPOINT)
     errors = page.total("dynamo_component_errors_total", **ENDPOINT)
     finished = page.total("dynamo_component_request_duration_seconds_count", **ENDPOINT)
+    if sample is None:
+        # Before its first request an engine inside may print nothing: that is no latency yet, and not none ever.
+        unused = NOTHING if finished == 0 and inflight == 0 else None
+        sample = ReplicaSample(ttft=unused, itl=unused)
     if sample.requests is None:
         sample = replace(sample, requests=less(finished, errors))
     if sample.errors is None and errors is not None:

@@ -256,7 +256,7 @@ ROWS: list[Row] = [
         {"/metrics": page("dynamo/02-idle.worker.prom"), **transcript("dynamo/02-worker-ready.http.txt")},
         {
             **WORKER, "running": 0, "requests": 0, "progress": 0, "demand": 0, "ready": True,
-            "e2e": bars(COMPONENT, {}, 0),
+            "e2e": bars(COMPONENT, {}, 0), "ttft": NOT_YET, "itl": NOT_YET,
         },
     ),
     (
@@ -433,3 +433,11 @@ def test_a_triton_that_serves_nobody_new_and_still_counts_drains(failure: Failur
     assert sample(NAMED["triton"], answers).draining is draining
     silent = {"/metrics": Answer(failure=failure), "/v2/health/ready": Answer(failure=failure)}
     assert sample(NAMED["triton"], silent).draining in (None, False)
+
+
+def test_a_worker_that_worked_and_prints_no_latencies_has_none() -> None:
+    text = b'dynamo_component_inflight_requests{dynamo_endpoint="generate"} 0\n'
+    text += b'dynamo_component_request_duration_seconds_count{dynamo_endpoint="generate"} %d\n'
+    before, after = (sample(NAMED["dynamo-worker"], {"/metrics": Answer(200, text % done)}) for done in (0, 3))
+    assert (before.ttft, before.itl) == (NOT_YET, NOT_YET)
+    assert (after.ttft, after.itl, after.requests) == (None, None, 3)
