@@ -73,7 +73,7 @@ def might_serve(argvs: Iterable[tuple[str, ...]], titles: Iterable[str] = ()) ->
     """What in a process tree looks like serving, as a sentence's end ("a process runs vllm serve"); "" where nothing
     does: such a listener is left alone."""
     lines, names = list(argvs), list(titles)
-    if any(any(marks.process(lines[:1], names)) for _, marks in ROUTERS):
+    if any(any(marks.process(lines[:1], names[:1] if not lines else ())) for _, marks in ROUTERS):
         return ""
     for marks in [engine.marks for engine in ENGINES] + [marks for _, marks in OTHERS]:
         ran, title = marks.process(lines, names)
@@ -110,7 +110,8 @@ def router(evidence: Evidence) -> str:
     """Why a listener is left out: it forwards requests to engines. "" where nothing says so."""
     seen = with_prefixes(evidence)
     for title, marks in ROUTERS:
-        ran, name = marks.process(seen.argvs[:1], seen.titles[:1])
+        # The root's alone: an engine may well start a proxy of its own.
+        ran, name = marks.process(seen.argvs[:1], seen.titles[:1] if not seen.argvs else ())
         metric = marks.metric(seen)
         if ran or name:
             return f"{title} forwards requests and is no engine: a process runs {ran or name}"

@@ -264,3 +264,11 @@ def test_a_ray_node_without_serve_is_no_replica() -> None:
     argvs = (("/venv/ray/raylet", "--raylet_socket_name=x"), ("ray::DashboardAgent",), ("ray::Trainer",))
     assert might_serve(argvs) == ""
     assert recognise(Evidence(argvs=argvs, port=8000)) is None
+
+
+def test_a_proxy_that_an_engine_started_does_not_hide_the_engine() -> None:
+    argvs = (VLLM_ARGV, ("nginx: master process nginx",))
+    titles = ("nginx: master process nginx", "VLLM::EngineCore")
+    assert might_serve(argvs, titles) == "a process runs vllm serve"
+    assert router(Evidence(argvs=argvs, titles=titles)) == ""
+    assert router(Evidence(titles=titles)) != ""
