@@ -287,9 +287,14 @@ async def test_a_server_in_a_network_namespace_is_asked_at_its_own_address_never
 
 def test_one_that_listens_on_its_namespaces_loopback_says_so_and_is_not_asked(tmp_path: Path) -> None:
     with namespace() as (name, _), engine(tmp_path, 0, "127.0.0.1", ("ip", "netns", "exec", name)) as (pid, _):
-        group = scanned(pid=pid)
+        with engine(tmp_path, 0, "127.0.0.1", ("ip", "netns", "exec", name)) as (other, _):
+            sight = Scan("/proc", "/sys", str).look(Held({}), time.time())
+        group = next(group for group in sight.groups if group.processes[0].pid == pid)
         assert group.listeners == ()
         assert "loopback of a network namespace" in group.apart
+        (said,) = [reason.says for reason in sight.reasons if "loopback" in reason.says]
+        assert said.startswith("each engine of pids ")
+        assert {str(pid), str(other)} <= set(said.replace(",", "").split())
 
 
 def test_what_other_users_hide_is_found_by_port_and_user(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Scan:
         self._open: dict[str, tuple[object, frozenset[int] | None]] = {}  # by process: what it was read for, sockets
         self._owners: dict[str, Owner] = {}
         self._wall: dict[str, float] = {}
-        self._reasons: list[Reason] = []
+        self._set_apart: dict[str, list[int]] = {}  # pids of roots, by why they cannot be asked
         self._has_loopback6 = False
 
     def look(self, held: Held, wall: float) -> Sight:
@@ -63,7 +63,7 @@ class Scan:
         """
         with open(f"{self._proc}/uptime", "rb") as file:
             uptime_s = float(file.read(64).split()[0])
-        self._reasons = []
+        self._set_apart = {}
         self._has_loopback6 = network.has_loopback6(f"{self._proc}/net")
         known = self._table.processes
         self._table.refresh(uptime_s, self._vital_pids)
@@ -84,7 +84,7 @@ class Scan:
         for one in own:
             everywhere.setdefault(one.port, []).append(self._listener(one, ""))
         own_addresses = frozenset(addresses(f"{self._proc}/net"))
-        return Sight(tuple(groups), everywhere, own_addresses, tuple(self._reasons))
+        return Sight(tuple(groups), everywhere, own_addresses, tuple(map(_reason, self._set_apart.items())))
 
     def _listens(self, one: Proc, waiting: frozenset[int]) -> bool:
         place = self._place(one, None)
@@ -154,9 +154,7 @@ class Scan:
         )
         apart = "" if listeners else self._apart(root, place, hidden=share is None)
         if apart:
-            self._reasons.append(
-                Reason("serving", "replica_apart", f"pid {root.pid} ({self._name(root.uid)}) {apart}", HINT)
-            )
+            self._set_apart.setdefault(apart, []).append(root.pid)
         return Group(
             root.key,
             tuple(Process(one.pid, one.argv, started) for one, started in members if not one.zombie or one is root),
@@ -223,6 +221,15 @@ class _Place:
     address: str  # a container's own, as this host reaches it
     waiting: tuple[Waiting, ...]
     is_own: bool
+
+
+def _reason(apart: tuple[str, list[int]]) -> Reason:
+    """One for all that are out of reach for the same reason."""
+    says, pids = apart
+    shown = ", ".join(map(str, sorted(pids)[:4]))
+    more = f" and {len(pids) - 4} more" if len(pids) > 4 else ""
+    which = f"the engine of pid {shown}" if len(pids) == 1 else f"each engine of pids {shown}{more}"
+    return Reason("serving", "replica_apart", f"{which} {says}", HINT)
 
 
 def _share(
