@@ -96,7 +96,7 @@ def _counted(page: Exposition, living: tuple[str, ...]) -> ReplicaSample:
     good = tuple(code for code in codes if code[:1] in "23")
     spent = drawn(page, "ray_serve_", SPENT, application=apps, route=routes, status_code=good)
     running = page.total(RUNNING, replica=living) if living else page.total(RUNNING)
-    status = page.peak("ray_serve_proxy_status")
+    proxies = [value for _, value in page.series("ray_serve_proxy_status")]  # the head prints those of all nodes
     return ReplicaSample(
         models=apps,
         running=running,
@@ -109,7 +109,7 @@ def _counted(page: Exposition, living: tuple[str, ...]) -> ReplicaSample:
         progress=begun(page, "ray_serve_", next((name for name in DONE if page.series(name)), DONE[0])),
         progress_name=DONE[0],
         demand=running,
-        draining=None if status is None else status in (DRAINING, DRAINED),
+        draining=all(value in (DRAINING, DRAINED) for value in proxies) if proxies else None,
     )
 
 
@@ -142,11 +142,13 @@ def _room(deployment: dict[str, object]) -> float | None:
 
 
 def _broken(app: dict[str, object]) -> str:
-    """Why an application does not serve although its proxy answers."""
+    """Why an application does not serve although its proxy answers; a new version that failed leaves the old one."""
     status = text(app, "status")
-    if status not in ("UNHEALTHY", "DEPLOY_FAILED"):
+    deployments = list(items(app.get("deployments")))
+    serves = any(text(one, "state") == "RUNNING" for item in deployments for one in items(item.get("replicas")))
+    if serves or status not in ("UNHEALTHY", "DEPLOY_FAILED"):
         return ""
-    says = text(app, "message") or next((text(one, "message") for one in items(app.get("deployments"))), "")
+    says = text(app, "message") or next((text(one, "message") for one in deployments), "")
     return f"Ray Serve calls {text(app, 'name')} {status.lower().replace('_', ' ')}: {says[:120]}".rstrip(": ")
 
 

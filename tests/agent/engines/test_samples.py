@@ -441,3 +441,25 @@ def test_a_worker_that_worked_and_prints_no_latencies_has_none() -> None:
     before, after = (sample(NAMED["dynamo-worker"], {"/metrics": Answer(200, text % done)}) for done in (0, 3))
     assert (before.ttft, before.itl) == (NOT_YET, NOT_YET)
     assert (after.ttft, after.itl, after.requests) == (None, None, 3)
+
+
+FAILED = """{"applications":{"app1":{"name":"app1","status":"%s","message":"","deployments":{"Predictor":
+ {"status":"UNHEALTHY","message":"RuntimeError: no GPU","replicas":[%s]}}}}}"""
+
+
+def test_a_ray_application_that_no_replica_serves_is_dead_behind_its_proxy() -> None:
+    answers = {"/-/healthz": Answer(200, b"success"), "/api/serve/applications/": document(FAILED % ("UNHEALTHY", ""))}
+    found = sample(NAMED["ray-serve"], answers)
+    assert (found.dead, found.ready) == ("Ray Serve calls app1 unhealthy: RuntimeError: no GPU", False)
+
+
+def test_a_ray_application_whose_new_version_failed_serves_on_with_the_old() -> None:
+    runs = '{"state":"RUNNING","replica_id":"a","pid":7}'
+    found = sample(NAMED["ray-serve"], {"/api/serve/applications/": document(FAILED % ("DEPLOY_FAILED", runs))})
+    assert (found.dead, found.ready, found.workers) == ("", True, 1)
+
+
+def test_the_drain_of_another_nodes_proxy_is_not_ours() -> None:
+    text = 'ray_serve_proxy_status{node_id="a"} %d\nray_serve_proxy_status{node_id="b"} 4\n'
+    pages = [{"/metrics": Answer(200, (text % status).encode())} for status in (2, 5)]
+    assert [sample(NAMED["ray-serve"], answers).draining for answers in pages] == [False, True]
