@@ -6,7 +6,7 @@ somebody drains a server stands there alone too: one that drains and fails its c
 
 import csv
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from agent.wire.replicas import BackendFacts
 from agent.wire.shape import clean
@@ -45,22 +45,30 @@ def backends(lb: str, stat: str, state: str, wall: float) -> tuple[BackendFacts,
         Odd: `stat` is no table of servers.
     """
     admin = _admin(state)
-    rows = csv.reader(stat.splitlines())
-    head = next(rows, [])
-    if head[:2] != ["# pxname", "svname"]:
-        raise Odd(f"it said {clean(stat[:80])!r}")
-    head[0] = "pxname"
     found: list[BackendFacts] = []
-    for row in rows:
-        line = dict(zip(head, row, strict=False))
-        if line.get("type") == "2" and len(found) < SERVERS:
-            found.append(_server(lb, line, admin.get((line["pxname"], line["svname"]), {}), wall))
+    try:
+        for line in _table(stat):
+            if line.get("type") == "2" and len(found) < SERVERS:
+                found.append(_server(lb, line, admin.get((line["pxname"], line["svname"]), {}), wall))
+    except csv.Error as error:
+        raise Odd(f"its table of servers is no table: {error}") from None
     return tuple(found)
 
 
 def is_haproxy(info: str) -> bool:
     """Whether `info` is what HAProxy says of itself."""
     return info.startswith("Name: HAProxy")
+
+
+def _table(stat: str) -> Iterator[dict[str, str]]:
+    """The lines of `show stat` by the names in its first."""
+    rows = csv.reader(stat.splitlines())
+    head = next(rows, [])
+    if head[:2] != ["# pxname", "svname"]:
+        raise Odd(f"it said {clean(stat[:80])!r}")
+    head[0] = "pxname"
+    for row in rows:
+        yield dict(zip(head, row, strict=False))
 
 
 def _server(lb: str, line: Mapping[str, str], admin: Mapping[str, str], wall: float) -> BackendFacts:

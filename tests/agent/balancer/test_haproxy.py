@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.sources.balancer.haproxy import COMMANDS, SERVERS, Odd, backends, is_haproxy
+from agent.wire.replicas import BackendFacts
+from agent.wire.shape import pack, unpack
 
 CAPTURES = Path(__file__).parents[2] / "data/serving/loadbalancers"
 HEAD = "# pxname,svname,qcur,scur,stot,econ,status,weight,lastchg,type,hrsp_5xx,check_desc,addr,mode,\n"
@@ -137,6 +141,24 @@ def test_what_is_no_table_of_servers_is_said_to_be_none(stat: str) -> None:
 def test_half_a_line_costs_that_line_alone(row: str) -> None:
     found = backends("haproxy", HEAD + line("UP") + row, state(0), 0.0)
     assert [one.server for one in found] == ["r1"]
+
+
+FIELD = st.one_of(st.text(max_size=12), st.integers().map(str), st.sampled_from(["", "UP", "2", "127.0.0.1:80", '"']))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.lists(FIELD, max_size=16).map(lambda row: [*row[:9], "2", *row[10:]]), max_size=4), st.text(max_size=80)
+)
+def test_whatever_comes_is_no_server_or_one_that_the_wire_takes(rows: list[list[str]], admin: str) -> None:
+    stat = HEAD + "".join(",".join(row) + "\n" for row in rows)
+    for found in backends("haproxy", stat, STATE_HEAD + admin, 1e9):
+        assert unpack(BackendFacts, pack(found)) == found
+
+
+def test_a_field_without_end_is_no_table_of_servers() -> None:
+    with pytest.raises(Odd, match="no table"):
+        backends("haproxy", HEAD + line("UP") + "x" * 200_000, state(0), 0.0)
 
 
 def test_only_commands_that_read_are_known() -> None:
