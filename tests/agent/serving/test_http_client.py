@@ -1,21 +1,24 @@
 """The client against real sockets on loopback: what a hostile endpoint does is one sentence, and costs nobody else."""
 
 import asyncio
-import shutil
+import datetime
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from agent.clock import SystemClock
 from agent.engines.answer import Answer, Ask, Failure
 from agent.sources.serving.client import Endpoint
 from agent.sources.serving.http import HttpClient
-from tests.lab import require
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nServer: x\r\nContent-Type: Text/Plain; version=0.0.4\r\n\r\nok"
@@ -243,15 +246,24 @@ async def test_an_address_of_the_host_may_be_asked() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for `engine.test` and its key, in one file."""
-    require("the openssl command", shutil.which("openssl") is not None)
-    folder = tmp_path_factory.mktemp("tls")
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout key.pem"
-        " -out cert.pem -subj /CN=engine.test -addext subjectAltName=DNS:engine.test"
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "engine.test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("engine.test")]), critical=False)
+        .sign(key, hashes.SHA256())
     )
-    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    (folder / "both.pem").write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
-    return folder / "both.pem"
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(made.public_bytes(Encoding.PEM) + secret)
+    return file
 
 
 async def over_tls(certificate: Path, name: str, ca_file: str) -> Answer:
