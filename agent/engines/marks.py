@@ -18,7 +18,9 @@ PROGRAM = 0.5
 TITLE = 0.3
 AGREES = 0.04  # what each further sign adds
 INTERPRETERS = ("python", "pypy", "java", "node", "uv", "bun")
-VALUED = frozenset({"-W", "-X", "--check-hash-based-pycs"})  # options of an interpreter that take the next word
+VALUED = frozenset(
+    {"-W", "-X", "--check-hash-based-pycs", "-cp", "-classpath", "--class-path"}
+)  # options of an interpreter that take the next word
 WORDS = 3  # how deep into its arguments a command is recognised: `python -m vllm.entrypoints.cli.main serve`
 
 Fingerprint = Callable[[Evidence], str]

@@ -101,6 +101,20 @@ def test_what_does_not_look_like_serving_is_left_alone(argv: tuple[str, ...]) ->
     assert recognise(Evidence(argvs=(argv,), port=8000)) is None
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("/venv/bin/python", "/venv/bin/bentoml", "serve", "service:Echo"),
+        ("java", "-Xmx1g", "-cp", "/opt/ts/*", "org.pytorch.serve.ModelServer", "--model-store", "/m"),
+    ],
+    ids=["bentoml", "torchserve"],
+)
+def test_a_server_without_a_reader_of_its_own_is_seen_and_not_taken_for_another(argv: tuple[str, ...]) -> None:
+    assert might_serve((argv,))
+    answers = {ask.path: NOT_FOUND for ask in PROBES} | {"/metrics": page("bentoml/03-load.prom")}
+    assert recognise(Evidence(argvs=(argv,), answers=answers)) is None
+
+
 def test_a_process_title_alone_is_too_weak_but_worth_a_look() -> None:
     evidence = Evidence(titles=("VLLM::EngineCore",), port=8000)
     assert recognise(evidence) is None

@@ -1,6 +1,7 @@
 """Every capture, and what a person reads in it: all that is not in the row must be unknown."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from agent.engines.engine import Engine
 from agent.engines.registry import ENGINES
 from agent.engines.sample import ReplicaSample
 from agent.wire.histogram import Histogram, delta
-from tests.agent.engines.captured import document, page, sample, transcript
+from tests.agent.engines.captured import SERVING, document, page, sample, transcript
 
 NAMED = {engine.name: engine for engine in ENGINES}
 
@@ -463,3 +464,12 @@ def test_the_drain_of_another_nodes_proxy_is_not_ours() -> None:
     text = 'ray_serve_proxy_status{node_id="a"} %d\nray_serve_proxy_status{node_id="b"} 4\n'
     pages = [{"/metrics": Answer(200, (text % status).encode())} for status in (2, 5)]
     assert [sample(NAMED["ray-serve"], answers).draining for answers in pages] == [False, True]
+
+
+def test_every_capture_is_in_a_table() -> None:
+    """Those of vLLM, SGLang and llama.cpp have a table of their own; routers and balancers are no engines."""
+    here = Path(__file__).parent
+    told = "".join((here / name).read_text() for name in ("test_samples.py", "test_generic.py"))
+    elsewhere = ("vllm", "sglang", "llamacpp", "routers", "loadbalancers")
+    captures = [path.relative_to(SERVING).as_posix() for path in SERVING.glob("*/*.prom")]
+    assert [name for name in captures if name.split("/")[0] not in elsewhere and f'"{name}"' not in told] == []
