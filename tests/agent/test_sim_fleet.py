@@ -73,6 +73,31 @@ async def test_an_injected_fault_is_seen_within_two_seconds_on_that_gpu_alone(di
         assert other.findings == ()
 
 
+async def test_replicas_are_read_over_the_sockets_of_their_own_host_and_one_that_is_killed_is_down(
+    directory: Path,
+) -> None:
+    async with SimFleet(directory, hosts=2, gpus=4) as fleet:
+        client = await Client.open(fleet.socket("gpu-a02"))
+        client.send(subscribe())
+
+        def states(picture: Picture) -> dict[str, str]:
+            return {item["id"]: item["state"] for item in picture.facts.get("replicas", ())}
+
+        ready = dict.fromkeys(("vllm:8000", "triton:8010", "triton:8020"), "ready")
+        picture = await client.until(lambda picture: states(picture) == ready)
+        machine = fleet.machine("gpu-a02")
+        vllm = picture.facts["replicas"][0]
+        assert (vllm["address"], vllm["pool"], vllm["version"]) == (machine.address, "chat-70b", "0.32.0")
+        assert vllm["gpus"] == [gpu.uuid for gpu in machine.gpus[:2]]
+        assert vllm["pids"][-2:] == [worker.pid for worker in machine.replicas[0].workers]
+        assert fleet.machine("gpu-a01").address != machine.address
+        start = time.monotonic()
+        fleet.inject("gpu-a02", "engine-stop", {"gpu": "0"})
+        await client.until(lambda picture: states(picture) == {**ready, "vllm:8000": "down"})
+        assert time.monotonic() - start < 5.0
+        await client.close()
+
+
 def findings(picture: Picture) -> set[tuple[str, str]]:
     """(rule, subject) of every finding that a session was told of."""
     return {(event.data["finding"]["rule"], event.subject) for event in picture.events if event.kind == "finding"}
