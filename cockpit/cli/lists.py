@@ -70,7 +70,7 @@ def listing(arguments: Arguments) -> int:
     inventory = inventory_of(arguments)
     shown = Listed(arguments, inventory)
     # Every signal is asked for only where it is printed: the tables live on summaries.
-    detail = arguments.json and arguments.command in ("hosts", "gpus", "replicas")
+    detail = arguments.json and arguments.command in ("hosts", "gpus", "replicas", "pools")
     if arguments.watch:
         watch(arguments, inventory, shown.follow, detail=detail)
         return 0

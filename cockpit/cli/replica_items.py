@@ -126,8 +126,18 @@ def replica_row(fleet: Fleet, row: int, item: Item) -> Sequence[Any]:
         _cell(item, "replica.tokens.rate", digits=1),
         _cell(item, "replica.errors.rate", digits=1),
         ", ".join(dict.fromkeys(joined["state"] for joined in item["backends"])) or "-",
-        item["says"] if item["state"] != State.READY.word else "",
+        _why(fleet, row, item),
     )
+
+
+def _why(fleet: Fleet, row: int, item: Item) -> str:
+    """Why it needs a human, or is not ready: of one that serves, its worst finding."""
+    if item["state"] != State.READY.word:
+        return str(item["says"])
+    found = replicas.findings_of(fleet, row)
+    if item["severity"] == Severity.OK.word or not found:
+        return ""
+    return max(found, key=lambda finding: (finding.severity, -finding.since)).text
 
 
 def pool_row(fleet: Fleet, found: PoolRoll, item: Item) -> Sequence[Any]:
@@ -234,5 +244,6 @@ def _cell(item: Item, signal: str, scale: float = 1.0, unit: str = "", digits: i
     if known is None or known["value"] is None:
         return "-"
     value = known["value"] * scale
-    text = f"{known.get('bound', '')}{f'{value:.{digits}f}' if digits else f'{value:.0f}'}{unit}"
+    digits = digits if abs(value) < 100.0 else min(digits, 1)  # no engine's bucket is that fine
+    text = f"{known.get('bound', '')}{value:.{digits}f}{unit}"
     return text if known["quality"] == Quality.OK.word else f"({text})"

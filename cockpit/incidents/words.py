@@ -1,6 +1,9 @@
 """PURE. An incident in sentences: what `show` prints and what a page tells. Rule: offsets count from the beginning of
 the incident, so that a chain reads without arithmetic."""
 
+import math
+from datetime import UTC, datetime
+
 from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.requests import Annotation, Mark
 from agent.wire.specs import Finding
@@ -10,6 +13,7 @@ from cockpit.fleet.state import Fleet
 from cockpit.incidents.records import Incident, Role, State, Step
 from cockpit.incidents.times import ours
 
+_DAY_S = 86_400
 _SAID = {
     Mark.ACK: "acknowledged", Mark.UNACK: "ack taken back", Mark.SILENCE: "silenced", Mark.UNSILENCE: "silence ended",
     Mark.MAINTENANCE: "maintenance", Mark.UNMAINTENANCE: "maintenance ended", Mark.NOTE: "note", Mark.RETIRE: "retired",
@@ -129,6 +133,14 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
 
 
+def _moment(wall: float, now: float) -> str:
+    """Time of day, with the date where it is another day's: a process may be older than its fault by weeks."""
+    text = clock_text(wall)
+    if not math.isfinite(wall) or int(wall // _DAY_S) == int(now // _DAY_S) or text.startswith("-"):
+        return text
+    return f"{datetime.fromtimestamp(wall, UTC):%Y-%m-%d} {text}"
+
+
 def proof_lines(finding: Finding, record: HostRecord, now: float) -> list[str]:
     """What a finding rests on, one sentence each; the log's own lines as they came."""
     found = []
@@ -141,7 +153,7 @@ def proof_lines(finding: Finding, record: HostRecord, now: float) -> list[str]:
         if isinstance(item.get("window_s"), (int, float)):
             parts.append(f"over {lasted(float(item['window_s']))}")
         if isinstance(item.get("at"), (int, float)):
-            parts.append(f"at {clock_text(ours(record, float(item['at']), now))} UTC")
+            parts.append(f"at {_moment(ours(record, float(item['at']), now), now)} UTC")
         found.append(" ".join(parts))
         if isinstance(item.get("line"), str):
             found.append(f"  {item['line']}")

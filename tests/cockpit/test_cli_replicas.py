@@ -7,7 +7,7 @@ import pytest
 
 from agent.sources.serving.signals import QUANTILES
 from agent.wire.frames import Facts
-from agent.wire.specs import Quality, Scope
+from agent.wire.specs import Quality, Scope, Severity
 from cockpit.cli import status
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import Look
@@ -103,6 +103,29 @@ def test_people_read_what_needs_them_first(fleet: Fleet, capsys: pytest.CaptureF
     assert "200.0" in lines[1]
     assert "down" in lines[1], "what the balancer says"
     assert all("ready" in line for line in lines[2:])
+
+
+def test_why_a_replica_that_serves_needs_a_human_is_told_by_its_worst_finding(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    host = ServingHost()
+    fleet = fleet_of(host)
+    for rule, severity in (("replica.latency", Severity.WARNING), ("replica.errors", Severity.CRITICAL)):
+        found = host.ill("vllm:8000", rule, severity=severity, text=f"what {rule} saw")
+        fleet.apply(0, host.transition(found), instant(1))
+    fleet.age(instant(2))
+    lines = listed(fleet, capsys, "replicas").splitlines()
+    assert "ready" in lines[1]
+    assert lines[1].endswith("what replica.errors saw")
+    assert lines[2].endswith("-"), "of one that is well there is nothing to say"
+
+
+def test_seconds_have_no_more_digits_than_anybody_can_know(capsys: pytest.CaptureFixture[str]) -> None:
+    host = ServingHost()
+    fleet = fleet_of(host)
+    fleet.apply(0, host.numbers(EPOCH + 1, ttft_p99={"vllm:8000": 2560.0}), instant(1))
+    fleet.age(instant(2))
+    assert " 2560.0s " in listed(fleet, capsys, "replicas")
 
 
 @pytest.mark.parametrize(

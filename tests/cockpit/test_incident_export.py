@@ -8,7 +8,7 @@ from agent.wire.frames import EventFrame
 from agent.wire.requests import Mark, Page
 from agent.wire.specs import Event, Severity
 from cockpit.incidents import export, past
-from cockpit.incidents.words import lasted, offset
+from cockpit.incidents.words import lasted, offset, proof_lines
 from tests.cockpit.test_incidents import NOW, Told, fallen, said
 from tests.fakes.hosts import EPOCH
 
@@ -25,6 +25,14 @@ def test_text_tells_chain_evidence_and_timeline_with_offsets() -> None:
     assert "+5.0 s" in text
     assert "TIMELINE  8 events" in text
     assert "gpu.lost-5-0: gpu.lost of 5" in text
+
+
+@pytest.mark.parametrize(("days", "says"), [(0, "at 22:13:20 UTC"), (30, "at 2023-10-15 22:13:20 UTC")])
+def test_evidence_of_another_day_has_its_date(days: int, says: str) -> None:
+    told = fallen()
+    record = told.fleet.hosts[0]
+    finding = replace(next(iter(record.findings.values())), evidence=({"what": "process", "at": EPOCH - days * 86400},))
+    assert proof_lines(finding, record, NOW.wall) == [f"process {says}"]
 
 
 def test_what_people_said_stands_with_author_user_and_reason() -> None:
