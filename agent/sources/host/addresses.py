@@ -7,7 +7,7 @@ _BYTES = 1 << 20
 _LOCAL = re.compile(rb"\|-- ([0-9.]{7,15})\s+/32 host LOCAL")
 
 
-def addresses(net: str) -> tuple[str, ...]:
+def addresses(net: str, *, most: int = MOST) -> tuple[str, ...]:
     """Of the namespace whose files lie in `net` ("/proc/net", "/proc/PID/net"): IPv4 first, of IPv6 those of global
     scope; loopback is left out."""
     import socket  # here: `once` reads no facts, and starts in milliseconds
@@ -17,7 +17,7 @@ def addresses(net: str) -> tuple[str, ...]:
         fields = line.split()
         if len(fields) >= 6 and fields[3] == b"00" and len(fields[0]) == 32:
             found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(fields[0].decode("ascii"))))
-    return tuple(one for one in found if not one.startswith("127.") and one != "::1")[:MOST]
+    return tuple(one for one in found if not one.startswith("127.") and one != "::1")[:most]
 
 
 def content(path: str) -> bytes:

@@ -28,7 +28,10 @@ from tests.lab import has_command, has_root, may_lack, require
 SERVER = """
 import socket, sys, time
 at = sys.argv.index("--port")
-server = socket.create_server((sys.argv[sys.argv.index("--host") + 1], int(sys.argv[at + 1])))
+server = socket.socket()
+server.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND: any address, and nobody needs a privilege for it
+server.bind((sys.argv[sys.argv.index("--host") + 1], int(sys.argv[at + 1])))
+server.listen()
 print(server.getsockname()[1], flush=True)
 while True:
     peer, _ = server.accept()
@@ -78,6 +81,16 @@ def test_a_server_is_found_with_its_process_user_and_socket(tmp_path: Path) -> N
 def test_one_on_all_addresses_is_asked_over_loopback(tmp_path: Path) -> None:
     with engine(tmp_path, host="0.0.0.0") as (pid, port):
         assert [(one.address, one.port) for one in scanned(pid=pid).listeners] == [("127.0.0.1", port)]
+
+
+def test_an_address_that_is_not_this_hosts_is_never_asked_though_a_process_here_is_bound_to_it(tmp_path: Path) -> None:
+    with engine(tmp_path, host="192.0.2.77") as (pid, port):
+        sight = Scan("/proc", "/sys", str).look(Held({}), time.time())
+        group = next(group for group in sight.groups if group.processes[0].pid == pid)
+        assert group.listeners == ()
+        assert group.apart == "listens on an address that is not this host's"
+        assert "192.0.2.77" not in {one.address for listeners in sight.listening.values() for one in listeners}
+        assert port not in sight.listening
 
 
 def test_its_gpus_are_those_that_the_driver_lists_or_else_those_that_its_environment_names(tmp_path: Path) -> None:
@@ -222,6 +235,9 @@ def test_an_environment_that_is_hidden_is_not_guessed(tmp_path: Path) -> None:
 ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
 eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+wg0\t0000050A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+tap0\t0000060A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+br1\t0000070A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
 docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
 bond1\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
 """
@@ -234,6 +250,10 @@ bond1\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
         ("192.0.2.9", False),  # the way out
         ("198.51.100.1", False),  # through a gateway
         ("10.1.2.3", False),  # a bond of hardware
+        ("10.5.2.3", False),  # a tunnel that is no Ethernet
+        ("10.6.2.3", False),  # a tunnel that is
+        ("10.7.2.3", False),  # a bridge that goes on elsewhere
+        ("172.17.0.1", False),  # the host's own: somebody gave it to a namespace of his
         ("2001:db8::1", False),
     ],
 )
@@ -244,7 +264,14 @@ def test_a_containers_address_counts_only_if_it_is_on_this_host_for_sure(
     (tmp_path / "net/route").write_text(ROUTES)
     for name in ("eth0/device", "docker0/lower_veth1", "veth1/x", "bond1/lower_eth5", "eth5/device"):
         (tmp_path / "class/net" / name).mkdir(parents=True)
-    assert network.reachable([address], str(tmp_path), str(tmp_path)) == (address if is_ours else "")
+    for name, number in (("docker0", 1), ("veth1", 1), ("wg0", 65534), ("tap0", 1), ("br1", 1), ("vxlan1", 1)):
+        (tmp_path / "class/net" / name).mkdir(exist_ok=True)
+        (tmp_path / "class/net" / name / "type").write_text(f"{number}\n")
+    (tmp_path / "class/net/tap0/tun_flags").write_text("0x1002\n")
+    (tmp_path / "class/net/br1/lower_vxlan1").mkdir()
+    (tmp_path / "class/net/vxlan1/uevent").write_text("DEVTYPE=vxlan\nINTERFACE=vxlan1\n")
+    own = frozenset({"172.17.0.1"})
+    assert network.reachable([address], own, str(tmp_path), str(tmp_path)) == (address if is_ours else "")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from agent.sources.serving.proc.devices import Devices
 from agent.sources.serving.proc.sockets import Waiting
 from agent.sources.serving.proc.table import Proc, Table
 
+MOST_ADDRESSES = 4096  # a node of Kubernetes may have one for each service
 SETTLED_S = 300.0  # age of a container's root from which its listeners are looked at more rarely
 AGAIN_S = 60.0
 SOON_S = 9.0  # at every other look: the kernel walks all connections of the host to tell a container's listeners
@@ -47,6 +48,9 @@ class Scan:
         self._vital_pids: frozenset[int] = frozenset()
         self._places: dict[int, tuple[float, _Place]] = {}  # other network namespaces, and when they were read
         self._ours = 0
+        self._own = _Place(0, "", (), is_own=True)  # the host's own network namespace, as of this look
+        self._addresses: frozenset[str] = frozenset()
+        self._foreign: frozenset[int] = frozenset()  # sockets at addresses that are not the host's: anybody may bind so
         self._uptime_s = 0.0
         self._asks_kernel = proc == "/proc"
         self._open: dict[str, tuple[object, frozenset[int] | None]] = {}  # by process: what it was read for, sockets
@@ -69,10 +73,13 @@ class Scan:
         self._table.refresh(uptime_s, self._vital_pids)
         self._uptime_s = uptime_s
         self._ours = os.stat(f"{self._proc}/net/tcp").st_ino
-        own = self._waiting()
-        waiting = frozenset(one.inode for one in own)
-        trees = tree.roots(known, frozenset(held.gpus), lambda pid: self._listens(known[pid], waiting))
-        places = {root: self._place(trees[root][0], own) for root in trees}
+        self._addresses = frozenset(addresses(f"{self._proc}/net", most=MOST_ADDRESSES))
+        waiting = self._waiting()
+        here = [one for one in waiting if one.is_everywhere or one.is_loopback or one.address in self._addresses]
+        self._foreign = frozenset(one.inode for one in waiting) - {one.inode for one in here}
+        self._own = _Place(self._ours, "", tuple(here), is_own=True, others=self._foreign)
+        trees = tree.roots(known, frozenset(held.gpus), lambda pid: self._listens(known[pid]))
+        places = {root: self._place(trees[root][0]) for root in trees}
         shares = _share(trees, places, self._sockets)
         self._vital_pids = frozenset(one.pid for members in trees.values() for one in members if tree.vital(one))
         groups = []
@@ -81,15 +88,14 @@ class Scan:
             groups.append(self._group(started, places[root], shares[root], held))
         self._forget(known)
         everywhere: dict[int, list[Listener]] = {}
-        for one in own:
+        for one in here:
             everywhere.setdefault(one.port, []).append(self._listener(one, ""))
-        own_addresses = frozenset(addresses(f"{self._proc}/net"))
-        return Sight(tuple(groups), everywhere, own_addresses, tuple(map(_reason, self._set_apart.items())))
+        return Sight(tuple(groups), everywhere, self._addresses, tuple(map(_reason, self._set_apart.items())))
 
-    def _listens(self, one: Proc, waiting: frozenset[int]) -> bool:
-        place = self._place(one, None)
+    def _listens(self, one: Proc) -> bool:
+        place = self._place(one)
         found = self._sockets(one, place)
-        return bool(found and (found & waiting or (place.address and found & {w.inode for w in place.waiting})))
+        return bool(found and (place.is_own or place.address) and not found.isdisjoint(place.inodes))
 
     def _waiting(self) -> tuple[Waiting, ...]:
         """The host's own listeners."""
@@ -100,7 +106,7 @@ class Scan:
                 self._asks_kernel = False  # not in this sandbox: the files say the same at a higher price
         return sockets.waiting(f"{self._proc}/net")
 
-    def _place(self, one: Proc, own: tuple[Waiting, ...] | None) -> "_Place":
+    def _place(self, one: Proc) -> "_Place":
         """The network namespace of a process: the host's own, or a container's with its address and listeners."""
         net = f"{self._proc}/{one.pid}/net"
         try:
@@ -108,13 +114,13 @@ class Scan:
         except OSError:
             return _Place(0, "", (), is_own=False)
         if number == self._ours:
-            return _Place(number, "", own if own is not None else (), is_own=True)
+            return self._own
         at, known = self._places.get(number, (float("-inf"), None))
         settled = known is not None and known.waiting and self._uptime_s - one.began_s > SETTLED_S
         if known is not None and self._uptime_s - at <= (AGAIN_S if settled else SOON_S):
             return known
         try:
-            address = network.reachable(addresses(net), self._proc, self.sys)
+            address = network.reachable(addresses(net), self._addresses, self._proc, self.sys)
             found = _Place(number, address, sockets.waiting(net), is_own=False)
         except OSError:
             found = _Place(number, "", (), is_own=False)
@@ -124,7 +130,7 @@ class Scan:
     def _sockets(self, one: Proc, place: "_Place") -> frozenset[int] | None:
         """Inodes of the sockets that a process has open; None where they are hidden. Read again when the listeners of
         its namespace are others."""
-        asked = (place.number, frozenset(waiting.inode for waiting in place.waiting))
+        asked = (place.number, place.inodes)
         known = self._open.get(one.key)
         if known is not None and known[0] == asked:
             return known[1]
@@ -152,7 +158,7 @@ class Scan:
             for one in found
             if place.is_own or (place.address and not one.is_loopback)
         )
-        apart = "" if listeners else self._apart(root, place, hidden=share is None)
+        apart = "" if listeners else self._apart(tree_, place, hidden=share is None)
         if apart:
             self._set_apart.setdefault(apart, []).append(root.pid)
         return Group(
@@ -171,14 +177,16 @@ class Scan:
             apart,
         )
 
-    def _apart(self, root: Proc, place: "_Place", *, hidden: bool) -> str:
+    def _apart(self, members: list[Proc], place: "_Place", *, hidden: bool) -> str:
         """Why nothing of it can be asked, whatever it does; "" where it merely does not listen yet."""
         if not place.is_own:
             loopback = place.address and any(one.is_loopback for one in place.waiting)
             if loopback:
                 return "listens on loopback of a network namespace of its own, where only it can be asked"
             return "" if place.address else "runs in a network namespace that cannot be reached from this host's"
-        if hidden and not _expected(root):
+        if not self._foreign.isdisjoint(inode for one in members for inode in self._sockets(one, place) or ()):
+            return "listens on an address that is not this host's"
+        if hidden and not _expected(members[0]):
             return "has sockets that are hidden from the agent, and nothing says its port"
         return ""
 
@@ -215,12 +223,24 @@ class Scan:
         }
 
 
-@dataclass(frozen=True, slots=True)
 class _Place:
-    number: int
-    address: str  # a container's own, as this host reaches it
-    waiting: tuple[Waiting, ...]
-    is_own: bool
+    """A network namespace: `address` is a container's own, as this host reaches it; `waiting` what it listens on
+    that may be asked, `inodes` all its sockets that listen."""
+
+    def __init__(
+        self,
+        number: int,
+        address: str,
+        waiting: tuple[Waiting, ...],
+        *,
+        is_own: bool,
+        others: frozenset[int] = frozenset(),
+    ) -> None:
+        self.number = number
+        self.address = address
+        self.waiting = waiting
+        self.is_own = is_own
+        self.inodes = others.union(one.inode for one in waiting)
 
 
 def _reason(apart: tuple[str, list[int]]) -> Reason:
