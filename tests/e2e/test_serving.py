@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from tests.e2e.network import eventually
-from tests.e2e.serving import MODEL, Dynamo, Haproxy, Private, ServingAgent, llama_model, require_engines, start_llama
+from tests.e2e.serving import (
+    MODEL,
+    READY_S,
+    Dynamo,
+    Haproxy,
+    Private,
+    ServingAgent,
+    llama_model,
+    require_engines,
+    start_llama,
+)
 from tests.lab import has_command, require
 
 pytestmark = pytest.mark.lab
@@ -54,7 +64,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 def _read_since(agent: ServingAgent, sent: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The replicas by id, once the pages were read that count what was sent: a table holds the last page of each."""
-    for _ in eventually(f"the agent has read the pages that count {sent}"):
+    for _ in eventually(f"the agent has read the pages that count {sent}", READY_S):
         found = {item["replica"]: item for item in agent.replicas()}
         if all(_counts(found[name], load) for name, load in sent.items()):
             break
@@ -123,7 +133,7 @@ def test_servers_behind_a_real_haproxy_are_joined_to_their_replicas(host: Host) 
 
 def _seen(host: Host, claim: str, states: list[str]) -> list[dict[str, Any]]:
     """The servers r1 and r2 as their replicas have them, once they stand like this."""
-    for _ in eventually(claim):
+    for _ in eventually(claim, READY_S):
         found = {item["replica"]: item for item in host.agent.replicas()}
         servers = [found[name]["backends"][0] for name in (LLAMA, SECOND)]
         if [server["state"] for server in servers] == states:
@@ -146,7 +156,7 @@ def test_requests_under_way_and_a_server_that_died_are_seen_at_the_replica(host:
         assert host.haproxy.tell(f"set server chat/{server} state ready") == ""
     load = host.haproxy.private.load(host.haproxy.port, MODEL, 1_000_000, 200, workers=6)
     _seen(host, "both are up", ["up", "up"])
-    for _ in eventually("requests are under way"):
+    for _ in eventually("requests are under way", READY_S):
         servers = _seen(host, "both are up", ["up", "up"])
         if all(server["in_flight"] and server["requests"] for server in servers):
             break
