@@ -3,7 +3,7 @@
 `journalctl` is a script here that prints and behaves; the real one is asked in `tests/packaging/test_node_service.py`.
 """
 
-import os
+import pwd
 import time
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,16 @@ def says(place: Path, script: str) -> None:
 
 
 def facts(**more: Any) -> dict[str, Any]:
-    return {"id": "vllm:8000", "unit": "vllm@0.service", "container": "", "job": "", "pod": "", "pids": [], **more}
+    return {
+        "id": "vllm:8000",
+        "unit": "vllm@0.service",
+        "container": "",
+        "job": "",
+        "pod": "",
+        "pids": [],
+        "user": "1000",
+        **more,
+    }
 
 
 async def read(proc: Path, count: int = 200, **more: Any) -> Lines:
@@ -52,8 +61,8 @@ async def test_the_lines_of_the_unit_come_with_their_time_and_their_source(place
     found = await read(tmp_path, 50)
     assert found == Lines(7, (f"{WHEN}loading", f"{WHEN}ready"), "the journal of vllm@0.service", "")
     assert (place / "argv").read_text().split() == [
-        "--lines=50", "--output=short-iso", "--no-pager", "_SYSTEMD_UNIT=vllm@0.service", "+", "_PID=1",
-        "UNIT=vllm@0.service",
+        "--lines=50", "--output=short-iso", "--no-pager", "_SYSTEMD_UNIT=vllm@0.service", "_UID=1000", "+",
+        "_PID=1", "UNIT=vllm@0.service", "+", "_SYSTEMD_USER_UNIT=vllm@0.service", "_UID=1000",
     ]  # fmt: skip
 
 
@@ -165,7 +174,7 @@ async def test_what_is_no_name_of_a_unit_is_given_to_no_program(place: Path, tmp
     assert (await refused(tmp_path, unit=unit))[0] == "not_recorded"
     assert not (place / "argv").exists()
     with pytest.raises(ValueError, match="is no unit"):
-        journal.words(unit, 10, None)
+        journal.words(unit, 10, 0)
 
 
 async def test_an_escaped_name_is_asked_for_as_systemd_writes_it_and_as_its_own_user(
@@ -175,16 +184,39 @@ async def test_an_escaped_name_is_asked_for_as_systemd_writes_it_and_as_its_own_
     process = tmp_path / "4242"
     process.mkdir()
     (process / "cgroup").write_text("0::/user.slice/user-1000.slice/user@1000.service/app.slice/chat\\x2d70b.service\n")
-    os.chown(process, 1000, 1000) if os.geteuid() == 0 else None
-    await read(tmp_path, unit="chat-70b.service", pids=[4242])
+    (process / "status").write_text("Name:\tvllm\nUid:\t1001\t0\t0\t0\n")
+    await read(tmp_path, unit="chat-70b.service", pids=[4242], user="root")
     argv = (place / "argv").read_text().split("\n")
     assert "_SYSTEMD_UNIT=chat\\x2d70b.service" in argv
-    uid = process.stat().st_uid
-    assert argv[7:10] == ["+", "_SYSTEMD_USER_UNIT=chat\\x2d70b.service", f"_UID={uid}"]
+    assert argv[-4:-1] == ["+", "_SYSTEMD_USER_UNIT=chat\\x2d70b.service", "_UID=1001"], "its real user's alone"
 
 
 async def test_a_unit_of_root_is_never_mixed_with_a_users_unit_of_that_name() -> None:
-    assert not any("USER_UNIT" in word for uid in (None, 0) for word in journal.words("vllm.service", 10, uid))
+    assert not any("USER_UNIT" in word for word in journal.words("vllm.service", 10, 0))
+
+
+async def test_a_unit_that_borrows_the_name_of_another_shows_what_its_own_user_wrote_and_nothing_else(
+    place: Path, tmp_path: Path
+) -> None:
+    says(place, "echo one")
+    await read(tmp_path, unit="ssh.service", user="1000")
+    argv = (place / "argv").read_text().split()
+    groups = " ".join(argv[3:]).split(" + ")
+    assert len(groups) == 3
+    assert all("_UID=1000" in group.split() or group == "_PID=1 UNIT=ssh.service" for group in groups)
+
+
+async def test_of_a_user_whom_nobody_knows_nothing_is_read(place: Path, tmp_path: Path) -> None:
+    says(place, "echo never asked")
+    for user in ("", "no-such-user-here"):
+        assert "not known whose processes" in (await refused(tmp_path, user=user))[1]
+    assert not (place / "argv").exists()
+
+
+async def test_the_log_of_one_that_is_gone_is_read_by_the_name_of_its_user(place: Path, tmp_path: Path) -> None:
+    says(place, "echo last words")
+    assert (await read(tmp_path, user="daemon", pids=[4242])).lines == ("last words",)
+    assert f"_UID={pwd.getpwnam('daemon').pw_uid}" in (place / "argv").read_text().split()
 
 
 async def test_only_replicas_that_this_host_knows_have_a_log() -> None:

@@ -48,18 +48,19 @@ def is_unit(name: str) -> bool:
     return _UNIT.fullmatch(name) is not None
 
 
-def words(unit: str, lines: int, uid: int | None) -> tuple[str, ...]:
-    """The command line. Messages of the unit, those of systemd about it and, with `uid`, those of that user's own
-    manager's unit of this name: another user's unit of the same name is never mixed in."""
+def words(unit: str, lines: int, uid: int) -> tuple[str, ...]:
+    """The command line. What this user's processes wrote in a unit of that name, be it the system's or of the user's
+    own manager, and what systemd says of it. Anybody may call a unit of his own like one of somebody else: the user is
+    what cannot be forged."""
     if not is_unit(unit):
         raise ValueError(f"{unit!r} is no unit")
-    theirs = () if not uid else ("+", f"_SYSTEMD_USER_UNIT={unit}", f"_UID={uid}")
-    matches = (f"_SYSTEMD_UNIT={unit}", "+", "_PID=1", f"UNIT={unit}", *theirs)
+    theirs = ("+", f"_SYSTEMD_USER_UNIT={unit}", f"_UID={uid}") if uid else ()
+    matches = (f"_SYSTEMD_UNIT={unit}", f"_UID={uid}", "+", "_PID=1", f"UNIT={unit}", *theirs)
     return ("journalctl", f"--lines={lines}", "--output=short-iso", "--no-pager", *matches)
 
 
-async def tail(unit: str, lines: int, uid: int | None = None) -> Tail:
-    """The newest lines of a unit.
+async def tail(unit: str, lines: int, uid: int) -> Tail:
+    """The newest lines of a user's unit.
 
     Raises:
         NoLog: they cannot be read here, and why.

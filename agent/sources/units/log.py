@@ -3,13 +3,15 @@
 What is asked for is a process group that the agent itself has found; a unit's name is never taken from a console.
 """
 
-import os
+import asyncio
+import pwd
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent.errors import Refusal
+from agent.sources.processes import procfs
 from agent.sources.units import journal
 from agent.wire.requests import Lines, Log
 
@@ -37,6 +39,10 @@ class UnitLog:
         unit, uid = self._unit(facts)
         if not journal.is_unit(unit):
             raise Refusal("not_recorded", f"the unit of {name} has a name that is not asked for: {unit[:64]!r}")
+        if uid is None:
+            uid = await _uid_of(str(facts.get("user") or ""))
+        if uid is None:
+            raise Refusal("not_recorded", f"it is not known whose processes {name} had; try: journalctl -u {unit}")
         try:
             found = await journal.tail(unit, wish.lines, uid)
         except journal.NoLog as no:
@@ -45,17 +51,29 @@ class UnitLog:
         return Lines(wish.id, found.lines, f"the journal of {unit}", says if found.lines else _nothing(unit))
 
     def _unit(self, facts: Mapping[str, Any]) -> tuple[str, int | None]:
-        """The unit as the journal writes it, and whose manager it may be: facts show `\\x2d` as the dash that it is."""
+        """The unit as the journal writes it, and whose processes run in it, None once they are gone: facts show `\\x2d`
+        as the dash that it is."""
         unit = str(facts.get("unit") or "")
         for pid in facts.get("pids") or ():
             try:
                 parts = re.split(r"[/\n]", (self._proc / str(pid) / "cgroup").read_text()[:16384])
-                uid = os.stat(self._proc / str(pid)).st_uid
-            except OSError:
+                uid = procfs.parse_uid((self._proc / str(pid) / "status").read_text()[:4096])
+            except (OSError, ValueError):
                 continue
             own = (part for part in parts if _ESCAPE.sub(lambda found: chr(int(found[1], 16)), part)[:128] == unit)
             return next(own, unit), uid
         return unit, None
+
+
+async def _uid_of(user: str) -> int | None:
+    """The number of a user, whose directory may be slow; None for one that nobody knows."""
+    if user.isascii() and user.isdecimal():
+        return int(user)
+    try:
+        async with asyncio.timeout(journal.DEADLINE_S):
+            return (await asyncio.to_thread(pwd.getpwnam, user)).pw_uid
+    except (KeyError, ValueError, TimeoutError):
+        return None
 
 
 def elsewhere(name: str, facts: Mapping[str, Any]) -> str:
