@@ -7,6 +7,7 @@ unit is another one. What the configuration does not name is not known.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from agent.engines.answer import Ask
@@ -162,8 +163,13 @@ def nothing(evidence: Evidence) -> Clue | None:
 
 def engine(health: str, metrics: str = "", names: Mapping[str, str] | None = None) -> Engine:
     """The record of one configured server: paths of its pages ("" for none), and its metrics by the field of
-    ReplicaSample they fill. Raises NotAMetric, as `wrong` says beforehand."""
-    reader = _Reader(health, metrics, {key: metric(value) for key, value in (names or {}).items()})
+    ReplicaSample they fill; the same one for the same configuration. Raises NotAMetric, as `wrong` says beforehand."""
+    return _engine(health, metrics, tuple((names or {}).items()))
+
+
+@lru_cache(maxsize=256)
+def _engine(health: str, metrics: str, names: tuple[tuple[str, str], ...]) -> Engine:
+    reader = _Reader(health, metrics, {key: metric(value) for key, value in names})
     return replace(
         GENERIC,
         asks=tuple(Ask(path) for path in dict.fromkeys((metrics, health)) if path),

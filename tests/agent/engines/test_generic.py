@@ -98,3 +98,9 @@ def test_a_right_mapping_has_nothing_wrong() -> None:
 
 def test_nothing_gives_it_away() -> None:
     assert generic.GENERIC.detect(Evidence(argvs=(("bentoml", "serve"),), port=3000)) is None
+
+
+def test_one_configuration_is_one_record() -> None:
+    """A replica is the same as before if the same record reads it."""
+    assert generic.engine("/up", "/m", dict(BENTOML)) is generic.engine("/up", "/m", dict(BENTOML))
+    assert generic.engine("/up", "/m") is not generic.engine("/up", "/n")
