@@ -117,7 +117,7 @@ class HostRecord:
     `gpu_rows` are rows of `Fleet.gpus`, by GPU index; `gpus_missing` how many expected GPUs no row stands for.
     `replica_rows` are rows of `Fleet.replicas`, by port; `replicas_expected` of them are owed an answer,
     `replicas_present` of them run; before our wall second `grace_until` nobody need know how each is. `latencies`
-    were heard at our wall second `latencies_at`.
+    were read at our wall second `latencies_at`, the oldest of them.
     `facts[section]` is as sent; what `cockpit.fleet.facts` knows of it stands typed beside it.
     `skew_s` = the host's wall clock minus ours, `skews` what it ever was, newest first.
     `link_since` is wall seconds of the last change of the link's state, `lost_at` those at which it was lost (0 while

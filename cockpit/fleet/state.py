@@ -28,6 +28,7 @@ from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.roster import call_roll
 from cockpit.fleet.serving.backends import Backends
+from cockpit.fleet.serving.facts import latencies_at
 from cockpit.fleet.serving.held import Holdings
 from cockpit.fleet.serving.latency import Latencies
 from cockpit.fleet.serving.roster import call_replicas
@@ -299,7 +300,8 @@ class Fleet:
             record.replica_rows = sorted({*record.replica_rows, *told})
             naming.name_replicas(record, self.replicas, self.replica_words)
         elif section == "latencies":
-            record.latencies_at = now.wall
+            read_at = latencies_at(data)  # what a snapshot brings was told a while ago
+            record.latencies_at = now.wall if read_at is None else min(now.wall, record.here(read_at, now.wall))
             self.latencies.told += 1
         if section in _JOINED:
             self.backends.changed()

@@ -157,6 +157,14 @@ def test_quantiles_are_merged_counts_hidden_where_few_and_say_whom_they_lack() -
     assert (found.said, found.of, found.n) == (1, 2, 20), "what a silent host said last is not how it is"
 
 
+def test_quantiles_are_as_old_as_the_agent_says_and_not_as_its_words_are() -> None:
+    fleet, _ = three()
+    told = {"vllm:8000": {"ttft": latency([0, 400, 0, 0]), "at": EPOCH - 45.0}}
+    fleet.apply(0, Facts("latencies", told), instant(1))
+    fleet.age(instant(1))
+    assert pool(fleet, "chat-70b").latencies["ttft"].age_s == 46.0
+
+
 def test_the_roll_call_counts_everybody_who_is_owed_an_answer() -> None:
     fleet, _ = three()
     call = calls(fleet)

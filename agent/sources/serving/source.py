@@ -1,7 +1,7 @@
 """Source `serving`: replicas on this host, each read on its own; see the package for how they are found and asked.
 
-Facts: section `replicas` [ReplicaFacts], told when it changed; section `latencies` {replica: {kind: Histogram}}, once a
-minute. Events of kind `replica`, one for each change of state.
+Facts: section `replicas` [ReplicaFacts], told when it changed; section `latencies` {replica: {kind: Histogram, "at":
+wall second}}, once a minute. Events of kind `replica`, one for each change of state.
 """
 
 import logging
@@ -114,7 +114,8 @@ class ServingSource:
             facts[SECTION] = list(told.values())
             self._told = told
         if replicas and self._is_minute(now):
-            facts[LATENCIES] = {one.who.id: minute for one in replicas if (minute := one.latencies.minute())}
+            minutes = ((one.who.id, one.latencies.minute(now.mono, now.wall)) for one in replicas)
+            facts[LATENCIES] = {identity: minute for identity, minute in minutes if minute}
         reasons = self._roster.reasons()
         before, self._told_reasons = self._told_reasons, reasons
         batches: tuple[Batch, ...] = ()

@@ -16,6 +16,7 @@ from agent.wire.shape import pack
 SPAN_S = 60.0
 SLACK_S = 2.5  # half a round: the reading a minute ago came a little earlier or later
 KINDS = ("ttft", "itl", "e2e", "queue")
+AT = "at"
 Answers = tuple[Quantile | None, ...]
 
 
@@ -92,9 +93,11 @@ class Latencies:
     def __init__(self) -> None:
         self.by_kind = {kind: Window() for kind in KINDS}
         self.rates = {name: Rate() for name in RATES}
+        self._taken: float | None = None
 
     def take(self, mono: float, sample: ReplicaSample, *, restarted: bool) -> None:
         """What a reading brought."""
+        self._taken = mono
         for kind, window in self.by_kind.items():
             window.take(mono, getattr(sample, kind), restarted=restarted)
         for name, rate in self.rates.items():
@@ -105,13 +108,17 @@ class Latencies:
         found = self.by_kind[kind].quantile(q)
         return None if found is None else found.value
 
-    def minute(self) -> Mapping[str, Any]:
-        """{kind: packed histogram of the last minute}; a kind without buckets is left out."""
-        return {
+    def minute(self, mono: float, wall: float) -> Mapping[str, Any]:
+        """{kind: packed histogram of the last minute}, and "at": the wall second at which it was read. A kind without
+        buckets is left out; nothing is told of one that has not been read for a minute."""
+        if self._taken is None or mono - self._taken > SPAN_S:
+            return {}
+        found = {
             kind: pack(window.recent)
             for kind, window in self.by_kind.items()
             if window.recent is not None and window.recent.edges
         }
+        return {**found, AT: wall - (mono - self._taken)} if found else {}
 
 
 def _nothing(like: Histogram) -> Histogram:

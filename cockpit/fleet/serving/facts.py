@@ -3,6 +3,7 @@
 Each replica is named once: of two items with one id the agent has made a mistake, and the session ends.
 """
 
+import math
 from itertools import pairwise
 
 from agent.wire import limits
@@ -35,10 +36,17 @@ def backends(data: object) -> tuple[BackendFacts, ...]:
 
 
 def latencies(data: object) -> dict[str, dict[str, Histogram]]:
-    """Section `latencies`: {replica id: {kind: histogram of the last whole minute}}."""
+    """Section `latencies`: {replica id: {kind: histogram of the last whole minute}}; beside the kinds stands
+    "at", see `latencies_at`."""
     if not isinstance(data, dict):
         raise WireError("facts latencies: expected a map")
     return {_name(identity): _kinds(item) for identity, item in data.items()}
+
+
+def latencies_at(data: object) -> float | None:
+    """The wall second of the host at which the oldest of section `latencies` was read; None where none says so."""
+    told = [item.get("at") for item in data.values() if isinstance(item, dict)] if isinstance(data, dict) else []
+    return min((at for at in told if isinstance(at, float) and math.isfinite(at)), default=None)
 
 
 def addresses(host: object) -> tuple[str, ...]:

@@ -83,8 +83,21 @@ def test_quantiles_are_of_the_last_minute_and_hidden_before_there_is_one() -> No
     assert ("vllm:8000", "ttft.p50") not in host.bad
     assert 0 < row["ttft.p50"] <= row["ttft.p99"]
     assert len(host.latencies) == 1
-    assert set(host.latencies[0]["vllm:8000"]) == {"ttft", "itl", "e2e", "queue"}
+    assert set(host.latencies[0]["vllm:8000"]) == {"ttft", "itl", "e2e", "queue", "at"}
+    assert 0 <= host.clock.now().wall - host.latencies[0]["vllm:8000"]["at"] < 60
     assert host.latencies[0]["vllm:8000"]["ttft"]["total"] < 400  # of a minute, not of its life
+
+
+def test_a_minute_that_is_long_over_is_not_told_again() -> None:
+    host = serving_vllm()
+    for second in range(70):
+        host.pages[8000] = vllm(grown(page(LOAD), second * 5))
+        host.run(1)
+    assert "vllm:8000" in host.latencies[-1]
+    host.pages[8000] = dict.fromkeys(host.pages[8000], LATE)
+    host.run(150)
+    assert host.state("vllm:8000") == ("unready", "scrape-lost")
+    assert host.latencies[-1] == {}
 
 
 def test_what_an_engine_cannot_say_is_unsupported_and_never_zero() -> None:
