@@ -137,7 +137,7 @@ from pathlib import Path
 from agent.errors import Refusal
 from agent.sources.units.log import UnitLog
 from agent.wire.requests import Log
-facts = {"id": "vllm:8000", "unit": "chat-70b.service", "pids": []}
+facts = {"id": "vllm:8000", "unit": "chat-70b.service", "pids": [], "user": "root"}
 try:
     print(*asyncio.run(UnitLog(Path("/proc")).read(Log(1, "replica:vllm:8000", 20), facts)).lines, sep="\\n")
 except Refusal as no:

@@ -84,6 +84,18 @@ def test_what_is_no_answer_is_refused_with_a_reason(data: bytes, says: str) -> N
         read(data)
 
 
+def test_an_answer_in_crumbs_is_refused_long_before_its_end_and_one_in_lines_is_read() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    crumbs = Reply(4 << 20)
+    crumbs.feed(head)
+    with pytest.raises(Garbage, match="crumbs"):
+        crumbs.feed(b"1\r\na\r\n" * 2000)
+    assert len(crumbs.body) < 2000
+    lines = Reply(4 << 20)
+    lines.feed(head + (b"50\r\n" + b"x" * 80 + b"\r\n") * 5000 + b"0\r\n\r\n")
+    assert (lines.done, len(lines.body)) == (True, 400_000)
+
+
 @pytest.mark.parametrize("data", [PLAIN[:-1], CHUNKED[:-2], b"HTTP/1.1 200", b""])
 def test_an_answer_cut_off_is_told_from_a_whole_one(data: bytes) -> None:
     with pytest.raises(Garbage):

@@ -6,6 +6,8 @@ Nothing is decoded that was not asked for: an answer in another encoding is refu
 HEAD_BYTES = 32 * 1024
 HEADERS = 128
 CHUNK_LINE = 256
+FEW_CHUNKS = 1024  # beyond these they must be of some size: each costs more than its bytes
+CHUNK_BYTES = 64
 INTERIM = 8  # answers 1xx before the real one
 
 
@@ -37,6 +39,7 @@ class Reply:
         self._buffer = b""
         self._parts: list[bytes] = []
         self._size = 0
+        self._chunks = 0
         self._interim = 0
         self._want = -1  # bytes of body, or of the chunk under way; -1 until the connection closes
         self._chunked = False
@@ -212,6 +215,9 @@ class Reply:
             if not 0 < len(size) <= 16 or not all(char in b"0123456789abcdefABCDEF" for char in size):
                 raise Garbage("sent a broken chunk")
             self._want = int(size, 16)
+            self._chunks += 1
+            if self._chunks > FEW_CHUNKS and self._size < CHUNK_BYTES * self._chunks:
+                raise Garbage("sent its answer in crumbs")
             if self._size + self._want > self._limit:
                 raise TooLarge(self._size + self._want)
             self._trailer = not self._want
