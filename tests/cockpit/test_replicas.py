@@ -70,19 +70,46 @@ def test_an_agent_that_does_not_look_is_not_an_agent_that_finds_none() -> None:
     assert fleet_of(bare).hosts[0].replicas_expected == 0
 
 
-def test_a_state_follows_the_facts_and_severity_the_findings_alone() -> None:
+def test_a_state_follows_the_facts_and_severity_the_findings() -> None:
     host = ServingHost()
     fleet = fleet_of(host)
     host.turn("vllm:8000", "down", "no process, and port 8000 refuses")
     fleet.apply(0, host.told(), instant(1))
     row = row_of(fleet, "vllm:8000")
     assert states(fleet)["vllm:8000"] == "down"
-    assert (Severity(fleet.replicas.severity[row]), fleet.hosts[0].severity) == (Severity.OK, Severity.OK)
+    assert (Severity(fleet.replicas.severity[row]), fleet.hosts[0].severity) == (Severity.UNKNOWN, Severity.UNKNOWN)
+    assert [problem.title for problem in problems(fleet, fleet.now)] == [
+        "gpu-a01 vllm:8000 is down since 22:13:20: no process, and port 8000 refuses"
+    ]
     assert fleet.hosts[0].replicas_present == 4
     fleet.apply(0, host.transition(host.ill("vllm:8000", "replica.down")), instant(2))
     assert Severity(fleet.replicas.severity[row]) is Severity.CRITICAL
     assert fleet.hosts[0].severity is Severity.CRITICAL
     assert fleet.gpus.severity.max() == Severity.OK, "no GPU is blamed"
+
+
+@pytest.mark.parametrize(
+    ("state", "phase", "severity"),
+    [
+        ("unready", "scrape-lost", Severity.UNKNOWN),
+        ("unready", "dead-engine", Severity.UNKNOWN),
+        ("unready", "asleep", Severity.OK),
+        ("unready", "paused", Severity.OK),
+        ("stuck", "stuck", Severity.UNKNOWN),
+        ("down", "crashloop", Severity.UNKNOWN),
+        ("starting", "loading", Severity.OK),
+        ("draining", "draining", Severity.OK),
+        ("drained", "drained", Severity.OK),
+        ("ready", "overloaded", Severity.OK),
+    ],
+)
+def test_what_does_not_do_its_work_is_never_ok_before_it_is_judged(state: str, phase: str, severity: Severity) -> None:
+    host = ServingHost()
+    fleet = fleet_of(host)
+    host.turn("vllm:8000", state, "it does not answer", phase=phase)
+    fleet.apply(0, host.told(), instant(1))
+    assert Severity(fleet.replicas.severity[row_of(fleet, "vllm:8000")]) is severity
+    assert len(problems(fleet, fleet.now)) == (severity is Severity.UNKNOWN)
 
 
 def test_a_host_that_is_silent_makes_its_replicas_unknown_and_forgets_none() -> None:

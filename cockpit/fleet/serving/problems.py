@@ -1,6 +1,7 @@
 """PURE. What a human should read of replicas: one that is judged, one of which nobody knows, places that are empty.
 
-A replica that is down, asleep or drained without a finding is nobody's problem: its agent's rules say when it is.
+A replica that is asleep, paused or drained is nobody's problem; one that is down or silent is told also before its
+agent's rules have judged it.
 """
 
 from collections import defaultdict
@@ -95,12 +96,14 @@ def _together(fleet: Fleet, record: HostRecord, found: list[tuple[int, list[Find
 
 
 def _unknown(fleet: Fleet, record: HostRecord, row: int) -> Problem:
-    says = replicas.says(fleet, row)
+    says, state = replicas.says(fleet, row), replicas.state(fleet, row)
     since = replicas.since(fleet, row)
     at = f" since {clock_text(since)}" if since else ""
+    name = replicas.name(fleet, row)
+    how = f"{name}: nobody can say how it is" if state is State.UNKNOWN else f"{name} is {state.word}"
     return Problem(
         Severity.UNKNOWN,
-        f"{replicas.name(fleet, row)}: nobody can say how it is{at}" + (f": {says}" if says else ""),
+        how + at + (f": {says}" if says else ""),
         _what(fleet, row),
         since,
         record.number,

@@ -1,14 +1,15 @@
 """PURE. The roll call of the replicas of one host: which are owed an answer, what each says of itself, and how much
 each needs a human.
 
-Severity has the same two owners as everywhere: findings and the link. A replica is what its agent last said of it, and
-unknown while its host is not live. One that is gone keeps its row until its agent no longer names it: until `retire`.
+Severity has the same two owners as everywhere: findings and the link; a replica that does not do its work and that no
+rule has judged yet is never OK, as a GPU that does not answer. It is what its agent last said of it, and unknown while
+its host is not live. One that is gone keeps its row until its agent no longer names it: until `retire`.
 That nobody can say how one is, is no news in the moments after it was found, or its agent was started.
 """
 
 import math
 
-from agent.wire.replicas import ReplicaFacts, State, replica_subject
+from agent.wire.replicas import Phase, ReplicaFacts, State, replica_subject
 from agent.wire.specs import Severity
 from cockpit.fleet.records import HostRecord
 from cockpit.fleet.roster import needed
@@ -19,6 +20,7 @@ NEED = (
 )  # fmt: skip
 GRACE_S = 15.0  # two readings, and the deadline of a third
 _STATES = {state.word: state for state in State}
+_RESTING = frozenset({Phase.ASLEEP.word, Phase.PAUSED.word})  # unready because somebody wants it so
 _AWAY = frozenset({State.UNKNOWN, State.DOWN})
 
 
@@ -37,7 +39,7 @@ def call_replicas(record: HostRecord, table: Table, here: frozenset[int]) -> Sev
         noted = record.live and judged == Severity.INFO < sick.get(subject, Severity.OK)
         if record.live and state is State.UNKNOWN and (ends := _grace(record, facts, table.now.wall)) > table.now.wall:
             noted, until = True, min(until, ends)
-        severity = max(judged, Severity.UNKNOWN) if state is State.UNKNOWN and not noted else judged
+        severity = max(judged, Severity.UNKNOWN) if fails(state, facts) and not noted else judged
         table.index[row] = facts.port if facts is not None and facts.port else -1
         table.state[row], table.severity[row], table.counted[row] = state, severity, True
         table.died[row] = float("-inf")
@@ -47,6 +49,13 @@ def call_replicas(record: HostRecord, table: Table, here: frozenset[int]) -> Sev
     record.replicas_expected, record.replicas_present = len(rows), present
     record.grace_until = until
     return highest
+
+
+def fails(state: State, facts: ReplicaFacts | None) -> bool:
+    """Whether a replica in this state does not do what it is there for, as far as its agent knows."""
+    if state is State.UNREADY:
+        return facts is None or facts.phase not in _RESTING
+    return state in (State.UNKNOWN, State.STUCK, State.DOWN)
 
 
 def _grace(record: HostRecord, facts: ReplicaFacts | None, now: float) -> float:
