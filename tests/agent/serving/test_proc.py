@@ -211,6 +211,50 @@ def test_a_gpu_holder_without_an_engines_words_counts_only_if_it_or_its_parent_l
 def test_processes_that_are_their_own_ancestors_end_the_climb() -> None:
     there = table(proc(5, 6, "VLLM::Worker"), proc(6, 5, "VLLM::EngineCore"))
     assert trees(there, {5})  # and does not hang
+    there = table(proc(5, 6, "vllm serve m"), proc(6, 5, "vllm serve m"), proc(7, 6, "vllm serve m"))
+    assert {pid for tree in trees(there, set()).values() for pid in tree} == {5, 6, 7}
+
+
+def test_a_script_that_becomes_its_server_after_an_hour_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.sources.serving.proc.table.YOUNG_S", -1.0)
+    monkeypatch.setattr("agent.sources.serving.proc.table.TURNS", 1)
+    (tmp_path / "vllm").write_text("import sys; print(1, flush=True); sys.stdin.read()")
+    script = ["sh", "-c", 'echo 0; read go; exec "$0" -I -S "$1" serve m', sys.executable, str(tmp_path / "vllm")]
+    scan = Scan("/proc", "/sys", str)
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdout.readline()
+            sight = scan.look(Held({}), time.time())
+            assert process.pid not in {group.processes[0].pid for group in sight.groups}
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"1\n"
+            assert scanned(pid=process.pid, scan=scan).processes[0].argv[-2:] == ("serve", "m")
+        finally:
+            process.kill()
+
+
+def test_long_command_lines_take_a_bounded_place_and_hide_no_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.sources.serving.proc.table.HELD_BYTES", 0)
+    long = ["x" * 300, *["y"] * 600]
+    (tmp_path / "vllm").write_text("import sys; print(1, flush=True); sys.stdin.read()")
+    command = [sys.executable, "-I", "-S", str(tmp_path / "vllm"), "serve", "m", *long]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            for bound, words, longest in ((0, 12, 256), (1 << 20, 512, 300)):
+                monkeypatch.setattr("agent.sources.serving.proc.table.HELD_BYTES", bound)
+                argv = scanned(pid=process.pid).processes[0].argv
+                assert (argv[4:6], len(argv), len(argv[6])) == (("serve", "m"), words, longest)
+        finally:
+            process.kill()
 
 
 def test_a_vital_part_that_goes_or_is_defunct_is_named() -> None:

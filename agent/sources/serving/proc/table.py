@@ -1,22 +1,29 @@
 """Every process of the host, each read once: a scan costs one listing and a look at those that are new.
 
-A process that is young is read again, for it may yet become another program or give itself a title.
+A process that is young is read again, for it may yet become another program or give itself a title; an old one is
+looked at now and then, for a script that has fetched a model for an hour becomes its server then. Command lines are
+what anybody may make long: all together have a bound.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.sources.processes import procfs
 
 YOUNG_S = 90.0
 ARGUMENTS = 32 * 1024
 MOST = 32768
+TURNS = 12  # an old process is looked at in one of so many scans
+WORDS = 512  # of a command line are kept,
+HELD_BYTES = 16 * 1024 * 1024  # and once all of them take this much, only the beginning of each further one:
+FEW_WORDS, SHORT = 12, 256
+_WORD_BYTES = 60  # a word takes these beside its characters
 
 
 @dataclass(slots=True)
 class Proc:
     """`argv` is empty for the kernel's own and where it is hidden; `began` is ticks after boot, as text, with the pid
-    the process's name for ever; `uid` -1 where unknown."""
+    the process's name for ever; `uid` -1 where unknown; `word` what its command line says, once somebody asked."""
 
     pid: int
     parent: int
@@ -26,11 +33,17 @@ class Proc:
     comm: str
     argv: tuple[str, ...] = ()
     zombie: bool = False
+    word: str | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
         """Never another process's."""
         return f"{self.pid}@{self.began}"
+
+    @property
+    def weight(self) -> int:
+        """Bytes that its command line takes, about."""
+        return sum(map(len, self.argv)) + _WORD_BYTES * len(self.argv)
 
 
 class Table:
@@ -40,6 +53,8 @@ class Table:
         self.processes: dict[int, Proc] = {}
         self.changed = False
         self._proc = proc
+        self._turn = 0
+        self._held = 0
 
     def refresh(self, uptime_s: float, again: frozenset[int]) -> None:
         """Look for new processes, and anew at young ones and at those in `again`.
@@ -48,27 +63,52 @@ class Table:
             OSError: /proc cannot be listed.
         """
         self.changed = False
+        self._turn = (self._turn + 1) % TURNS
         there = {int(name) for name in os.listdir(self._proc) if name.isdecimal()}
         for pid in self.processes.keys() - there:
-            del self.processes[pid]
-            self.changed = True
+            self._keep(pid, None)
         for pid in sorted(there)[:MOST]:
             known = self.processes.get(pid)
-            if known is not None and pid not in again and (uptime_s - known.began_s > YOUNG_S or not known.parent):
-                continue
-            self._read(pid, known)
+            if known is None or pid in again or not self._is_settled(known, uptime_s):
+                self._read(pid, known)
 
     def _read(self, pid: int, known: Proc | None) -> None:
         try:
             now = self._one(pid)
         except (OSError, ValueError):
-            self.changed = self.processes.pop(pid, None) is not None or self.changed
+            self._keep(pid, None)
             return
         if known is not None and known.key == now.key and now.zombie and not now.argv:
             now.argv = known.argv  # who it was
+        elif self._held - (known.weight if known is not None else 0) + now.weight > HELD_BYTES:
+            now.argv = tuple(word[:SHORT] for word in now.argv[:FEW_WORDS])
         if now != known:
+            self._keep(pid, now)
+
+    def _keep(self, pid: int, now: Proc | None) -> None:
+        """It is this one from now on, or gone."""
+        before = self.processes.pop(pid, None)
+        self.changed = self.changed or before is not None or now is not None
+        self._held -= before.weight if before is not None else 0
+        if now is not None:
             self.processes[pid] = now
-            self.changed = True
+            self._held += now.weight
+
+    def _is_settled(self, known: Proc, uptime_s: float) -> bool:
+        """Whether it need not be read again now."""
+        if known.parent and uptime_s - known.began_s <= YOUNG_S:
+            return False
+        return known.pid % TURNS != self._turn or self._is_same(known)
+
+    def _is_same(self, known: Proc) -> bool:
+        """Whether this number is still that process, and its program still that one."""
+        try:
+            text = _bytes(f"{self._proc}/{known.pid}/stat", 4096)
+            fields = text[text.rfind(b")") + 2 :].split()
+            name = procfs.parse_stat(text).comm
+        except (OSError, ValueError):
+            return False
+        return name == known.comm and fields[19] == known.began.encode() and int(fields[1]) == known.parent
 
     def _one(self, pid: int) -> Proc:
         folder = f"{self._proc}/{pid}"
@@ -78,7 +118,8 @@ class Table:
         argv: tuple[str, ...] = ()
         if fields[1] != b"2" and pid != 2:  # not one of the kernel's own
             try:
-                argv = tuple(procfs.parse_arguments(_bytes(f"{folder}/cmdline", ARGUMENTS)))
+                words = _bytes(f"{folder}/cmdline", ARGUMENTS).split(b"\0", WORDS)[:WORDS]
+                argv = tuple(procfs.parse_arguments(b"\0".join(words)))
             except PermissionError:
                 pass
         uid = os.stat(folder).st_uid

@@ -5,10 +5,9 @@ program; what merely supervises it (a shell, systemd, a runtime) is none of it.
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 from agent.engines import detect
-from agent.sources.serving.proc.table import Proc
+from agent.sources.serving.proc.table import FEW_WORDS, Proc
 
 VITAL = ("VLLM::EngineCore", "VLLM::Worker", "sglang::scheduler")  # without these the rest of the tree is of no use
 MOST_MEMBERS = 256
@@ -20,7 +19,7 @@ def roots(
 ) -> dict[int, list[Proc]]:
     """{pid of a root: its tree, the root first}. `holders` hold GPUs; `listens` says whether a process is known to
     have a socket that waits for connections."""
-    words = {pid: _word(one.argv) for pid, one in processes.items() if one.argv and not one.zombie}
+    words = {pid: _word(one) for pid, one in processes.items() if one.argv and not one.zombie}
     found = {pid for pid, word in words.items() if word in ("program", "above")}
     tops = {_top(pid, processes, words) for pid in found}
     for pid in sorted({pid for pid, word in words.items() if word == "title"} | (holders & processes.keys())):
@@ -29,12 +28,24 @@ def roots(
             if root:
                 tops.add(root)
     trees: dict[int, list[Proc]] = {pid: [processes[pid]] for pid in sorted(tops)}
-    for pid, one in sorted(processes.items()):
-        root = next((above for above in _line(pid, processes) if above in tops), 0)
+    for pid, root in sorted(_nearest(processes, tops).items()):
         if root and root != pid and len(trees[root]) < MOST_MEMBERS:
-            trees[root].append(one)
+            trees[root].append(processes[pid])
     serving = {root for root, tree in trees.items() if words[root] != "above" or _has_engine(tree, words)}
     return {root: tree for root, tree in trees.items() if root in serving}
+
+
+def _nearest(processes: Mapping[int, Proc], tops: set[int]) -> dict[int, int]:
+    """{pid: the first of `tops` at or above it, 0 if there is none}; each process is looked at once."""
+    found = {top: top for top in tops}
+    for pid in processes if tops else ():
+        path, at = [], pid
+        while at in processes and at not in found:
+            found[at] = 0  # until it is known: those that are their own ancestors end here
+            path.append(at)
+            at = processes[at].parent
+        found.update(dict.fromkeys(path, found.get(at, 0)))
+    return found
 
 
 def _has_engine(tree: list[Proc], words: Mapping[int, str]) -> bool:
@@ -58,16 +69,14 @@ def vital(one: Proc) -> str:
     return title[:64] if title.startswith(VITAL) else ""
 
 
-def _word(argv: tuple[str, ...]) -> str:
+def _word(one: Proc) -> str:
     """What a command line says: program, title, above (a supervisor of engines), or nothing of an engine."""
-    return _judged(argv[:12])
-
-
-@lru_cache(maxsize=4096)
-def _judged(argv: tuple[str, ...]) -> str:
-    if detect.might_serve([argv]):
-        return "program" if _runs(argv) else "title"
-    return "above" if detect.supervises(argv) else ""
+    if one.word is None:
+        argv = one.argv[:FEW_WORDS]
+        one.word = "above" if detect.supervises(argv) else ""
+        if detect.might_serve([argv]):
+            one.word = "program" if _runs(argv) else "title"
+    return one.word
 
 
 def _runs(argv: tuple[str, ...]) -> bool:
@@ -85,9 +94,12 @@ def _line(pid: int, processes: Mapping[int, Proc]) -> list[int]:
 
 def _top(pid: int, processes: Mapping[int, Proc], words: Mapping[int, str]) -> int:
     """The topmost of the line above `pid` that runs an engine's program without a break."""
-    while words.get(processes[pid].parent) and processes[pid].parent in processes:
-        pid = processes[pid].parent
-    return pid
+    top = pid
+    for above in _line(pid, processes):
+        if above != pid and not words.get(above):
+            break
+        top = above
+    return top
 
 
 def _listening(
