@@ -223,9 +223,10 @@ class Roster:
         if before is None and len(self.replicas) >= MOST:
             self._make_room()
         if len(self.replicas) < MOST or before is not None:
-            replica = Replica(known, group, table)
+            replica = Replica(known, None, table)
             if before is not None:
                 replica.recall(before.facts, before.seen)
+            replica.join(group)  # after that: when its process began is what this one says
             self.replicas[known.id] = replica
 
     def _is_provisional(self, key: str) -> bool:

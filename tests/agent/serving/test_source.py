@@ -346,6 +346,22 @@ def test_generic_pages_are_read_by_their_mapping() -> None:
     assert {path for _, _, path in host.asked} <= {"/healthz", "/stats"} | {ask.path for ask in PROBES}
 
 
+def test_a_configured_server_that_starts_later_is_its_process_from_then_on() -> None:
+    names = MappingProxyType({"running": "my_running"})
+    table = {"engine": "generic", "health": "/healthz", "metrics": "/stats", "names": names}
+    host = Host(known=(Serving(name="echo", port=9100, expected=True, **table),))  # type: ignore[arg-type]
+    host.run(20)
+    assert host.state("echo")[0] == "down"
+    group = host.runs(75, "my-server", 9100, age_s=3.0)
+    host.pages[9100] = {"/healthz": Answer(200), "/stats": Answer(200, b"my_running 3\n", "text/plain")}
+    host.run(12)
+    assert host.state("echo")[0] == "ready"
+    assert host.replicas["echo"]["started"] == group.processes[0].started
+    host.ends(group)
+    host.run(2)
+    assert host.replicas["echo"]["says"].startswith("its process is gone")
+
+
 def test_those_known_before_the_agent_was_restarted_are_found_again_without_a_word() -> None:
     host = serving_vllm()
     host.run(30)
