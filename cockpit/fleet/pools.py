@@ -15,7 +15,7 @@ from agent.wire.histogram import Quantile
 from agent.wire.replicas import State
 from agent.wire.specs import Quality, Severity
 from cockpit.clock import Instant
-from cockpit.fleet.replicas import since
+from cockpit.fleet.replicas import findings_of, since
 from cockpit.fleet.serving.latency import Latency, seconds_text
 from cockpit.fleet.serving.roster import NEED
 from cockpit.fleet.state import Fleet
@@ -68,6 +68,7 @@ class PoolRoll:
     severity: Severity
     sums: Mapping[str, Sum]
     latencies: Mapping[str, Latency]
+    ill: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -76,6 +77,8 @@ class PoolRoll:
         parts = [f"{self.ready}/{self.expected} ready{below}"]
         counts = [(state, count) for state in NEED[:-1] if (count := self.states.get(state, 0))]
         parts += [f"{_count(count)} {state.word}{_lasts(count, self.longest.get(state))}" for state, count in counts]
+        if self.ill:
+            parts.append(f"{_count(len(self.ill))} ready in trouble: {self.ill[0]}")
         if self.missing:
             parts.append(f"{_count(self.missing)} never seen")
         ttft = self.latencies.get("ttft")
@@ -186,8 +189,16 @@ def _pool(fleet: Fleet, name: str, rows: Rows, sums: Mapping[str, Sum], speaking
     return PoolRoll(
         name, tuple(ordered.tolist()), tuple(np.unique(hosts).tolist()), int(counts[State.READY]), expected,
         entry.floor, {state: int(counts[state]) for state in State if counts[state]}, longest, Severity(worst), sums,
-        heard,
+        heard, _ill(fleet, ordered),
     )  # fmt: skip
+
+
+def _ill(fleet: Fleet, rows: Rows) -> tuple[str, ...]:
+    """What the worst finding says of each that is ready and needs a human."""
+    table = fleet.replicas
+    ill = rows[(table.state[rows] == State.READY) & (table.severity[rows] >= Severity.WARNING)]
+    found = (findings_of(fleet, row) for row in ill.tolist())
+    return tuple(max(own, key=lambda one: (one.severity, -one.since)).text for own in found if own)
 
 
 def _lasts(count: int, seconds: float | None) -> str:

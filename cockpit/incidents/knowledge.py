@@ -50,10 +50,12 @@ ORDER: tuple[Place, ...] = (
             "replica.stuck",
             "replica.restart_loop",
             "replica.flapping",
+            "replica.silent",
             "replica.slow_load",
         ),
     ),
-    Place("queue", rules=("replica.",)),  # what users feel of it: queues, errors, latency
+    Place("queue", rules=("replica.queue_", "replica.kv_")),  # why users wait
+    Place("felt", rules=("replica.",)),  # what users feel of it: errors, latency
     Place("agent", rules=("agent.",)),
 )
 _UNKNOWN = next(number for number, place in enumerate(ORDER) if place.name == "unknown")

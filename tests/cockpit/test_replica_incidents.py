@@ -131,9 +131,12 @@ def test_an_engine_that_is_wedged_on_healthy_gpus_is_the_cause_and_no_gpu_is_bla
         (("replica.down", "host.oom"), "host.oom"),
         (("replica.dead_gpu_ok", "replica.errors"), "replica.dead_gpu_ok"),
         (("replica.errors", "replica.latency"), "replica.errors"),
+        (("replica.latency", "replica.queue_growing"), "replica.queue_growing"),
+        (("replica.latency", "replica.kv_saturated"), "replica.kv_saturated"),
+        (("replica.latency", "replica.silent"), "replica.silent"),
     ],
 )
-def test_causes_rank_process_before_replica_before_queue(rules: tuple[str, ...], root: str) -> None:
+def test_causes_rank_process_before_replica_before_queue_before_what_is_felt(rules: tuple[str, ...], root: str) -> None:
     story = Story()
     first = ""
     for at, rule in enumerate(rules):

@@ -59,6 +59,20 @@ def test_severity_is_that_of_the_worst_replica_and_of_empty_places_and_of_nothin
     assert pool(fleet, "embed").severity is Severity.CRITICAL
 
 
+def test_a_pool_in_which_all_are_ready_says_what_is_wrong_all_the_same() -> None:
+    fleet, hosts = three()
+    for host, severity, text in (
+        (0, Severity.WARNING, "its queue grows"),
+        (1, Severity.CRITICAL, "requests to it fail"),
+    ):
+        found = hosts[host].ill("vllm:8000", "replica.errors", severity=severity, text=text)
+        fleet.apply(host, hosts[host].transition(found), instant(1))
+    fleet.age(instant(1))
+    assert "ready, below its floor" not in pool(fleet, "chat-70b").says
+    assert ", 2 ready in trouble: requests to it fail" in pool(fleet, "chat-70b").says
+    assert "trouble" not in pool(fleet, "embed").says
+
+
 def test_places_that_silent_hosts_or_old_agents_may_fill_are_unknown() -> None:
     fleet, _ = three()
     fleet.link_changed(2, LinkStatus(LinkState.UNREACHABLE, "no answer"), instant(5))
