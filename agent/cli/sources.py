@@ -138,7 +138,7 @@ def _serving(site: Site) -> Source:
         proc=str(config.proc),
         sys=str(config.sysfs),
     )
-    return ServingSource(site.clock, landscape, HttpClient(site.clock), config.serving)
+    return ServingSource(site.clock, landscape, HttpClient(site.clock, still=landscape.still), config.serving)
 
 
 QUICK: tuple[Callable[[Site], QuickSource], ...] = (

@@ -69,6 +69,9 @@ def token(table: Serving, group: Group, listener: Listener) -> str:
     if not group.processes or listener.uid < 0 or listener.uid != group.uid or not _is_user(table.user, group):
         says = f"the token of {table.place} stays here: port {listener.port} belongs to {owner}, not to {table.user}"
         raise TokenTrouble(says)
+    if not listener.local:
+        says = f"the token of {table.place} stays here: {listener.address} is a container's, and others may take it"
+        raise TokenTrouble(says)
     if group.unit != table.unit:
         unit = group.unit or "no unit"
         says = f"the token of {table.place} stays here: port {listener.port} belongs to {unit}, not to {table.unit}"

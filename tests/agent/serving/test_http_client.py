@@ -148,6 +148,45 @@ async def test_a_post_carries_its_body_and_a_token_only_if_there_is_one() -> Non
     assert "s3cret" not in repr(secret)
 
 
+async def test_a_token_does_not_go_to_a_socket_that_took_the_port_while_it_was_connected_to() -> None:
+    requests: list[bytes] = []
+    looks: list[tuple[int, str]] = []
+
+    def still(port: int, key: str) -> bool:
+        looks.append((port, key))
+        return key == "77"
+
+    async with served(always(OK, requests)) as endpoint:
+        client = HttpClient(SystemClock(), still=still)
+        answer = await client.fetch(replace(endpoint, token="s3cret", key="76"), ASK)
+        assert (answer.failure, requests) == (Failure.REFUSED, [])
+        assert answer.says.startswith("another socket listens at")
+        for _ in range(2):
+            assert (await client.fetch(replace(endpoint, token="s3cret", key="77"), ASK)).ok
+        assert (await client.fetch(endpoint, ASK)).ok
+        client.close()
+    assert looks == [(endpoint.port, "76"), (endpoint.port, "77")], "once for each connection that carries it"
+
+
+async def test_connections_of_engines_that_are_gone_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.sources.serving.http.client.KEPT", 1)
+    client = HttpClient(SystemClock())
+    async with served(once(OK)) as gone:
+        assert (await client.fetch(gone, ASK)).ok
+        await asyncio.sleep(0.02)
+    connections: list[int] = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(1)
+        await always(OK)(reader, writer)
+
+    async with served(speak) as endpoint:
+        for _ in range(3):
+            assert (await client.fetch(endpoint, ASK)).ok
+        client.close()
+    assert len(connections) == 1
+
+
 @pytest.mark.parametrize(
     ("speak", "failure", "says"),
     [

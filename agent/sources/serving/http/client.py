@@ -6,6 +6,7 @@ One kept connection an endpoint, one total deadline an ask, no redirect followed
 import asyncio
 import ipaddress
 import ssl
+from collections.abc import Callable
 from functools import lru_cache
 
 import agent
@@ -14,7 +15,7 @@ from agent.engines.answer import Answer, Ask, Failure
 from agent.sources.serving.client import Endpoint
 from agent.sources.serving.http.reply import Garbage, Reply, TooLarge
 from agent.sources.serving.http.talk import Talk
-from agent.sources.serving.http.why import why
+from agent.sources.serving.http.why import Taken, why
 
 BODY_BYTES = 4 * 1024 * 1024
 KEPT = 256
@@ -22,10 +23,14 @@ ACCEPT = "text/plain;version=0.0.4, application/json;q=0.9, */*;q=0.5"
 
 
 class HttpClient:
-    """The real client. `limit`: bytes of a body at most."""
+    """The real client. `limit`: bytes of a body at most. `still` says whether a socket listens on a port: it is asked
+    once more when a connection stands that shall carry a token, so that it stands to that very socket."""
 
-    def __init__(self, clock: Clock, *, limit: int = BODY_BYTES) -> None:
+    def __init__(
+        self, clock: Clock, *, limit: int = BODY_BYTES, still: Callable[[int, str], bool] = lambda port, key: True
+    ) -> None:
         self._clock = clock
+        self._still = still
         self._limit = limit
         self._kept: dict[Endpoint, Talk] = {}
         self._own: frozenset[str] = frozenset()
@@ -89,14 +94,24 @@ class HttpClient:
 
     async def _connect(self, endpoint: Endpoint) -> Talk:
         talk = await Talk.open(endpoint.address, endpoint.port, self._clock)
-        if not endpoint.tls:
-            return talk
         try:
-            await talk.secure(_context(endpoint.ca_file), endpoint.server_name or endpoint.address)
+            self._check(endpoint)
+            if endpoint.tls:
+                await talk.secure(_context(endpoint.ca_file), endpoint.server_name or endpoint.address)
         except BaseException:
             talk.close()
             raise
         return talk
+
+    def _check(self, endpoint: Endpoint) -> None:
+        if endpoint.token and not self._still(endpoint.port, endpoint.key):
+            raise Taken
+
+    def _drop_closed(self) -> None:
+        """Let go of those that the other side has closed: of engines that are gone nobody asks again."""
+        for endpoint, talk in list(self._kept.items()):
+            if not talk.is_idle:
+                self.forget(endpoint)
 
     async def _exchange(self, endpoint: Endpoint, talk: Talk, request: bytes) -> Reply:
         reply = Reply(self._limit)
@@ -117,6 +132,8 @@ class HttpClient:
             talk.close()
             raise
         talk.used += 1
+        if len(self._kept) >= KEPT:
+            self._drop_closed()
         if reply.keeps and len(self._kept) < KEPT and endpoint not in self._kept:
             self._kept[endpoint] = talk
         else:

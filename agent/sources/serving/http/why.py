@@ -10,6 +10,10 @@ from agent.sources.serving.http.reply import Garbage, TooLarge
 _NOBODY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)
 
 
+class Taken(ConnectionRefusedError):
+    """Another socket has the port than the one that was looked at."""
+
+
 def why(error: Exception, endpoint: Endpoint, ask: Ask, limit: int) -> tuple[Failure, str]:
     """Of an ask that brought no answer."""
     page = f"{endpoint.url}{ask.path.partition('?')[0]}"
@@ -34,6 +38,9 @@ def _tls(error: ssl.SSLError, endpoint: Endpoint) -> str:
 
 
 def _network(error: Exception, endpoint: Endpoint, page: str) -> tuple[Failure, str]:
+    if isinstance(error, Taken):
+        says = f"another socket listens at {endpoint.url} than the one that the token is for"
+        return Failure.REFUSED, says
     if isinstance(error, ConnectionRefusedError):
         return Failure.REFUSED, f"nobody listens at {endpoint.url}"
     if isinstance(error, (ConnectionResetError, BrokenPipeError)):
