@@ -143,6 +143,15 @@ LISTENING = b"""  sl  local_address rem_address   st tx_queue rx_queue tr tm->wh
 """
 
 
+def test_a_user_who_listens_ten_thousand_times_hides_nobody_elses_socket() -> None:
+    flood = [sockets.Waiting("127.0.0.1", port, 1001, port) for port in range(1, 10_001)]
+    ours = sockets.Waiting("127.0.0.1", 8000, 1000, 77)
+    found = sockets.bounded([*flood, ours])
+    assert found[-1] == ours
+    assert len(found) == sockets.MOST + 1
+    assert sockets.bounded(flood[:100]) == tuple(flood[:100])
+
+
 def test_lines_of_the_kernels_files_are_read_and_nonsense_is_left_out() -> None:
     found = [(one.address, one.port, one.uid, one.inode) for one in sockets.parse(LISTENING)]
     assert found == [("127.0.0.1", 8080, 1000, 478), ("::1", 8081, 5, 9), ("127.0.0.1", 8082, 5, 9)]

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 
-from agent.sources.serving.proc.sockets import MOST, Waiting
+from agent.sources.serving.proc.sockets import Waiting, bounded
 
 _NETLINK_SOCK_DIAG = 4
 _BY_FAMILY, _ERROR, _DONE = 20, 2, 3
@@ -34,7 +34,7 @@ def waiting() -> tuple[Waiting, ...]:
             asked.sendto(_HEAD.pack(_HEAD.size + len(body), _BY_FAMILY, _REQUEST_DUMP, family, 0) + body, (0, 0))
             while _take(asked.recv(_BUFFER), found):
                 pass
-    return tuple(found[:MOST])
+    return bounded(found)
 
 
 def _take(data: bytes, found: list[Waiting]) -> bool:
