@@ -2,11 +2,13 @@
 
 import math
 import struct
+from dataclasses import replace
 
 import pytest
 
+from agent.wire.replicas import State
 from agent.wire.requests import Answer, History, Journal, Lines, Log, Refused, Request, Series
-from agent.wire.specs import Scope
+from agent.wire.specs import Scope, Severity
 from cockpit.errors import RequestError
 from cockpit.fleet.pools import pools
 from cockpit.fleet.query import parse_filter
@@ -15,9 +17,11 @@ from cockpit.tui.keys import parse_replica, parse_start
 from cockpit.tui.lines import text_of
 from cockpit.tui.palette import ReplicaProvider
 from cockpit.tui.replicas.cells import bounded, latency
+from cockpit.tui.replicas.detail import head_lines
 from cockpit.tui.replicas.folds import Fold
 from cockpit.tui.replicas.pools import pool_lines
 from cockpit.tui.replicas.rows import ReplicaRows
+from cockpit.tui.replicas.words import roll_line
 from cockpit.tui.screens.gpu_page import GpuPage
 from cockpit.tui.screens.host_page import HostPage
 from cockpit.tui.screens.incident_page import IncidentPage
@@ -197,6 +201,28 @@ def test_pools_that_have_no_room_are_counted(wedged: StagedFeed) -> None:
     lines = [text_of(line) for line, _ in pool_lines(found, 80, 2)]
     assert lines[0].startswith(" ✖ chat-70b: 8/10 ready")
     assert lines[1:] == [" ? 1 pool more not whole · 1 whole: 4 has all"]
+
+
+def test_the_roll_counts_who_needs_a_human_apart_from_those_in_the_same_state(wedged: StagedFeed) -> None:
+    fleet = wedged.fleet
+    ready = [row for row in range(fleet.replicas.n) if fleet.replicas.state[row] == State.READY]
+    assert text_of(roll_line(View(wedged))).endswith(f" · {len(ready)} ready")
+    fleet.replicas.severity[ready[0]] = Severity.WARNING
+    assert text_of(roll_line(View(wedged))).endswith(f" · {len(ready)} ready (▲ 1)")
+    fleet.replicas.severity[ready] = Severity.WARNING
+    assert text_of(roll_line(View(wedged))).endswith(f" · ▲ {len(ready)} ready")
+
+
+def test_what_is_gone_is_not_told_as_if_it_ran(wedged: StagedFeed) -> None:
+    fleet, view = wedged.fleet, View(wedged)
+    row = next(row for row in range(fleet.replicas.n) if fleet.replicas.state[row] == State.READY)
+    record = fleet.hosts[int(fleet.replicas.host[row])]
+    names = {line[0][0].strip() for line in head_lines(view, row, None, 200) if line}
+    assert "process" in names
+    identity = fleet.replicas.ids[row]
+    record.replica_facts[identity] = replace(record.replica_facts[identity], state="down", phase="down")
+    names = {line[0][0].strip() for line in head_lines(view, row, None, 200) if line}
+    assert ("was running" in names, "process" in names) == (True, False)
 
 
 class Remembering:

@@ -4,7 +4,7 @@ findings, restarts, its log and every signal below."""
 import math
 from collections.abc import Sequence
 
-from agent.wire.replicas import Phase, ReplicaFacts, replica_subject
+from agent.wire.replicas import Phase, ReplicaFacts, State, replica_subject
 from agent.wire.specs import Quality, Severity
 from cockpit.fleet import replicas
 from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
@@ -94,7 +94,7 @@ def _facts(
         title = unnamed(facts.id, incident.title)
         found.append(("incident", f"{plain(incident.id)}, c opens it" + (f": {title}" if title not in said else "")))
     found.append(("serves", _serves(facts)))
-    found.append(("process", _process(record, facts, now)))
+    found.append(("was running" if facts.state == State.DOWN.word else "process", _process(record, facts, now)))
     if facts.gpu_map in _MAPS:
         found.append(("GPUs", _MAPS[facts.gpu_map]))
     found += [("balancer", balancer_text(fleet, entry)) for entry in replicas.joined(fleet, row)]

@@ -102,17 +102,21 @@ def roll_line(view: View) -> Line:
     spans: list[Span] = [(f" {CHECK} " if whole else " ? ", Ink.OK if whole else Ink.UNKNOWN)]
     spans.append((f"{call.accounted} of {plural(call.expected, 'replica')} accounted for{age}", Ink.TEXT))
     for state, count in counts(view.fleet).items():
-        level = _worst(view.fleet, state)
-        ink = INK[level] if level >= Severity.UNKNOWN else Ink.MUTED
-        glyph = f"{GLYPH[level]} " if level >= Severity.UNKNOWN else ""
-        spans += [(" · ", Ink.FAINT), (f"{glyph}{count} {state_word(state)}", ink)]
+        level, ill = _worst(view.fleet, state)
+        loud = level >= Severity.UNKNOWN
+        all_of_them = loud and ill == count
+        glyph = f"{GLYPH[level]} " if all_of_them else ""
+        spans += [(" · ", Ink.FAINT), (f"{glyph}{count} {state_word(state)}", INK[level] if all_of_them else Ink.MUTED)]
+        if loud and not all_of_them:
+            spans.append((f" ({GLYPH[level]} {ill})", INK[level]))
     old = sum(host.live and not host.replicas_known for host in view.fleet.hosts)
     if old:
         spans.append((f" · {plural(old, 'agent')} too old to look", Ink.UNKNOWN))
     return joined(spans)
 
 
-def _worst(fleet: Fleet, state: State) -> Severity:
+def _worst(fleet: Fleet, state: State) -> tuple[Severity, int]:
+    """(severity of the worst that is in a state, how many of them a human should look at)."""
     table = fleet.replicas
     levels = table.severity[table.counted & (table.state == state)]
-    return Severity(int(levels.max())) if len(levels) else Severity.OK
+    return Severity(int(levels.max(initial=Severity.OK))), int(np.count_nonzero(levels >= Severity.UNKNOWN))
