@@ -903,4 +903,5 @@ def test_every_rule_is_written_for_people() -> None:
         assert spec.source
         assert spec.traps
         assert spec.runbook
-        assert (rule.judge_gpu is None) is not (rule.judge_host is None)
+        judges = [rule.judge_gpu, rule.judge_host, rule.judge_replica]
+        assert sum(judge is not None for judge in judges) == 1

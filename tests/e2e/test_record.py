@@ -35,7 +35,7 @@ def fleet() -> Iterator[Path]:
     """A fleet in its cascade; the directory of its files."""
     # Under /tmp: a unix socket's path holds 107 characters.
     with tempfile.TemporaryDirectory(prefix="gc-record-", dir="/tmp") as folder:
-        words = ["sim", "up", "--dir", f"{folder}/sim", "--hosts", str(HOSTS), "--gpus", "4", "--seed", "7"]
+        words = ["sim", "up", "--dir", f"{folder}/sim", "--hosts", str(HOSTS), "--gpus", "8", "--seed", "7"]
         words += ["--scenario", "xid79-falls-off-bus", "--speed", str(SPEED)]
         process = subprocess.Popen(
             [sys.executable, "-m", "agent", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
