@@ -31,6 +31,7 @@ from cockpit.tui.view import View
 from cockpit.tui.watch import Watch
 from cockpit.tui.widgets.pools import Pools
 from tests.tui.screen import compare, press, running, screen_text, settle
+from tests.tui.serving_stage import wedged_night
 from tests.tui.stage import StagedFeed
 
 SIZES = ((80, 24), (200, 60))
@@ -203,7 +204,8 @@ def test_pools_that_have_no_room_are_counted(wedged: StagedFeed) -> None:
     assert lines[1:] == [" ? 1 pool more not whole · 1 whole: 4 has all"]
 
 
-def test_the_roll_counts_who_needs_a_human_apart_from_those_in_the_same_state(wedged: StagedFeed) -> None:
+def test_the_roll_counts_who_needs_a_human_apart_from_those_in_the_same_state() -> None:
+    wedged = wedged_night().feed
     fleet = wedged.fleet
     ready = [row for row in range(fleet.replicas.n) if fleet.replicas.state[row] == State.READY]
     assert text_of(roll_line(View(wedged))).endswith(f" · {len(ready)} ready")
@@ -213,8 +215,9 @@ def test_the_roll_counts_who_needs_a_human_apart_from_those_in_the_same_state(we
     assert text_of(roll_line(View(wedged))).endswith(f" · ▲ {len(ready)} ready")
 
 
-def test_what_is_gone_is_not_told_as_if_it_ran(wedged: StagedFeed) -> None:
-    fleet, view = wedged.fleet, View(wedged)
+def test_what_is_gone_is_not_told_as_if_it_ran() -> None:
+    view = View(wedged_night().feed)
+    fleet = view.fleet
     row = next(row for row in range(fleet.replicas.n) if fleet.replicas.state[row] == State.READY)
     record = fleet.hosts[int(fleet.replicas.host[row])]
     names = {line[0][0].strip() for line in head_lines(view, row, None, 200) if line}
