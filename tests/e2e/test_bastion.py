@@ -82,7 +82,10 @@ def test_the_same_answers_come_through_the_bastion_with_one_login_at_it(
 ) -> None:
     know(network)
     file = fleet_file(network, fleet)
-    direct = ask(network, fleet / "fleet.toml", "status")
+    for _ in eventually("every replica is found and ready"):
+        direct = ask(network, fleet / "fleet.toml", "status")
+        if direct[1]["replicas"]["ready"] == direct[1]["replicas"]["expected"] == 6:
+            break
     before = bastion.logins
     through = ask(network, file, "status")
     assert bastion.logins - before == 1
