@@ -13,7 +13,7 @@ from cockpit.clock import Instant
 from cockpit.fleet import replicas
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.problems import problems
-from cockpit.fleet.serving.roster import GRACE_S
+from cockpit.fleet.serving.roster import GRACE_S, JUDGED_S
 from cockpit.fleet.session import MOST
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import HostEntry, PoolEntry, UnixTarget
@@ -110,6 +110,22 @@ def test_what_does_not_do_its_work_is_never_ok_before_it_is_judged(state: str, p
     fleet.apply(0, host.told(), instant(1))
     assert Severity(fleet.replicas.severity[row_of(fleet, "vllm:8000")]) is severity
     assert len(problems(fleet, fleet.now)) == (severity is Severity.UNKNOWN)
+
+
+def test_what_no_rule_minds_in_the_time_that_rules_take_is_told_and_calls_nobody() -> None:
+    host = ServingHost()
+    fleet = fleet_of(host)
+    host.turn("triton:8010", "down", "its process is gone", EPOCH + 1)
+    fleet.apply(0, host.told(), instant(1))
+    row = row_of(fleet, "triton:8010")
+    for second, severity in ((JUDGED_S - 1, Severity.UNKNOWN), (JUDGED_S + 2, Severity.INFO)):
+        fleet.age(instant(second))
+        assert Severity(fleet.replicas.severity[row]) is severity
+        assert len(problems(fleet, fleet.now)) == (severity is Severity.UNKNOWN)
+    fleet.apply(0, host.transition(host.ill("triton:8010", "replica.down")), instant(JUDGED_S + 3))
+    assert Severity(fleet.replicas.severity[row]) is Severity.CRITICAL
+    fleet.link_changed(0, LinkStatus(LinkState.STALE, ""), instant(JUDGED_S + 4))
+    assert Severity(fleet.replicas.severity[row]) >= Severity.UNKNOWN
 
 
 def test_a_host_that_is_silent_makes_its_replicas_unknown_and_forgets_none() -> None:

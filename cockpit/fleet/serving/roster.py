@@ -2,8 +2,9 @@
 each needs a human.
 
 Severity has the same two owners as everywhere: findings and the link; a replica that does not do its work and that no
-rule has judged yet is never OK, as a GPU that does not answer. It is what its agent last said of it, and unknown while
-its host is not live. One that is gone keeps its row until its agent no longer names it: until `retire`.
+rule has judged yet is unknown, as a GPU that does not answer; if no rule minds in the time that they take (it was
+drained first, its host has just started), it is told and nobody is called. It is what its agent last said of it, and
+unknown while its host is not live. One that is gone keeps its row until its agent no longer names it: until `retire`.
 That nobody can say how one is, is no news in the moments after it was found, or its agent was started.
 """
 
@@ -19,6 +20,7 @@ NEED = (
     State.STUCK, State.DOWN, State.UNREADY, State.UNKNOWN, State.STARTING, State.DRAINING, State.DRAINED, State.READY,
 )  # fmt: skip
 GRACE_S = 15.0  # two readings, and the deadline of a third
+JUDGED_S = 90.0  # until when the slowest rule of those that judge a state (`replica.silent`: 60 s) has judged it
 _STATES = {state.word: state for state in State}
 _RESTING = frozenset({Phase.ASLEEP.word, Phase.PAUSED.word})  # unready because somebody wants it so
 _AWAY = frozenset({State.UNKNOWN, State.DOWN})
@@ -35,11 +37,9 @@ def call_replicas(record: HostRecord, table: Table, here: frozenset[int]) -> Sev
         identity = table.ids[row]
         facts, subject = record.replica_facts.get(identity), replica_subject(identity)
         state = said(facts) if record.live else State.UNKNOWN
-        judged = worst.get(subject, Severity.OK)
-        noted = record.live and judged == Severity.INFO < sick.get(subject, Severity.OK)
-        if record.live and state is State.UNKNOWN and (ends := _grace(record, facts, table.now.wall)) > table.now.wall:
-            noted, until = True, min(until, ends)
-        severity = max(judged, Severity.UNKNOWN) if fails(state, facts) and not noted else judged
+        judged = worst.get(subject, Severity.OK), sick.get(subject, Severity.OK)
+        severity, ends = _severity(record, facts, state, judged, table.now.wall)
+        until = min(until, ends)
         table.index[row] = facts.port if facts is not None and facts.port else -1
         table.state[row], table.severity[row], table.counted[row] = state, severity, True
         table.died[row] = float("-inf")
@@ -58,9 +58,21 @@ def fails(state: State, facts: ReplicaFacts | None) -> bool:
     return state in (State.UNKNOWN, State.STUCK, State.DOWN)
 
 
-def _grace(record: HostRecord, facts: ReplicaFacts | None, now: float) -> float:
-    """Until when its agent may be finding out how it is, our wall seconds."""
-    return record.here(facts.since, now) + GRACE_S if facts is not None and facts.since else -math.inf
+def _severity(
+    record: HostRecord, facts: ReplicaFacts | None, state: State, judged: tuple[Severity, Severity], now: float
+) -> tuple[Severity, float]:
+    """(how much it needs a human, our wall second at which that is to be looked at again). `judged`: as of its findings
+    (how much they need one, how much they would if nobody had said anything)."""
+    need, sick = judged
+    if not fails(state, facts) or (record.live and need == Severity.INFO < sick):
+        return need, math.inf
+    severity = max(need, Severity.UNKNOWN)
+    if not record.live or facts is None or not facts.since or (sick and state is not State.UNKNOWN):
+        return severity, math.inf
+    known_for = now - record.here(facts.since, now)
+    if state is State.UNKNOWN:  # its agent may be finding out how it is
+        return (severity, math.inf) if known_for >= GRACE_S else (need, now + GRACE_S - known_for)
+    return (Severity.INFO, math.inf) if known_for >= JUDGED_S else (severity, now + JUDGED_S - known_for)
 
 
 def said(facts: ReplicaFacts | None) -> State:
