@@ -20,7 +20,8 @@ from agent.wire.replicas import ReplicaFacts
 from agent.wire.shape import unpack
 
 MOST = 256  # replicas of a host, gone ones among them; the oldest that is gone makes room
-MOST_APPLICANTS = 64
+MOST_APPLICANTS = 128
+SHARE = 2  # one user has at most one in so many of either: whoever starts hundreds of engines hides his own alone
 PATIENCE_S = 30.0  # data seconds after the start in which a replica that was known may still be looked for
 FLEETING_S = 120.0
 MUTE_S = 60.0  # so old is one of which no port is known before it is shown without
@@ -170,7 +171,8 @@ class Roster:
         if known is not None:
             known.join(group)
             return
-        if len(self.applicants) < MOST_APPLICANTS:
+        theirs = sum(one.group.uid == group.uid for one in self.applicants.values())
+        if len(self.applicants) < MOST_APPLICANTS and theirs < MOST_APPLICANTS // SHARE:
             applicant = Applicant(group, table)
             applicant.settled = applicant.asked_once = table is not None and bool(table.engine and table.port)
             self.applicants[group.key] = applicant
@@ -222,7 +224,8 @@ class Roster:
             return
         if before is None and len(self.replicas) >= MOST:
             self._make_room()
-        if len(self.replicas) < MOST or before is not None:
+        theirs = sum(one.group is not None and one.group.uid == group.uid for one in self.replicas.values())
+        if (len(self.replicas) < MOST and theirs < MOST // SHARE) or before is not None:
             replica = Replica(known, None, table)
             if before is not None:
                 replica.recall(before.facts, before.seen)

@@ -1,8 +1,10 @@
-"""Asks all replicas side by side: each has a task of its own for the time of a round, and none waits for another."""
+"""Asks all replicas side by side: each has a task of its own for the time of a round, and none waits for another. Only
+two that ask at one address and port take turns, as a replica does with a second look at who it is."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from weakref import WeakValueDictionary
 
 from agent.clock import Clock
 from agent.engines.answer import Answer, Failure
@@ -24,6 +26,7 @@ class Rounds:
         self._client = client
         self._waiting: list[Errand] = []
         self._wake: asyncio.Event | None = None
+        self._turns: WeakValueDictionary[tuple[str, int], asyncio.Lock] = WeakValueDictionary()
         self._broken: set[tuple[str, type[Exception]]] = set()  # defects that were logged
 
     def start(self, errands: Iterable[Errand]) -> None:
@@ -80,7 +83,9 @@ class Rounds:
                 step = errand.next()
                 if step is None:
                     break
-                errand.take(step[1], self._barred(step[0]) or await self._client.fetch(*step))
+                async with self._turns.setdefault((step[0].address, step[0].port), asyncio.Lock()):
+                    answer = self._barred(step[0]) or await self._client.fetch(*step)
+                errand.take(step[1], answer)
         except Exception as error:  # a defect in the reading of one replica must not end the others' rounds
             if (errand.name, type(error)) not in self._broken:
                 self._broken.add((errand.name, type(error)))

@@ -88,6 +88,20 @@ async def test_one_that_hangs_delays_nobody_and_has_one_ask_under_way() -> None:
         assert {host.state(f"vllm:{port}")[0] for port in (8000, 8002)} == {"ready"}
 
 
+async def test_a_guess_and_its_replica_take_turns_at_their_port() -> None:
+    host = Slow()
+    host.runs(70, "python -m sglang.launch_server --port 8000", 8000)
+    host.hung = frozenset({8000})
+    async with watched(host):  # the host itself asserts that one ask is under way
+        for _ in range(12):
+            await run(host, 5)
+            host.deadline.set()
+            await asyncio.sleep(0)
+            host.deadline.clear()
+    assert host.under_way[8000] == 0
+    assert host.replicas
+
+
 async def test_a_defect_in_one_round_costs_that_round_alone(caplog: pytest.LogCaptureFixture) -> None:
     host = three()
     async with watched(host):
