@@ -229,6 +229,20 @@ async def test_a_command_line_that_hangs_costs_half_a_second_once(
     await reader.close()
 
 
+def test_a_defect_in_one_question_ends_neither_the_thread_nor_the_wait(caplog: pytest.LogCaptureFixture) -> None:
+    lane = Lane()
+    broken = lane.ask(lambda: {}["no such key"])
+    whole = lane.ask(lambda: 42)
+    assert broken is not None
+    assert whole is not None
+    assert broken.wait(5.0)
+    assert broken.failed
+    assert whole.wait(5.0)
+    assert whole.value == 42
+    assert "a question failed unexpectedly" in caplog.text
+    lane.close()
+
+
 def test_a_lane_never_has_more_than_two_threads() -> None:
     lane, let_go = Lane(), threading.Event()
     for _ in range(THREADS):
