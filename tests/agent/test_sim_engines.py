@@ -12,6 +12,7 @@ from agent.sim.machine import Machine
 from agent.sim.serving.engine import Engine, Life, Mood
 from agent.sim.serving.log import SimLog
 from agent.sim.serving.page import number, whole
+from agent.wire.histogram import delta, quantile
 from agent.wire.requests import Lines, Log
 from tests.agent.engines.fixtures import page as captured
 
@@ -254,6 +255,24 @@ def test_a_cache_that_is_too_small_pushes_requests_out() -> None:
     one.press(0.9)
     assert rate(machine, "vllm:num_preemptions_total") > 0.5
     assert total(one, machine, "vllm:kv_cache_usage_perc") >= 0.95
+
+
+def test_nobody_has_waited_longer_than_there_has_been_a_queue() -> None:
+    machine = Machine(1, 0, 8, EPOCH)
+    machine.advance(EPOCH + 60.0)
+    before = metrics(engine(machine), machine).histogram("vllm:time_to_first_token_seconds")
+    engine(machine).context = 20.0
+    for load in (1.5, 6.0):
+        engine(machine).press(load)
+        machine.advance(machine.now + 60.0)
+    read = metrics(engine(machine), machine)
+    after = read.histogram("vllm:time_to_first_token_seconds")
+    assert (read.total("vllm:num_requests_waiting") or 0.0) > 1000.0
+    assert before is not None
+    assert after is not None
+    worst = quantile(delta(before, after), 0.99)
+    assert worst is not None
+    assert 2.0 < worst.low <= 120.0
 
 
 def test_failed_requests_are_counted_at_the_door_and_by_the_engine() -> None:
