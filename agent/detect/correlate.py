@@ -7,6 +7,7 @@ and within what time. Deciding which finding of a group is the cause is left to 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from agent.detect.kin import Kin
 from agent.wire.specs import Finding, FindingState
@@ -167,15 +168,24 @@ def code_of(finding: Finding) -> int | None:
 
 def family(finding: Finding) -> str:
     """What a finding is about; its rule's first word where the tables do not know it."""
-    if finding.rule.startswith("xid."):
-        code = code_of(finding)
-        for name, codes in _BY_CODE.items():
-            if code in codes:
-                return name
-    for start, name in _BY_RULE:
-        if finding.rule.startswith(start):
+    return _family(finding.rule, code_of(finding) if finding.rule.startswith("xid.") else None)
+
+
+@lru_cache(maxsize=1024)  # in a storm each new finding is compared with all that are open
+def _family(rule: str, code: int | None) -> str:
+    for name, codes in _BY_CODE.items() if code is not None else ():
+        if code in codes:
             return name
-    return finding.rule.partition(".")[0]
+    for start, name in _BY_RULE:
+        if rule.startswith(start):
+            return name
+    return rule.partition(".")[0]
+
+
+@lru_cache(maxsize=4096)
+def _between(early: str, late: str) -> tuple[tuple[int, Joining], ...]:
+    """The joinings of two families, with their numbers."""
+    return tuple((rank, one) for rank, one in enumerate(JOININGS) if early in one.early and late in one.late)
 
 
 def join(known: Iterable[Finding], new: Finding, kin: Kin | None = None) -> str:
@@ -208,17 +218,12 @@ def _rank(known: Finding, new: Finding, first: float, kin: Kin) -> int | None:
 
     Windows count from the group's first finding: echoes of echoes do not stretch it.
     """
-    early, late = family(known), family(new)
-    met = {Where.HOST, *_met(known.subject, new.subject, kin)}
-    since = new.since - first
-    for rank, joining in enumerate(JOININGS):
-        if (
-            early in joining.early
-            and late in joining.late
-            and joining.where in met
-            and -joining.before_s <= since <= joining.after_s
-        ):
-            return rank
+    since, met = new.since - first, None
+    for rank, joining in _between(family(known), family(new)):
+        if -joining.before_s <= since <= joining.after_s:
+            met = met or {Where.HOST, *_met(known.subject, new.subject, kin)}
+            if joining.where in met:
+                return rank
     code = code_of(new)
     if code is not None and code == code_of(known) and abs(since) <= SAME_CODE_S:
         return len(JOININGS)
