@@ -54,7 +54,10 @@ class Row:
             kind, _, share = name.partition(".")
             window = latencies.by_kind[kind]
             if window.recent is None or not window.recent.edges:
-                self._set(name, None, Quality.UNSUPPORTED)
+                # Many print a histogram from its first observation on: until then it is not known to have buckets.
+                said = getattr(sample, kind)
+                is_empty = said is not None and not said.total
+                self._set(name, None, Quality.PENDING if is_empty else Quality.UNSUPPORTED)
                 continue
             found = window.quantile(_Q[share])
             self._set(name, None if found is None else found.value, Quality.PENDING)
