@@ -72,6 +72,10 @@ def _show_replicas(summary: dict[str, Any]) -> None:
     states = ", ".join(f"{counts[state.word]} {state.word}" for state in NEED[:-1] if counts[state.word])
     old = counts["hosts_not_looking"]
     blind = f"; {old} agent{'s are' if old > 1 else ' is'} too old to look" if old else ""
+    dark = summary["replicas"]["hosts_silent"]
+    blind += (
+        f"; {dark} host{'s are' if dark > 1 else ' is'} silent: what may serve there is not counted" if dark else ""
+    )
     emit(f"serves {counts['ready']} of {counts['expected']} replicas ready{f': {states}' if states else ''}{blind}")
     for pool in summary["pools"][:_POOLS]:
         word = pool["severity"]

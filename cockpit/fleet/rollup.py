@@ -63,8 +63,9 @@ def gpu_counts(fleet: Fleet) -> dict[str, int]:
 
 
 def replica_counts(fleet: Fleet) -> dict[str, int] | None:
-    """Replicas expected, ready, and a count per state; those that are expected and were never seen are unknown. None
-    where no agent that was heard looks for replicas: that is not none."""
+    """Replicas expected, ready, and a count per state; those that are expected and were never seen are unknown. Hosts
+    that were not heard at all may serve as well: `hosts_silent`. None where no agent that was heard looks for
+    replicas: that is not none."""
     if not any(record.replicas_known for record in fleet.hosts):
         return None
     table, call = fleet.replicas, calls(fleet)
@@ -72,11 +73,13 @@ def replica_counts(fleet: Fleet) -> dict[str, int] | None:
     states = {state.word: counts[state] for state in State}
     never_seen = call.expected - int(table.counted.sum())
     old = sum(record.live and not record.replicas_known for record in fleet.hosts)
+    silent = sum(not record.live and not record.replicas_known for record in fleet.hosts)
     return {
         "expected": call.expected,
         **states,
         "unknown": states["unknown"] + never_seen,
         "hosts_not_looking": old,
+        "hosts_silent": silent,
     }
 
 

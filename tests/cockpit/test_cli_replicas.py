@@ -16,8 +16,8 @@ from cockpit.cli.lists import Listed
 from cockpit.errors import UsageError
 from cockpit.fleet import replicas
 from cockpit.fleet.state import Fleet
-from cockpit.inventory import Inventory, PoolEntry
-from tests.cockpit.test_replicas import fleet_of, instant, row_of
+from cockpit.inventory import HostEntry, Inventory, PoolEntry, UnixTarget
+from tests.cockpit.test_replicas import LIVE, fleet_of, instant, row_of
 from tests.fakes.hosts import EPOCH, FakeHost
 from tests.fakes.serving import ServingHost, backend, latency
 
@@ -203,6 +203,18 @@ def test_status_says_who_serves_and_which_pool_needs_a_human(fleet: Fleet, capsy
     (chat,) = [line for line in lines if "chat-70b: 1/2 ready" in line]
     assert "critical" in chat
     assert any("gpu-a01 vllm:8000 is stuck: no step for 60 s" in line for line in lines)
+
+
+def test_status_says_that_a_silent_host_may_serve_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    host = ServingHost()
+    fleet = Fleet([HostEntry(name, UnixTarget(f"/{name}")) for name in ("gpu-a01", "gpu-a02")])
+    fleet.link_changed(0, LIVE, instant())
+    for frame in host.opening():
+        fleet.apply(0, frame, instant())
+    fleet.age(instant())
+    status._show(Look(fleet, fleet.now, []))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("serves")]
+    assert line == "serves 5 of 5 replicas ready; 1 host is silent: what may serve there is not counted"
 
 
 def history(fleet: Fleet, *words: str) -> Any:

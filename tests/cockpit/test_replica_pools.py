@@ -198,7 +198,7 @@ def test_status_counts_replicas_by_state_and_what_was_never_seen_as_unknown() ->
     status = rollup.status(fleet, fleet.now)
     assert status["replicas"] == {
         "expected": 16, "ready": 14, "unknown": 1, "starting": 0, "draining": 0, "drained": 0, "unready": 0, "stuck": 1,
-        "down": 0, "hosts_not_looking": 0,
+        "down": 0, "hosts_not_looking": 0, "hosts_silent": 0,
     }  # fmt: skip
     assert [(item["id"], item["ready"], item["expected"], item["floor"]) for item in status["pools"]] == [
         ("chat-70b", 2, 4, 3), ("embed", 12, 12, None),
