@@ -251,7 +251,7 @@ class Replica:
         last, self._sample = self._sample, sample
         restarted = last is None or trouble.restarted(last, sample)
         self.latencies.take(now.mono, sample, restarted=restarted and last is not None)
-        self.row.take(sample, self.latencies)
+        self.row.take(sample, self.latencies, now.mono)
         if self._started is None or (self.group is not None and not self.group.processes):
             self._started = sample.start_time
         return sample, metrics

@@ -9,12 +9,13 @@ from agent.engines.answer import Answer, Failure
 from agent.engines.sample import ReplicaSample
 from agent.engines.standing import Standing
 from agent.sources.base import Value
-from agent.sources.serving.signals import QUANTILES, RATES, SIGNALS
+from agent.sources.serving.signals import PERIOD_S, QUANTILES, RATES, SIGNALS
 from agent.sources.serving.window import Latencies
 from agent.wire.replicas import State
 from agent.wire.signals import Quality
 
 PREFIX = "replica."
+STALE_S = 2 * PERIOD_S + 1.0
 _FIELDS = {
     "running": "running",
     "waiting": "waiting",
@@ -37,13 +38,16 @@ _Q = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 @dataclass(slots=True)
 class Row:
-    """`values` by signal without `replica.`; None: never known. `bad` says why a value is not good."""
+    """`values` by signal without `replica.`; None: never known. `bad` says why a value is not good. `read_at`:
+    monotonic second of the reading they are from."""
 
     values: dict[str, Value | None] = field(default_factory=lambda: dict.fromkeys(NAMES))
     bad: dict[str, Quality] = field(default_factory=lambda: dict.fromkeys(NAMES, Quality.PENDING))
+    read_at: float = 0.0
 
-    def take(self, sample: ReplicaSample, latencies: Latencies) -> None:
-        """What was read."""
+    def take(self, sample: ReplicaSample, latencies: Latencies, mono: float) -> None:
+        """What was read at `mono`."""
+        self.read_at = mono
         for name, attribute in _FIELDS.items():
             self._set(name, getattr(sample, attribute), Quality.UNSUPPORTED)
         for name, rate in latencies.rates.items():
@@ -73,6 +77,13 @@ class Row:
         for name in _SAID:
             if self.bad.get(name) is not Quality.UNSUPPORTED:
                 self.bad[name] = quality
+
+    def doubts(self, mono: float, period_s: float) -> dict[str, Quality]:
+        """Why values are not good now. Who prints long pages is read every `period_s` only, more rarely than others:
+        what is older than two periods of the others is stale."""
+        if period_s <= STALE_S or mono - self.read_at <= STALE_S:
+            return self.bad
+        return {**dict.fromkeys(_SAID, Quality.STALE), **self.bad}
 
     def stand(self, standing: Standing, took_s: float | None, up_s: float | None) -> None:
         """How it stands, how long its slowest page took and how long it has been running."""

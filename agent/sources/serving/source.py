@@ -158,6 +158,6 @@ def _batch(now: Instant, replicas: list[Replica]) -> Batch:
     for name in NAMES:
         columns[PREFIX + name] = [replica.row.values[name] for replica in replicas]
     for replica in replicas:
-        for name, quality in replica.row.bad.items():
+        for name, quality in replica.row.doubts(now.mono, replica.pace.period_s).items():
             bad[PREFIX + name, replica.who.id] = quality
     return Batch(Scope.REPLICA, Cadence.MEDIUM, now, tuple(replica.who.id for replica in replicas), columns, bad)

@@ -22,5 +22,16 @@ def test_a_quantile_that_is_absent_says_why(ttft: Histogram | None, why: Quality
     row, latencies, sample = Row(), Latencies(), ReplicaSample(ttft=ttft)
     for second in (0.0, 5.0):
         latencies.take(second, sample, restarted=False)
-        row.take(sample, latencies)
+        row.take(sample, latencies, 100.0)
     assert row.bad["ttft.p99"] is why
+
+
+def test_what_is_read_rarely_is_stale_after_two_periods_of_the_others() -> None:
+    row = Row()
+    row.take(ReplicaSample(running=3.0), Latencies(), 100.0)
+    assert "running" not in row.doubts(111.0, 60.0)
+    assert row.doubts(112.0, 60.0)["running"] is Quality.STALE
+    assert row.doubts(112.0, 60.0)["kv.usage"] is Quality.UNSUPPORTED
+    assert row.doubts(112.0, 60.0)["state"] is Quality.PENDING
+    assert "running" not in row.doubts(112.0, 5.0), "whether that is late is the table's to say"
+    assert row.values["running"] == 3.0
