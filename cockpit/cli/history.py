@@ -118,9 +118,10 @@ def _scope(fleet: Fleet, about: About, signal: str) -> Scope:
     tables = {Scope.HOST: fleet.host_table, Scope.GPU: fleet.gpus, Scope.REPLICA: fleet.replicas}
     known = {name: scope for scope, table in tables.items() for name in table.fields}
     scope = known.get(signal)
-    if scope is None:
-        raise UsageError(f"no signal {signal!r}{did_you_mean(signal, sorted(known))}")
     meant = _SCOPE_OF.get(about.subject.partition(":")[0], Scope.HOST)
+    if scope is None:
+        fitting = sorted(name for name, of in known.items() if meant in (Scope.HOST, of))
+        raise UsageError(f"no signal {signal!r}{did_you_mean(signal, fitting)}")
     if meant not in (Scope.HOST, scope):
         them = f"of {_THEM[scope]}, not of {_THEM[meant]}"
         raise UsageError(f"{signal} is a signal {them}; name {fleet.hosts[about.host].name} alone")

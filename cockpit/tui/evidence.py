@@ -11,7 +11,7 @@ from cockpit.fleet.annotations import Marks
 from cockpit.fleet.records import FleetEvent, FleetFinding, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.tui.cells import subject
-from cockpit.tui.format import FORMATS, duration, moment, number, plain
+from cockpit.tui.format import FORMATS, duration, moment, number, plain, signal
 from cockpit.tui.lines import BLANK, Line, width_of, wrapped
 from cockpit.tui.theme import GLYPH, INK, Ink
 
@@ -105,10 +105,10 @@ def proof_text(fleet: Fleet, item: dict[str, Any], now: float, host: HostRecord)
     parts = [_said(fleet, what)]
     if "value" in item:
         seen = what.startswith("XID ") and unit == "count"
-        parts.append(f"{item['value']}×" if seen else _value(item["value"], unit))
+        parts.append(f"{item['value']}×" if seen else _value(what, item["value"], unit))
     for name, word in (("threshold", "threshold"), ("baseline", "normally")):
         if name in item:
-            parts.append(f"({word} {_value(item[name], unit)})")
+            parts.append(f"({word} {_value(what, item[name], unit)})")
     if isinstance(item.get("window_s"), (int, float)):
         parts.append(f"over {duration(float(item['window_s']))}")
     if isinstance(item.get("at"), (int, float)):
@@ -124,9 +124,11 @@ def _proof(fleet: Fleet, item: dict[str, Any], now: float, host: HostRecord, wid
     return lines
 
 
-def _value(value: object, unit: str) -> str:
+def _value(what: str, value: object, unit: str) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return plain(str(value))
+    if unit == "second":
+        return signal(what, unit, float(value))
     return FORMATS.get(unit, number)(float(value)) if unit != "1" else number(float(value))
 
 

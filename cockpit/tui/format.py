@@ -140,6 +140,8 @@ def _is_date(wall: float) -> bool:
     return math.isfinite(wall) and 0 < wall < 250_000_000_000
 
 
+_MS_UP_TO = 0.9995
+
 FORMATS: dict[str, Callable[[float], str]] = {
     "1": percent,
     "byte": size,
@@ -221,6 +223,8 @@ def signal(name: str, unit: str, value: float) -> str:
         return "yes" if value else "no"
     if name in _PLAIN_NUMBERS:
         return number(value)
+    if unit == "second" and name.startswith("replica.") and 0.01 <= value < _MS_UP_TO:
+        return f"{value * 1000:.0f} ms"  # what users wait for is told apart by less than tenths
     return FORMATS.get(unit, number)(value)
 
 

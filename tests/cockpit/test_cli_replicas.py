@@ -235,6 +235,13 @@ def test_the_past_of_a_replica_is_asked_by_its_host_and_id(fleet: Fleet) -> None
         "vllm:8000", "triton:8010", "triton:8020", "triton:8030", "triton:8040")]  # fmt: skip
 
 
+def test_a_signal_that_there_is_not_is_answered_with_those_of_a_replica(fleet: Fleet) -> None:
+    with pytest.raises(UsageError, match=r"no signal 'replica.tft.p99'; did you mean 'replica.ttft.p99'"):
+        history(fleet, "gpu-a01/vllm:8000", "replica.tft.p99")
+    with pytest.raises(UsageError, match=r"no signal 'xyz'; known: replica\."):
+        history(fleet, "gpu-a01/vllm:8000", "xyz")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

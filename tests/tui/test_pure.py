@@ -39,6 +39,12 @@ def test_durations_are_said_in_at_most_two_units(seconds: float, text: str) -> N
     assert format.duration(seconds) == text
 
 
+def test_what_users_wait_for_is_told_in_milliseconds_below_a_second() -> None:
+    said = [format.signal("replica.ttft.p99", "second", value) for value in (0.4383, 0.0002, 1.6)]
+    assert said == ["438 ms", "0.2 ms", "1.6 s"]
+    assert format.signal("host.uptime", "second", 0.4383) == "0.4 s"
+
+
 @pytest.mark.parametrize(
     ("change", "says", "text"),
     [("opened", "GPU is lost", "opened: GPU is lost"), ("cleared", "cleared: GPU is lost", "cleared: GPU is lost")],
