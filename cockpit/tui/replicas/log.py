@@ -52,11 +52,11 @@ class Tail:
         return self.failed("the agent gave no answer that this console understands", real)
 
     def lines(self, real: float, width: int) -> list[Line]:
-        """Heading with its age, the lines, and why there are none or few."""
+        """Heading with its age, the lines, newest first as everywhere, and why there are none or few."""
         found = [(*heading("LOG")[0], (self._source(real), Ink.FAINT))]
         if self.says:
             found += labelled("", self.says, width, Ink.MUTED)
-        return [*found, *(clipped(((f"  {plain(line)}", Ink.TEXT),), width - 1) for line in self.text)]
+        return [*found, *(clipped(((f"  {plain(line)}", Ink.TEXT),), width - 1) for line in reversed(self.text))]
 
     def _source(self, real: float) -> str:
         source = f"  {plain(self.source)}" if self.source else ""
@@ -64,7 +64,7 @@ class Tail:
             return f"{source}  asking, {duration(real - self.asked)} ..."
         if not self.told:
             return "  l reads it"
-        return f"{source}  asked {duration(real - self.told)} ago, l asks again"
+        return f"{source}  asked {duration(real - self.told)} ago, newest first, l asks again"
 
 
 def question(identity: str) -> Log:
