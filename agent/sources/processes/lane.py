@@ -5,13 +5,10 @@ read can last for ever, and a user's name may come from a directory server that 
 that is stuck is left behind, and while both are stuck nothing is asked.
 """
 
-import logging
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any
-
-log = logging.getLogger(__name__)
 
 THREADS = 2
 _WAITING, _RUNNING, _DONE, _CANCELLED = range(4)
@@ -56,7 +53,9 @@ class Answer:
         except (OSError, ValueError):
             self.failed = True
         except Exception:  # a defect of ours must not end the thread, and with it all that is asked later
-            log.exception("a question failed unexpectedly")
+            import logging  # here: `once` starts in milliseconds
+
+            logging.getLogger(__name__).exception("a question failed unexpectedly")
             self.failed = True
         self._state = _DONE
         self._over.set()
