@@ -67,8 +67,11 @@ def test_the_answers_are_those_of_our_own_ssh(
 ) -> None:
     know(network)
     file = fleet_file(network, fleet)
-    status, document = ask(network, file, "status")
-    assert status == 0, document
+    for _ in eventually("every replica is found and ready"):
+        status, document = ask(network, file, "status")
+        assert status == 0, document
+        if document["replicas"]["ready"] == document["replicas"]["expected"] == 6:
+            break
     own = network.operator("gpu-cockpit", "--fleet", str(file), "status", "--json")
     assert unchanging(document) == unchanging(json.loads(own.stdout))
     assert document["hosts"]["live"] == 2
