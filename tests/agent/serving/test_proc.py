@@ -21,7 +21,7 @@ from agent.sources.serving.landscape import Group, Sight
 from agent.sources.serving.proc import ProcLandscape, diag, network, sockets
 from agent.sources.serving.proc.devices import Devices
 from agent.sources.serving.proc.scan import Held, Scan
-from agent.sources.serving.proc.table import Proc
+from agent.sources.serving.proc.table import Proc, Table
 from agent.sources.serving.proc.tree import missing, roots
 from tests.lab import has_command, has_root, may_lack, require
 
@@ -224,10 +224,24 @@ def test_processes_that_are_their_own_ancestors_end_the_climb() -> None:
     assert {pid for tree in trees(there, set()).values() for pid in tree} == {5, 6, 7}
 
 
+def test_a_process_is_read_again_each_time_it_has_tripled_its_age(tmp_path: Path) -> None:
+    folder = tmp_path / "50"
+    folder.mkdir()
+    (folder / "stat").write_text("50 (python3) S 1 " + "0 " * 17 + "10000 0 0\n")  # began 100 s after boot
+    (folder / "status").write_text("Uid:\t1000\t1000\t1000\t1000\n")
+    found, read = Table(str(tmp_path)), []
+    for second in range(105, 700, 5):
+        (folder / "cmdline").write_bytes(b"python3\0began-at-%d" % second)
+        found.refresh(float(second), frozenset())
+        if found.changed:
+            read.append(second)
+    assert read == [105, 120, 165, 300]
+
+
 def test_a_script_that_becomes_its_server_after_an_hour_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.sources.serving.proc.table.YOUNG_S", -1.0)
+    monkeypatch.setattr("agent.sources.serving.proc.table.AGAIN", float("inf"))
     monkeypatch.setattr("agent.sources.serving.proc.table.TURNS", 1)
     (tmp_path / "vllm").write_text("import sys; print(1, flush=True); sys.stdin.read()")
     script = ["sh", "-c", 'echo 0; read go; exec "$0" -I -S "$1" serve m', sys.executable, str(tmp_path / "vllm")]

@@ -1,8 +1,8 @@
 """Every process of the host, each read once: a scan costs one listing and a look at those that are new.
 
-A process that is young is read again, for it may yet become another program or give itself a title; an old one is
-looked at now and then, for a script that has fetched a model for an hour becomes its server then. Command lines are
-what anybody may make long: all together have a bound.
+A process is read again whenever it has tripled its age, for it may yet become another program or give itself a title;
+an old one is looked at now and then, for a script that has fetched a model for an hour becomes its server then. Command
+lines are what anybody may make long: all together have a bound.
 """
 
 import os
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agent.sources.processes import procfs
 
-YOUNG_S = 90.0
+AGAIN = 2.0  # times the age at which it was read have passed: hundreds of short-lived processes cost little
 ARGUMENTS = 32 * 1024
 MOST = 32768
 TURNS = 12  # an old process is looked at in one of so many scans
@@ -34,6 +34,7 @@ class Proc:
     argv: tuple[str, ...] = ()
     zombie: bool = False
     word: str | None = field(default=None, compare=False)
+    read_s: float = field(default=0.0, compare=False)  # seconds after boot when it was read
 
     @property
     def key(self) -> str:
@@ -70,11 +71,11 @@ class Table:
         for pid in sorted(there)[:MOST]:
             known = self.processes.get(pid)
             if known is None or pid in again or not self._is_settled(known, uptime_s):
-                self._read(pid, known)
+                self._read(pid, known, uptime_s)
 
-    def _read(self, pid: int, known: Proc | None) -> None:
+    def _read(self, pid: int, known: Proc | None, uptime_s: float) -> None:
         try:
-            now = self._one(pid)
+            now = self._one(pid, known)
         except (OSError, ValueError):
             self._keep(pid, None)
             return
@@ -84,6 +85,7 @@ class Table:
             now.argv = tuple(word[:SHORT] for word in now.argv[:FEW_WORDS])
         if now != known:
             self._keep(pid, now)
+        self.processes[pid].read_s = uptime_s
 
     def _keep(self, pid: int, now: Proc | None) -> None:
         """It is this one from now on, or gone."""
@@ -96,7 +98,7 @@ class Table:
 
     def _is_settled(self, known: Proc, uptime_s: float) -> bool:
         """Whether it need not be read again now."""
-        if known.parent and uptime_s - known.began_s <= YOUNG_S:
+        if known.parent and uptime_s - known.read_s > AGAIN * (known.read_s - known.began_s):
             return False
         return known.pid % TURNS != self._turn or self._is_same(known)
 
@@ -110,7 +112,7 @@ class Table:
             return False
         return name == known.comm and fields[19] == known.began.encode() and int(fields[1]) == known.parent
 
-    def _one(self, pid: int) -> Proc:
+    def _one(self, pid: int, known: Proc | None) -> Proc:
         folder = f"{self._proc}/{pid}"
         text = _bytes(f"{folder}/stat", 4096)
         stat = procfs.parse_stat(text)
@@ -122,11 +124,15 @@ class Table:
                 argv = tuple(procfs.parse_arguments(b"\0".join(words)))
             except PermissionError:
                 pass
-        uid = os.stat(folder).st_uid
-        if not uid:
-            uid = procfs.parse_uid(_bytes(f"{folder}/status", 4096).decode("utf-8", "replace"))
         began = fields[19].decode("ascii")
+        same = known is not None and (known.began, known.comm, known.argv) == (began, stat.comm, argv)
+        uid = known.uid if known is not None and same else self._uid(folder)
         return Proc(pid, int(fields[1]), began, stat.started_s, uid, stat.comm, argv, stat.state == "zombie")
+
+    def _uid(self, folder: str) -> int:
+        """Whose it is; where its folder is root's it may be one that does not let itself be traced."""
+        uid = os.stat(folder).st_uid
+        return uid or procfs.parse_uid(_bytes(f"{folder}/status", 4096).decode("utf-8", "replace"))
 
 
 def _bytes(path: str, most: int) -> bytes:
