@@ -224,7 +224,7 @@ def test_processes_that_are_their_own_ancestors_end_the_climb() -> None:
     assert {pid for tree in trees(there, set()).values() for pid in tree} == {5, 6, 7}
 
 
-def test_a_process_is_read_again_each_time_it_has_tripled_its_age(tmp_path: Path) -> None:
+def test_a_process_is_read_again_each_time_it_has_quadrupled_its_age(tmp_path: Path) -> None:
     folder = tmp_path / "50"
     folder.mkdir()
     (folder / "stat").write_text("50 (python3) S 1 " + "0 " * 17 + "10000 0 0\n")  # began 100 s after boot
@@ -235,7 +235,7 @@ def test_a_process_is_read_again_each_time_it_has_tripled_its_age(tmp_path: Path
         found.refresh(float(second), frozenset())
         if found.changed:
             read.append(second)
-    assert read == [105, 120, 165, 300]
+    assert read == [105, 125, 205, 525]
 
 
 def test_a_script_that_becomes_its_server_after_an_hour_is_found(

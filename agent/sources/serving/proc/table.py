@@ -1,16 +1,17 @@
 """Every process of the host, each read once: a scan costs one listing and a look at those that are new.
 
-A process is read again whenever it has tripled its age, for it may yet become another program or give itself a title;
+A process is read again whenever it has quadrupled its age, for it may yet become another program or give itself a title;
 an old one is looked at now and then, for a script that has fetched a model for an hour becomes its server then. Command
 lines are what anybody may make long: all together have a bound.
 """
 
 import os
+import sys
 from dataclasses import dataclass, field
 
 from agent.sources.processes import procfs
 
-AGAIN = 2.0  # times the age at which it was read have passed: hundreds of short-lived processes cost little
+AGAIN = 3.0  # times the age at which it was read have passed: hundreds of short-lived processes cost little
 ARGUMENTS = 32 * 1024
 MOST = 32768
 TURNS = 12  # an old process is looked at in one of so many scans
@@ -121,7 +122,7 @@ class Table:
         if fields[1] != b"2" and pid != 2:  # not one of the kernel's own
             try:
                 words = _bytes(f"{folder}/cmdline", ARGUMENTS).split(b"\0", WORDS)[:WORDS]
-                argv = tuple(procfs.parse_arguments(b"\0".join(words)))
+                argv = tuple(map(sys.intern, procfs.parse_arguments(b"\0".join(words))))  # workers look alike
             except PermissionError:
                 pass
         began = fields[19].decode("ascii")
