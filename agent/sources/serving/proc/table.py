@@ -1,8 +1,8 @@
 """Every process of the host, each read once: a scan costs one listing and a look at those that are new.
 
-A process is read again whenever it has quadrupled its age, for it may yet become another program or give itself a title;
-an old one is looked at now and then, for a script that has fetched a model for an hour becomes its server then. Command
-lines are what anybody may make long: all together have a bound.
+A process is read again whenever it has quadrupled its age, for it may yet become another program or give itself a
+title; an old one is looked at now and then, for a script that has fetched a model for an hour becomes its server then.
+Command lines are what anybody may make long: all together have a bound.
 """
 
 import os
