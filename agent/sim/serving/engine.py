@@ -4,6 +4,7 @@
 else changes what the steps will do. An engine that does no work keeps what was asked of it waiting, as its clients do.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -45,7 +46,7 @@ REFUSED = Answer(failure=Failure.REFUSED, says="connection refused")
 NOT_THERE = Answer(404, b"", "text/plain", took_s=0.001)
 
 
-class Engine:
+class Engine(ABC):
     """The engine of one replica. `told` is called when its ports open or close. `lingers_s` is how long what answers
     outlives what computes."""
 
@@ -151,13 +152,13 @@ class Engine:
             return None
         return self._answer(port, method, path, now)
 
+    @abstractmethod
     def saved(self) -> dict[str, Any]:
         """What cannot be computed again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from `saved()`."""
-        raise NotImplementedError
 
     def _live(self, life: Life) -> None:
         if life is not self.life:
@@ -165,18 +166,21 @@ class Engine:
             self._lived()
             self._told()
 
-    def _lived(self) -> None:
+    def _lived(self) -> None:  # noqa: B027 - not every engine writes
         """Its life has changed: what it writes about that."""
 
+    @abstractmethod
     def _clear(self) -> None:
-        raise NotImplementedError
+        """Everything counts from zero."""
 
+    @abstractmethod
     def _work(self, dt: float, asked: float, speed: float) -> None:
         """`asked`: 1 is what its GPUs do at their highest clocks; below zero, that many times what it can do."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hold(self, dt: float, asked: float) -> None:
-        raise NotImplementedError
+        """It does nothing for `dt` seconds, and what is asked of it piles up."""
 
+    @abstractmethod
     def _answer(self, port: int, method: str, path: str, now: float) -> Answer:
-        raise NotImplementedError
+        """What one of its pages says."""
