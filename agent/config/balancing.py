@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.config.checks import Check, Wrong, WrongPart, shown, socket_path, text
+from agent.config.checks import Check, Wrong, WrongPart, part, socket_path, text
 
 MOST = 16
 
@@ -32,15 +32,7 @@ def balancers(value: object) -> tuple[Balancer, ...]:
 
 
 def _one(place: str, table: Mapping[str, Any]) -> Balancer:
-    said: dict[str, Any] = {}
-    for key, value in table.items():
-        check = _CHECKS.get(key)
-        if check is None:
-            raise WrongPart(f"{place}: unknown key {key[:64]!r}; known keys: {', '.join(_CHECKS)}")
-        try:
-            said[key] = check(value)
-        except Wrong as wrong:
-            raise WrongPart(f"{place}: {key} must be {wrong}, not {shown(value)}") from None
+    said = part(place, table, _CHECKS)
     if "socket" not in said:
         raise WrongPart(f'{place}: it needs a socket, such as socket = "/run/haproxy/stats.sock"')
     return Balancer(**said)

@@ -130,6 +130,24 @@ def table(value: object, checks: Mapping[str, Check]) -> dict[str, Any]:
     return found
 
 
+def part(place: str, given: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
+    """One of several tables, which `place` names in sentences, with some of these keys.
+
+    Raises:
+        WrongPart: another key, or a value that makes no sense.
+    """
+    said: dict[str, Any] = {}
+    for key, value in given.items():
+        check = checks.get(key)
+        if check is None:
+            raise WrongPart(f"{place}: unknown key {key[:64]!r}; known keys: {', '.join(checks)}")
+        try:
+            said[key] = check(value)
+        except Wrong as wrong:
+            raise WrongPart(f"{place}: {key} must be {wrong}, not {shown(value)}") from None
+    return said
+
+
 def shown(value: object) -> str:
     """A value in an error: of tables and lists only that it is one, for what is in them may be a secret."""
     if isinstance(value, (dict, list)):

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.config.checks import Check, Wrong, WrongPart, count, path, seconds, shown, text, yes_or_no
+from agent.config.checks import Check, Wrong, WrongPart, count, part, path, seconds, text, yes_or_no
 
 MOST = 256
 GENERIC = "generic"
@@ -126,15 +126,7 @@ def serving(value: object) -> tuple[Serving, ...]:
 
 
 def _one(place: str, table: Mapping[str, Any]) -> Serving:
-    said: dict[str, Any] = {}
-    for key, value in table.items():
-        check = _CHECKS.get(key)
-        if check is None:
-            raise WrongPart(f"{place}: unknown key {key[:64]!r}; known keys: {', '.join(_CHECKS)}")
-        try:
-            said[key] = check(value)
-        except Wrong as wrong:
-            raise WrongPart(f"{place}: {key} must be {wrong}, not {shown(value)}") from None
+    said = part(place, table, _CHECKS)
     trouble = _trouble(said)
     if trouble:
         raise WrongPart(f"{place}: {trouble}")
