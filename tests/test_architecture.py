@@ -163,10 +163,10 @@ def test_every_place_is_registered_under_a_key_of_its_own() -> None:
 
 
 def test_every_frame_is_registered_under_a_kind_of_its_own() -> None:
-    from agent.wire import frames, requests
+    from agent.wire import actions, frames, requests
     from agent.wire.codec import FRAMES
 
-    named = [*vars(frames).values(), *vars(requests).values()]
+    named = [*vars(actions).values(), *vars(frames).values(), *vars(requests).values()]
     written = {kind for kind in named if isinstance(kind, type) and hasattr(kind, "KIND")}
     assert set(FRAMES) == written
     assert len({frame.KIND for frame in FRAMES}) == len(FRAMES)

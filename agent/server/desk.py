@@ -14,6 +14,7 @@ from agent.errors import Refusal
 from agent.recorder import Recorder
 from agent.server.roles import Caller
 from agent.wire import limits
+from agent.wire.actions import ActAnswer, ActRequest
 from agent.wire.codec import encode
 from agent.wire.errors import WireError
 from agent.wire.frames import Gap
@@ -33,12 +34,13 @@ Behind = tuple[tuple[Event, ...], tuple[Gap, ...]]
 
 @dataclass(slots=True)
 class Desk:
-    """`history`, `annotate` and `log` do the work; None where there is nothing to ask."""
+    """`history`, `annotate`, `log` and `act` do the work; None where there is nothing to ask."""
 
     recorder: Recorder
     history: Callable[[History], Awaitable[tuple[Series, ...]]] | None = None
     annotate: Callable[[Annotate, Caller], Awaitable[Done]] | None = None
     log: Callable[[Log], Awaitable[Lines]] | None = None
+    act: Callable[[ActRequest, Caller], Awaitable[ActAnswer | Done]] | None = None
     _group: asyncio.TaskGroup | None = None
     _open: int = 0
 
@@ -108,6 +110,10 @@ class Desk:
             if self.log is None:
                 raise Refusal("not_recorded", "this agent knows no logs of replicas")
             return (await self.log(request),)
+        if not isinstance(request, History):
+            if self.act is None:
+                raise Refusal("denied", "this agent has no hands: it was started without actions")
+            return (await self.act(request, caller),)
         if self.history is None:
             raise Refusal("not_recorded", "this agent records no history")
         return await self.history(request)

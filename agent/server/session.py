@@ -12,6 +12,7 @@ from agent.server.desk import IN_FLIGHT, Behind, refusal
 from agent.server.feed import Feed
 from agent.server.roles import Caller
 from agent.wire import limits, version
+from agent.wire.actions import Act, Audit, Claim, Fetch, RunSays
 from agent.wire.codec import Decoder, encode, encode_sample
 from agent.wire.errors import VersionError, WireError
 from agent.wire.frames import (
@@ -35,6 +36,8 @@ FRAMES_BURST = 200
 ANSWERS = 256  # that wait for a peer which asks and does not read
 WAITING_BYTES = 256 * 1024  # of answers, above which nothing more is looked up for it
 _EARLY = 0.25  # of the interval: a tick may come a little before a sample is due
+
+_REQUESTS = (History, Journal, Annotate, Log, Act, RunSays, Claim, Audit, Fetch)
 
 Now = float
 
@@ -184,7 +187,7 @@ class Session:
             self._subscribe(frame, now)
         elif isinstance(frame, Ping):
             self._ping = frame
-        elif isinstance(frame, (History, Journal, Annotate, Log)):
+        elif isinstance(frame, _REQUESTS):
             self._heard_at = now
             self._ask(frame)
         elif isinstance(frame, (Bye, Error)):

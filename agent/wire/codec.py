@@ -12,6 +12,7 @@ from typing import Any
 import msgpack
 
 from agent.wire import limits, version
+from agent.wire.actions import Act, Acted, Audit, AuditLines, Chunk, Claim, Claimed, Fetch, RunSays
 from agent.wire.errors import VersionError, WireError
 from agent.wire.frames import (
     Ack,
@@ -41,6 +42,7 @@ from agent.wire.shape import clean, pack, unpack
 FRAMES: tuple[type[Any], ...] = (
     Hello, Subscribe, Layout, Snapshot, Synced, Sample, Facts, EventFrame, Gap, Ack, Ping, Pong, Error, Bye,
     History, Journal, Annotate, Series, Page, Done, Refused, Log, Lines,
+    Act, Acted, RunSays, Claim, Claimed, Audit, AuditLines, Fetch, Chunk,
 )  # fmt: skip
 _BY_KIND: dict[int, type[Any]] = {int(frame.KIND): frame for frame in FRAMES}
 _LENGTH = struct.Struct(">I")

@@ -48,6 +48,7 @@ class Hello:
     audit_count: int = wired(whole(), default=0)
     audit_head: str = wired(string(128), default="")
     operator: str = wired(string(64), default="")
+    may: tuple[str, ...] = wired(sequence(string(64), limits.SPECS), default=())  # ids of the actions it may call
 
 
 @dataclass(frozen=True, slots=True)

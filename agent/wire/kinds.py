@@ -30,3 +30,11 @@ class FrameKind(IntEnum):
     REFUSED = 22
     LOG = 23
     LINES = 24
+    ACTED = 25
+    RUN = 26
+    CLAIM = 27
+    CLAIMED = 28
+    AUDIT = 29
+    AUDITED = 30
+    FETCH = 31
+    CHUNK = 32

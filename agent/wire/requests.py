@@ -1,7 +1,8 @@
-"""What a cockpit may ask an agent for, and the answers: since minor 1; a replica's log since minor 2.
+"""What a cockpit may ask an agent for, and the answers: since minor 1; a replica's log since minor 2, actions (see
+`actions`) since minor 3.
 
 Every request carries an `id` that the cockpit chose; each frame of its answer carries it back. A request ends with
-exactly one last frame: a `Series` with `last`, a `Page`, a `Done`, the `Lines` or a `Refused`. An older agent is not
+exactly one last frame: a `Series` with `last`, or any other answer. An older agent is not
 asked.
 """
 
@@ -10,6 +11,8 @@ from enum import StrEnum
 from typing import ClassVar
 
 from agent.wire import limits
+from agent.wire.actions import MINOR as ACT_MINOR
+from agent.wire.actions import Act, ActAnswer, ActRequest, Audit, Claim, Fetch, RunSays
 from agent.wire.kinds import FrameKind
 from agent.wire.shape import blob, choice, flag, mapping, real, record, sequence, string, whole, wired
 from agent.wire.specs import Event, Scope
@@ -192,10 +195,13 @@ class Lines:
     says: str = wired(string(limits.TEXT), default="")
 
 
-Request = History | Journal | Annotate | Log
-Answer = Series | Page | Done | Lines | Refused
+Request = History | Journal | Annotate | Log | ActRequest
+Answer = Series | Page | Done | Lines | Refused | ActAnswer
+WRITES = (Annotate, Act, RunSays, Claim)  # who gets no answer to one of these does not know whether it was done
 
 
 def since(request: Request) -> int:
     """The first minor of an agent that can be asked this."""
+    if isinstance(request, (Act, RunSays, Claim, Audit, Fetch)):
+        return ACT_MINOR
     return LOG_MINOR if isinstance(request, Log) else MINOR

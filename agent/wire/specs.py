@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from agent.wire import limits
+from agent.wire.actions import PARAMS, ParamSpec, Risk
 from agent.wire.shape import choice, flag, real, record, sequence, string, tree, whole, wired
 from agent.wire.signals import Cadence, Kind, Level, Quality, Scope, Severity, SignalSpec
 
@@ -69,11 +70,19 @@ class RuleSpec:
 
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
-    """One action this user may call; executors come with a later minor version."""
+    """One action that this host offers: its `title` as a verb, `help` in a sentence, the kinds of `subjects` it takes
+    (host, gpu, replica, process, unit, container, backend), what it costs, and what takes it back (empty: nothing).
+    `missing` says why it cannot be done here now, such as a tool that is not installed."""
 
     id: str = wired(string(64))
     scope: Scope = wired(choice(Scope))
     help: str = wired(string(limits.TEXT))
+    title: str = wired(string(), default="")
+    subjects: tuple[str, ...] = wired(sequence(string(32), 16), default=())
+    params: tuple[ParamSpec, ...] = wired(sequence(record(ParamSpec), PARAMS), default=())
+    risk: Risk = wired(choice(Risk, Risk.UNKNOWN), default=Risk.UNKNOWN)
+    undo: str = wired(string(limits.TEXT), default="")
+    missing: str = wired(string(limits.TEXT), default="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,5 +2,5 @@
 
 MAGIC = b"\x89GPUCK\r\n"
 MAJOR = 1
-MINOR = 2
+MINOR = 3
 PREAMBLE = MAGIC + bytes((MAJOR,))

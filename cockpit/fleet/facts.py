@@ -12,6 +12,7 @@ from agent.wire import limits
 from agent.wire.errors import WireError
 from agent.wire.requests import Annotation
 from agent.wire.shape import Shape, clean, real, record, sequence, unpack, whole, wired
+from cockpit.fleet import hands
 from cockpit.fleet.serving import facts as serving
 
 T = TypeVar("T")
@@ -172,6 +173,8 @@ READERS: dict[str, Callable[[object], Any]] = {
     "replicas": serving.replicas,
     "backends": serving.backends,
     "latencies": serving.latencies,
+    "actions": hands.actions,
+    "runs": hands.runs,
 }
 
 

@@ -16,6 +16,7 @@ from agent.wire.specs import Event, Finding, RuleSpec, Severity
 from cockpit.fleet.annotations import NONE, Marks, Quiet, all_marks, next_end
 from cockpit.fleet.facts import GpuFacts, Process, Reason
 from cockpit.fleet.fault_log import FaultLog
+from cockpit.fleet.hands import Hands
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.serving.facts import addresses
 
@@ -29,6 +30,7 @@ _KEPT_TYPED = {
     "backends": "backends",
     "latencies": "latencies",
 }
+_OF_HANDS = frozenset({"actions", "runs"})
 
 
 class GpuState(IntEnum):
@@ -176,6 +178,7 @@ class HostRecord:
     replicas_present: int = 0
     grace_until: float = math.inf
     severity: Severity = Severity.UNKNOWN
+    hands: Hands = field(default_factory=Hands)
 
     @property
     def live(self) -> bool:
@@ -190,7 +193,9 @@ class HostRecord:
     def keep(self, section: str, data: Any, read: Any) -> None:
         """A section of facts, as it came and as `cockpit.fleet.facts` reads it."""
         self.facts[section] = data
-        if section in _KEPT_TYPED:
+        if section in _OF_HANDS:
+            setattr(self.hands, section, read)
+        elif section in _KEPT_TYPED:
             setattr(self, _KEPT_TYPED[section], read)
         elif section == "labels":
             self.labels = {**read, **self.labels_by_file}
@@ -229,4 +234,5 @@ class HostRecord:
             replica_rows=list(self.replica_rows),
             facts=dict(self.facts),
             gpu_facts=dict(self.gpu_facts),
+            hands=self.hands.copy(),
         )

@@ -236,6 +236,7 @@ class Fleet:
         record.host_id, record.hostname, record.boot_id = frame.host_id, frame.host, frame.boot_id
         record.epoch, record.role, record.agent_version = frame.epoch, frame.role, frame.software
         record.rules = schema.rules
+        record.hands.greeted(frame, schema)
         skew.measured(record, frame.wall - now.wall)
         record.synced = False
         self._sessions[record.number] = Session(schema, now.mono - frame.mono)

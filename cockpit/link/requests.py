@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 
-from agent.wire.requests import Annotate, Answer, Refused, Request, Series, since
+from agent.wire.requests import WRITES, Answer, Refused, Request, Series, since
 from cockpit.errors import RequestError
 
 IN_FLIGHT = 4  # what an agent takes of one session at a time
@@ -97,5 +97,5 @@ class Requests:
             del self._pending[pending.request.id]
 
     def _unanswered(self, pending: _Pending, why: str, code: str) -> RequestError:
-        doubt = _UNKNOWN if pending.sent and isinstance(pending.request, Annotate) else ""
+        doubt = _UNKNOWN if pending.sent and isinstance(pending.request, WRITES) else ""
         return RequestError(code, f"{self._host}: {why}{doubt}")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.wire import version
+from agent.wire.actions import Act, Acted, Audit, AuditLines, Chunk, Claim, Claimed, Fetch, RunSays
 from agent.wire.block import unpack_schema
 from agent.wire.codec import Decoder, encode
 from agent.wire.errors import VersionError, WireError
@@ -237,10 +238,12 @@ class Session:
             case Bye(why=why):
                 says = f"{self._host}: the agent said goodbye: {why}"
                 self.ended = LinkError(LinkState.AGENT_DOWN, says, "it may be restarting", self._host)
-            case Series() | Page() | Done() | Lines() | Refused():
+            case Series() | Page() | Done() | Lines() | Refused() | Acted() | Claimed() | AuditLines() | Chunk():
                 if self.answered is not None:
                     self.answered(frame)
             case Subscribe() | Ack() | History() | Journal() | Annotate() | Log():
+                raise WireError(f"an agent does not send {frame.KIND.name.lower()}")
+            case Act() | RunSays() | Claim() | Audit() | Fetch():
                 raise WireError(f"an agent does not send {frame.KIND.name.lower()}")
             case _:
                 return True

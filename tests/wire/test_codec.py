@@ -309,7 +309,7 @@ def test_a_sample_that_is_none_is_a_wire_error(body: object) -> None:
 
 def test_kinds_of_a_newer_minor_are_skipped_and_counted() -> None:
     reader = decoder()
-    stream = raw(msgpack.packb([99, {"x": 1}])) + encode(Ping(1)) + raw(msgpack.packb([17, []])) + encode(Ping(2))
+    stream = raw(msgpack.packb([99, {"x": 1}])) + encode(Ping(1)) + raw(msgpack.packb([98, []])) + encode(Ping(2))
     assert reader.feed(stream) == [Ping(1), Ping(2)]
     assert reader.skipped == 2
 
