@@ -1,7 +1,7 @@
 """What every executor is and is handed. An executor looks at the world through `World` and changes it through
 `World.root` or `World.post`, nothing else; so a simulated host runs the same executors over a simulated world."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -63,6 +63,19 @@ class World(Protocol):
 
     async def let_go(self, released: bool, deadline_s: float) -> bool:
         """Close NVML so that a GPU can be reset, or take it up again; whether it is so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What an agent lends to the world of its executors: `facts` by section, and `let_go(released, deadline_s)`, which
+    releases what its sources hold of the devices, or takes it up again, and says whether it is so."""
+
+    clock: Clock
+    facts: Callable[[str], Any]
+    let_go: Callable[[bool, float], Awaitable[bool]]
+
+
+Hands = Callable[[Inside], World]  # how an agent gets them; it is handed None where it shall have none
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 import agent
+from agent.actions.base import Hands
+from agent.app.acting import Acting
 from agent.app.annotating import Annotating
 from agent.app.historian import Historian
 from agent.app.judging import Judging
 from agent.app.keeping import Keeping
 from agent.app.logs import Logs, Reader
+from agent.app.releasing import Releasing
 from agent.app.roll import AGENT, Roll
 from agent.clock import Clock
 from agent.config import AgentConfig, HostIdentity
 from agent.detect import BROKEN, RULES, Engine, thresholds
 from agent.detect.baselines import Baselines
 from agent.detect.catalogue import severity
-from agent.errors import ServeError, SourceError, StateError
+from agent.errors import ServeError, StateError
 from agent.recorder import EventLog, Recorder
 from agent.sampler import Board, FactBook, Sampler, SelfMetrics, self_metrics
 from agent.sampler.cadence import Plan
@@ -39,7 +42,6 @@ from agent.witness import Witness
 log = logging.getLogger(__name__)
 
 FIRST_TICK_S = 2.5
-LET_GO_DEADLINE_S = 5.0
 CLOSE_DEADLINE_S = 2.5
 STRANGER_S = 5.0  # for so long after the start a word waits for the name of its GPU: a driver may still initialise
 TEMPORARY = Reason(
@@ -53,7 +55,8 @@ TEMPORARY = Reason(
 class HostAgent:
     """One host's agent. `companions` agents share this process; `signals` says that SIGUSR1 and SIGUSR2 to it mean
     let go and resume. `door`: where cockpits come in, if not by the socket of `config`; such an agent is temporary.
-    `normal`: baselines of a host whose past is taken for granted. `logs` reads what a replica wrote."""
+    `normal`: baselines of a host whose past is taken for granted. `logs` reads what a replica wrote.
+    `hands` builds what actions act through, None for an agent that shall not act."""
 
     def __init__(  # noqa: PLR0913 - the composition root is given everything
         self,
@@ -68,6 +71,7 @@ class HostAgent:
         door: Callable[[Feed], Door] | None = None,
         normal: Baselines | None = None,
         logs: Reader | None = None,
+        hands: Hands | None = None,
     ) -> None:
         tick_s = config.interval_s * clock.speed
         host_id = identity.host_id
@@ -98,7 +102,9 @@ class HostAgent:
         self._judging.recall()
         self._annotating = self._annotator(config, host_id)
         told = Logs(lambda: self.facts.get("replicas"), logs).ask if logs else None
-        self._desk = Desk(recorder, self._historian.ask, self._annotating.annotate, told)
+        self._releasing = Releasing(sources)
+        self._acting = Acting(clock, recorder, self.facts, hands=hands, let_go=self._releasing.done)
+        self._desk = Desk(recorder, self._historian.ask, self._annotating.annotate, told, self._acting.act)
         schema = Schema(self._board.signals, tuple(thresholds.told(rule, settings) for rule in (*RULES, BROKEN)))
         self._feed = self._fed(identity, schema)
         self._door: Door = door(self._feed) if door else _socket(self._feed, config, clock)
@@ -110,8 +116,6 @@ class HostAgent:
         self._stop = asyncio.Event()
         self._ready = asyncio.Event()
         self._ticked = asyncio.Event()
-        self._let_go = False
-        self._let_go_changed = asyncio.Event()
         self._temporary = door is not None
         self._introduce(config, signals=signals)
 
@@ -166,7 +170,7 @@ class HostAgent:
                     group.create_task(self._historian.run(), name="history"),
                     group.create_task(self._desk.run(), name="desk"),
                     group.create_task(self._roles.run(), name="roles"),
-                    group.create_task(self._obey_for_ever(), name="let-go"),
+                    group.create_task(self._releasing.run(), name="let-go"),
                     group.create_task(self._listen(), name="listen"),
                 ]
                 await self._stop.wait()
@@ -194,8 +198,7 @@ class HostAgent:
 
     def let_go(self, released: bool) -> None:
         """Release what sources hold of the devices, or take it up again; the facts' reasons say when it is done."""
-        self._let_go = released
-        self._let_go_changed.set()
+        self._releasing.ask(released)
 
     # What the sampler tells us (see `Sink`).
 
@@ -295,20 +298,6 @@ class HostAgent:
             pass
         await self._door.listen()
         self._ready.set()
-
-    async def _obey_for_ever(self) -> None:
-        while True:
-            await self._let_go_changed.wait()
-            self._let_go_changed.clear()
-            for source in self._sources:
-                act = getattr(source, "let_go" if self._let_go else "resume", None)
-                if act is None:
-                    continue
-                try:
-                    async with asyncio.timeout(LET_GO_DEADLINE_S):
-                        await act()
-                except (SourceError, TimeoutError) as error:
-                    log.warning("source %s did not %s: %s", source.name, "let go" if self._let_go else "resume", error)
 
     async def _shut_down(self) -> None:
         self._judging.close()
