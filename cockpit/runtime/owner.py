@@ -19,6 +19,7 @@ from cockpit.errors import CockpitError, LinkError, RequestError
 from cockpit.fleet.link_state import LinkState, LinkStatus, Offset
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import Inventory
+from cockpit.runtime.hands import Hands
 
 TICK_S = 1.0
 REQUEST_S = 5.0  # how long an agent may take for an answer, real seconds
@@ -85,6 +86,7 @@ class Runtime:
         self.clock = clock
         self.interval_s = interval_s
         self.fleet = Fleet(inventory.hosts, speed=clock.speed, interval_s=interval_s, pools=inventory.pools)
+        self.hands = Hands()
         self._factory = links or claiming("")
         self._links: Sequence[RunningLink] = ()
         self._focus: frozenset[int] = frozenset()
@@ -94,7 +96,7 @@ class Runtime:
     @property
     def version(self) -> int:
         """Grows whenever anything changed."""
-        return self.fleet.version
+        return self.fleet.version + self.hands.version
 
     async def run(self) -> None:
         """Keep all links alive and the state aging until cancelled."""
