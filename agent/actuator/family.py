@@ -108,9 +108,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`covers` says why the entry does not allow these arguments, "" if it does. `commands` gives the exact argv (it may
-    look, and raise Refused); `perform` does it under the lock that `target` names. Without `perform` the agent executes
-    it. `lock_s`: how long it may wait for the lock. `role`: if set, it needs no entry, only this role."""
+    """`covers` says why the entry does not allow these arguments, "" if it does. `commands` gives the exact argv (it
+    may look, and raise Refused); `perform` does it under the lock that `target` names. Without `perform` the agent
+    executes it. `lock_s`: how long it may wait for the lock. `role`: if set, it needs no entry, only this role."""
 
     id: str
     args: Mapping[str, Arg]
