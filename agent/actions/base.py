@@ -81,7 +81,8 @@ Hands = Callable[[Inside], World]  # how an agent gets them; it is handed None w
 @dataclass(frozen=True, slots=True)
 class Preflight:
     """What a look at the world gave, before anything is done. `commands` are exact; `expect` is what has to hold still
-    at the last moment; `before` what undoing, judging and settling need to know of now."""
+    at the last moment; `before` what undoing, judging and settling need to know of now. `role` is what the rule that
+    allows it wants (see `plan`): empty, and nobody may."""
 
     commands: tuple[str, ...]
     guards: tuple[Guard, ...] = ()
@@ -89,6 +90,7 @@ class Preflight:
     undo: str = ""
     expect: Mapping[str, str] = field(default_factory=dict)
     before: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)
