@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agent.actions.evidence import Evidence
 from agent.clock import Clock
 from agent.wire.actions import Act, ActionFacts, ActState, Guard
 from agent.wire.specs import ActionSpec
@@ -53,6 +54,7 @@ class World(Protocol):
 
     clock: Clock
     root: Root
+    evidence: Evidence | None  # None: this agent keeps nothing
 
     def facts(self, section: str) -> Any:
         """A section of the host's facts as last told, None before."""
@@ -64,15 +66,25 @@ class World(Protocol):
     async def let_go(self, released: bool, deadline_s: float) -> bool:
         """Close NVML so that a GPU can be reset, or take it up again; whether it is so."""
 
+    def refresh(self, section: str) -> None:
+        """Something has just changed what this section of the facts says: it is read soon, and often for a while."""
+
+
+def _unmoved(section: str) -> None:
+    del section
+
 
 @dataclass(frozen=True, slots=True)
 class Inside:
     """What an agent lends to the world of its executors: `facts` by section, and `let_go(released, deadline_s)`, which
-    releases what its sources hold of the devices, or takes it up again, and says whether it is so."""
+    releases what its sources hold of the devices, or takes it up again, and says whether it is so; `evidence` and
+    `refresh` as in `World`."""
 
     clock: Clock
     facts: Callable[[str], Any]
     let_go: Callable[[bool, float], Awaitable[bool]]
+    evidence: Evidence | None = None
+    refresh: Callable[[str], None] = _unmoved
 
 
 Hands = Callable[[Inside], World]  # how an agent gets them; it is handed None where it shall have none

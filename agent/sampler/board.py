@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.sampler.table import NEVER, Column, Part, Table
-from agent.sources.base import Batch
+from agent.sources.base import Batch, Value
 from agent.wire.block import columns as columns_of
 from agent.wire.codec import encode, pack_block
 from agent.wire.frames import Block, Layout
-from agent.wire.specs import Cadence, Level, Scope, SignalSpec
+from agent.wire.specs import Cadence, Level, Quality, Scope, SignalSpec
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,18 @@ class Board:
     def rows(self, scope: Scope) -> tuple[str, ...]:
         """Row identities of a table, in row order."""
         return self._tables[scope].rows
+
+    def latest(self, scope: Scope) -> dict[str, dict[str, tuple[Value | None, Quality, float]]]:
+        """By row and signal: the last value known, what may be said of it, and when it was read (data monotonic time,
+        `NEVER` before the first time)."""
+        table = self._tables[scope]
+        return {
+            row: {
+                name: (column.values[place], column.quality(place, table.gone), column.part.at[place])
+                for name, column in table.columns.items()
+            }
+            for place, row in enumerate(table.rows)
+        }
 
     def layout(self) -> bytes:
         """The encoded `Layout` frame that is in force."""
