@@ -19,7 +19,8 @@ COMMANDS = (INFO, STAT, STATE)  # all that is ever sent
 SERVERS = 1024  # that are told of one balancer
 
 _NAME = 256
-_MAINTENANCE = 0x01 | 0x02 | 0x04 | 0x20  # srv_admin_state: forced, inherited, configured, its name does not resolve
+# srv_admin_state: forced, inherited, its name does not resolve; 0x04 only says that it was configured so, once.
+_MAINTENANCE = 0x01 | 0x02 | 0x20
 _DRAIN = 0x08 | 0x10  # forced, inherited
 _STATES = {
     "UP": "up",

@@ -20,6 +20,7 @@ from agent.wire.signals import Cadence, SignalSpec
 
 SECTION = "backends"
 USUAL = (Path("/run/haproxy/stats.sock"), Path("/run/haproxy/admin.sock"))  # the second is Debian's default
+CLOSELY_S = 60.0  # after somebody acted on a balancer it is read at every tick: whoever drains waits for its numbers
 DEADLINE_S = 2.0  # for all that one balancer is asked in one reading; its answers take milliseconds
 SETTLED_S = 2.5  # times of change come in whole seconds: what moves by less is the same moment
 UNPRIVILEGED = "stats socket /run/haproxy/stats.sock group gpu-cockpit mode 660 level user"
@@ -53,10 +54,16 @@ class BalancerSource:
         self._usual = [] if named & set(usual) else [_Known(path, haproxy.KIND, named=False) for path in usual]
         self._told: list[object] | None = None
         self._reasons: tuple[Reason, ...] | None = None
+        self._closely = 0.0  # until when, in real seconds
+
+    def poke(self, section: str) -> None:
+        """Somebody has just changed what this section says."""
+        if section == SECTION:
+            self._closely = self._clock.real() + CLOSELY_S
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """What is due; each balancer has a deadline of its own, so that none waits for another."""
-        if Cadence.MEDIUM not in due:
+        if Cadence.MEDIUM not in due and self._clock.real() >= self._closely:
             return Reading()
         usual = self._door()
         known = [*self._known, *([usual] if usual else [])]

@@ -41,6 +41,9 @@ def state(admin: int, address: str = "127.0.0.1", port: str = "9101", server: st
         ("NOLB 1/2", 0, "draining"),
         ("MAINT", 1, "maintenance"),
         ("MAINT", 5, "maintenance"),  # `disabled` in the configuration
+        ("UP", 4, "up"),  # the same server after `set server ... state ready`: it serves, and the bit stays
+        ("no check", 4, "up"),
+        ("DRAIN", 12, "draining"),
         ("MAINT (via llm/r2)", 2, "maintenance"),
         ("MAINT (resolution)", 32, "maintenance"),
         ("DOWN", 0, "down"),

@@ -115,6 +115,25 @@ async def test_nothing_is_asked_while_nothing_is_due(tmp_path: Path, clock: Fake
     assert haproxy.asked == []
 
 
+async def test_after_somebody_acted_on_it_a_balancer_is_read_at_every_tick_for_a_minute(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    haproxy = Balancing(GOOD)
+    async with listening(tmp_path / "s", haproxy):
+        balancer = named(clock, tmp_path / "s")
+        balancer.poke("units")
+        assert (await balancer.read(frozenset({Cadence.FAST}))).facts == {}
+        balancer.poke("backends")
+        assert (await balancer.read(frozenset({Cadence.FAST}))).facts["backends"]
+        haproxy.said[STATE] = state(8)
+        clock.move(59)
+        assert (await balancer.read(frozenset({Cadence.FAST}))).facts["backends"][0]["state"] == "draining"
+        clock.move(2)
+        haproxy.asked.clear()
+        await balancer.read(frozenset({Cadence.FAST}))
+    assert haproxy.asked == []
+
+
 async def test_a_balancer_that_falls_silent_keeps_its_servers_as_unknown(tmp_path: Path, clock: FakeClock) -> None:
     balancer = named(clock, tmp_path / "s")
     async with listening(tmp_path / "s", Balancing(GOOD)):
