@@ -1,0 +1,132 @@
+"""How executors talk to the root helper: what it would do and whether it may, what it did, and what it sees.
+
+A refusal means that nothing was begun; a lost answer is `Lost`, and the caller looks at the world. A look that fails
+for want of the thing is None, never an empty thing.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.actions.base import Reply, RootAbsent, RootLost, Say, Who, World
+from agent.errors import Refusal
+from agent.wire.actions import COMMANDS, Act, Guard
+
+LOOK_S = 5.0
+SLACK_S = 10.0  # beyond what the helper was given itself
+NOT_FOUND = 404
+CODES = {403: "denied", 409: "gone", 423: "busy", 424: "missing"}  # of refusals; all else is invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the root helper would run, as a shell would take it, the guards `policy` and `tool`, and the role that the
+    rule wants: empty where no rule allows it. `data` is all that it said."""
+
+    commands: tuple[str, ...]
+    guards: tuple[Guard, ...]
+    role: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Lost(Exception):
+    """The helper took it and did not say how it ended: the sentence says what is known."""
+
+
+def request(verb: str, act: Act, who: Who, args: Mapping[str, Any]) -> dict[str, Any]:
+    """One request about an action."""
+    return {
+        "v": 1,
+        "verb": verb,
+        "action": act.action,
+        "args": dict(args),
+        "who": {"uid": who.uid, "user": who.user, "by": who.by, "role": who.role},
+        "key": act.key,
+        "run": act.run,
+        "step": act.step,
+        "reason": act.reason,
+    }
+
+
+async def planned(act: Act, who: Who, world: World, args: Mapping[str, Any]) -> Planned:
+    """What the helper would do with these arguments; a helper that is not there is a guard, never an error."""
+    try:
+        reply = await world.root.ask(request("plan", act, who, args), deadline_s=LOOK_S)
+    except (RootAbsent, RootLost) as error:
+        return Planned((), (Guard("policy", False, f"nobody here can do it: {error}"),))
+    if reply.end != "done":
+        return Planned((), (Guard("policy", False, reply.says or "the root helper refuses it"),))
+    data = reply.data
+    commands = tuple(shlex.join(map(str, argv)) for argv in data.get("argv") or ())[:COMMANDS]
+    says = str(data.get("says") or "")
+    needs, rule = str(data.get("role") or ""), str(data.get("rule") or "")
+    allowed = data.get("allowed") is True
+    guards = [Guard("policy", allowed, says or (f"allowed by {rule}" if rule else "allowed"))]
+    missing = str(data.get("missing") or "")
+    if missing:
+        guards.append(Guard("tool", False, f"{missing} is not installed on this host"))
+    return Planned(commands, tuple(guards), needs if allowed else "", data)
+
+
+async def acted(act: Act, who: Who, world: World, args: Mapping[str, Any], say: Say, within_s: float) -> Reply:
+    """Have it done; the answer is what the helper saw, not yet what the world shows.
+
+    Raises:
+        Refusal: nothing was begun.
+        Lost: nobody said how it ended.
+    """
+    try:
+        reply = await world.root.ask(request("act", act, who, args), say, within_s + SLACK_S)
+    except RootAbsent as error:
+        raise Refusal("absent", f"nothing was done: {error}") from None
+    except RootLost as error:
+        raise Lost(str(error)) from None
+    if reply.end == "refused":
+        raise Refusal(CODES.get(reply.code, "invalid"), reply.says or "the root helper refuses it")
+    if reply.end == "unknown":
+        raise Lost(reply.says or "the root helper does not know how it ended")
+    return reply
+
+
+async def look(world: World, what: str, **how: Any) -> Mapping[str, Any] | None:
+    """What the helper sees; None if there is no such thing.
+
+    Raises:
+        Refusal: it cannot be seen now.
+    """
+    try:
+        reply = await world.root.ask({"v": 1, "verb": "look", "what": what, **how}, deadline_s=LOOK_S)
+    except (RootAbsent, RootLost) as error:
+        raise Refusal("absent", f"it cannot be looked at: {error}") from None
+    if reply.end == "done":
+        return reply.data
+    if reply.code == NOT_FOUND:
+        return None
+    raise Refusal(CODES.get(reply.code, "invalid"), reply.says or f"the {what} cannot be looked at")
+
+
+async def fate(key: str, world: World) -> tuple[str, str]:
+    """(what the helper knows of a key: none, running, ended or lost, its sentence); lost: begun and never ended, or the
+    helper cannot be asked."""
+    try:
+        seen = await look(world, "key", key=key)
+    except Refusal as error:
+        return "lost", str(error)
+    if seen is None or seen.get("state") == "none":
+        return "none", "the root helper never began it"
+    if seen.get("state") == "ended":
+        return "ended", str(seen.get("says") or "")
+    if seen.get("running") is True:
+        return "running", "it still runs"
+    return "lost", "it was begun, and its end was never written"
+
+
+def identity(act: Act, now: Mapping[str, str]) -> Guard:
+    """Whether what the plan counted on is still so."""
+    for name, value in act.expect.items():
+        is_now = now.get(name)
+        if value and is_now is not None and is_now != value:
+            says = f"its {name} was {value[:64]} and is {is_now[:64] or 'gone'} now; plan it again"
+            return Guard("identity", False, f"{act.subject} is not what the plan saw: {says}")
+    return Guard("identity", True, "it is what the plan saw" if act.expect else "it is what was found now")
