@@ -21,7 +21,7 @@ from agent.sources.serving.landscape import Group, Sight
 from agent.sources.serving.proc import ProcLandscape, diag, network, sockets
 from agent.sources.serving.proc.devices import Devices
 from agent.sources.serving.proc.scan import Held, Scan
-from agent.sources.serving.proc.table import Proc, Table
+from agent.sources.serving.proc.table import TURNS, Proc, Table
 from agent.sources.serving.proc.tree import missing, roots
 from tests.lab import has_command, has_root, may_lack, require
 
@@ -236,6 +236,28 @@ def test_a_process_is_read_again_each_time_it_has_quadrupled_its_age(tmp_path: P
         if found.changed:
             read.append(second)
     assert read == [105, 125, 205, 525]
+
+
+@pytest.mark.parametrize(("comm", "is_read"), [("sleep", False), ("fetch.sh", False), ("python3.11", True)])
+def test_what_cannot_give_itself_a_title_is_read_again_only_if_its_name_is_another(
+    tmp_path: Path, comm: str, is_read: bool
+) -> None:
+    folder = tmp_path / "50"
+    folder.mkdir()
+    stat = "50 ({}) S 1 " + "0 " * 17 + "10000 0 0\n"  # began 100 s after boot
+    (folder / "stat").write_text(stat.format(comm))
+    (folder / "status").write_text("Uid:\t1000\t1000\t1000\t1000\n")
+    (folder / "cmdline").write_bytes(comm.encode() + b"\0one")
+    found = Table(str(tmp_path))
+    found.refresh(105.0, frozenset())
+    (folder / "cmdline").write_bytes(comm.encode() + b"\0two")
+    found.refresh(200.0, frozenset())
+    assert (found.processes[50].argv == (comm, "two")) is is_read
+    (folder / "stat").write_text(stat.format("vllm"))
+    (folder / "cmdline").write_bytes(b"vllm\0serve")
+    for turn in range(TURNS):
+        found.refresh(2000.0 + 5.0 * turn, frozenset())
+    assert found.processes[50].argv == ("vllm", "serve"), "another program"
 
 
 def test_a_script_that_becomes_its_server_after_an_hour_is_found(

@@ -1,7 +1,9 @@
 """Every process of the host, each read once: a scan costs one listing and a look at those that are new.
 
-A process is read again whenever it has quadrupled its age, for it may yet become another program or give itself a
-title; an old one is looked at now and then, for a script that has fetched a model for an hour becomes its server then.
+A process is looked at again whenever it has quadrupled its age, for it may yet become another program or give itself a
+title; an old one now and then, for a script that has fetched a model for an hour becomes its server then. Who runs
+another program has another name: only interpreted programs, which give themselves titles, are read whole for that, and
+who is neither one of those nor in the habit of becoming another is looked at now and then from the beginning.
 Command lines are what anybody may make long: all together have a bound.
 """
 
@@ -18,6 +20,40 @@ TURNS = 12  # an old process is looked at in one of so many scans
 WORDS = 512  # of a command line are kept,
 HELD_BYTES = 16 * 1024 * 1024  # and once all of them take this much, only the beginning of each further one:
 FEW_WORDS, SHORT = 12, 256
+INTERPRETERS = ("python", "pypy", "pt_main")  # engines that set titles are all written in Python
+LAUNCHERS = frozenset(
+    (
+        "sh",
+        "bash",
+        "dash",
+        "zsh",
+        "ksh",
+        "busybox",
+        "env",
+        "sudo",
+        "su",
+        "runuser",
+        "setpriv",
+        "nice",
+        "ionice",
+        "taskset",
+        "numactl",
+        "nohup",
+        "setsid",
+        "time",
+        "timeout",
+        "unshare",
+        "nsenter",
+        "chroot",
+        "runc:[2:INIT]",
+        "conmon",
+        "srun",
+        "slurmstepd",
+        "mpirun",
+        "stdbuf",
+        "xargs",
+    )
+)  # they do something first and become the program they were started for
 _WORD_BYTES = 60  # a word takes these beside its characters
 
 
@@ -41,6 +77,17 @@ class Proc:
     def key(self) -> str:
         """Never another process's."""
         return f"{self.pid}@{self.began}"
+
+    @property
+    def is_interpreted(self) -> bool:
+        """Whether it may show another command line without running another program."""
+        program = self.argv[0].rpartition("/")[2] if self.argv else ""
+        return self.comm.startswith(INTERPRETERS) or program.startswith(INTERPRETERS) or " " in program
+
+    @property
+    def is_launcher(self) -> bool:
+        """Whether it may be there to become another program."""
+        return self.comm in LAUNCHERS or self.comm.endswith(".sh")
 
     @property
     def weight(self) -> int:
@@ -100,7 +147,11 @@ class Table:
     def _is_settled(self, known: Proc, uptime_s: float) -> bool:
         """Whether it need not be read again now."""
         if known.parent and uptime_s - known.read_s > AGAIN * (known.read_s - known.began_s):
-            return False
+            if known.is_interpreted:
+                return False
+            if known.is_launcher:
+                known.read_s = uptime_s
+                return self._is_same(known)
         return known.pid % TURNS != self._turn or self._is_same(known)
 
     def _is_same(self, known: Proc) -> bool:
