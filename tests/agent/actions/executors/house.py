@@ -185,6 +185,40 @@ class House:
         rows = [row for row in self.told.get("replicas", []) if row["id"] != identity]
         self.told["replicas"] = [*rows, pack(ReplicaFacts(identity, **facts))]
 
+    def contain(self, name: str, **more: Any) -> dict[str, Any]:
+        """A container that runs."""
+        self.containers[name] = {
+            "runtime": "docker", "id": f"{name.encode().hex():0<64}"[:64], "name": name, "running": True,
+            "status": "running", "started_at": f"t{self.clock.real():.1f}", "health": "", "healthcheck": False,
+            "pid": self.spawn(), "exit_code": 0, "restart": "no", "restart_count": 0, "stop_signal": "",
+            "entrypoint": [], "cmd": ["/serve"], "init": False, "oom": False, **more,
+        }  # fmt: skip
+        return self.containers[name]
+
+    def _found(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        return self.containers[args["container"]]
+
+    def _container_restart(self, args: Mapping[str, Any], say: Say) -> Reply:
+        box = self._found(args)
+        if args["expect"].get("started_at", box["started_at"]) != box["started_at"]:
+            return Reply("refused", f"{box['name']} was started anew since", 409)
+        self._container_stop(args, say)
+        self.clock.move(0.1)
+        return self._container_start(args, say)
+
+    def _container_stop(self, args: Mapping[str, Any], say: Say) -> Reply:
+        box = self._found(args)
+        self.processes.pop(box["pid"], None)
+        box |= {"running": False, "status": "exited", "pid": 0}
+        return Reply("done")
+
+    def _container_start(self, args: Mapping[str, Any], say: Say) -> Reply:
+        box = self._found(args)
+        health = "starting" if box["healthcheck"] else ""
+        box |= {"running": True, "status": "running", "pid": self.spawn(), "health": health}
+        box["started_at"] = f"t{self.clock.real():.1f}"
+        return Reply("done")
+
     def _systemd_restart(self, args: Mapping[str, Any], say: Say) -> Reply:
         unit = self.units[args["unit"]]
         if args["expect"].get("invocation", unit["InvocationID"]) != unit["InvocationID"]:
