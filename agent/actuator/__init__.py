@@ -14,6 +14,7 @@ use. Any number of {"out": LINE} may come before the one last line {"end": END, 
      "who": {"uid": N, "user", "by", "role"}}
     {"v": 1, "verb": "look", "what": WHAT, ...}
     {"v": 1, "verb": "note", "record": {...}, "who": {...}, "key", "run", "step"}
+    {"v": 1, "verb": "void", "key", "who": {...}, "run", "step", "reason"}
     {"v": 1, "verb": "head"}                               data: {"count", "head", "says"}
     {"v": 1, "verb": "audit", "first": N, "limit": N}      data: {"first", "lines": [TEXT], "count", "head", "says"}
     {"v": 1, "verb": "read", "bundle": KEY, "part": NAME, "offset": N}    data: {"base64", "total", "sha256"}
@@ -36,8 +37,9 @@ is busy. It goes on when the client goes away. Codes of refusals: 400 not unders
 expected, 423 busy, 424 a tool is not installed, 429 too many, 507 it cannot be audited.
 
 `look` needs no policy: unit {"unit"}, container {"container", "runtime"}, process {"pid"}, holders {"minor"}, tools,
-policy, key {"key"} -> {"state": "none" | "begun" | "ended", "end", "says", "running"}; haproxy and bundles as their
-families say. `note` appends a record that is marked as said by the agent ("by": "agent"): `record` is a flat map, 8
+policy -> {"rules": [{"actions", "role"}]}, key {"key"} -> {"state": "none" | "begun" | "ended", "end", "says",
+"running", "data"}; haproxy and bundles as their families say. `void` answers like the look at a key; one that had not
+begun never will from then on. `note` appends a record that is marked as said by the agent ("by": "agent"): `record` is a flat map, 8
 KiB at most. Whoever is not the agent's user is refused with code 403 before the request is read, root too, and
 audited.
 """

@@ -69,10 +69,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a child ended: `code` is its exit status, negative for a signal, None if it was ended at its deadline."""
+    """How a child ended: `code` is its exit status, negative for a signal, None if it was ended at its deadline. `raw`
+    is what it wrote, 1 MiB at most, if it was run quietly; `lines` are cleaned and cut."""
 
     code: int | None
     lines: tuple[str, ...]
+    raw: bytes = b""
 
     @property
     def last(self) -> str:
@@ -85,11 +87,15 @@ class Hands(Protocol):
 
     state: Path  # a folder of root's, 0700, that outlives restarts
 
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Of the policy as it is now; none if there is none, or if it is wrong."""
+
     def say(self, line: str) -> None:
         """One line of progress."""
 
     def run(self, argv: Argv, deadline_s: float, quiet: bool = False) -> Ran:
-        """A child with a clean environment. Its lines are progress, unless `quiet`."""
+        """A child with a clean environment. Its lines are progress; if `quiet`, its output is kept as it is."""
 
 
 @dataclass(frozen=True, slots=True)
