@@ -14,6 +14,7 @@ from types import TracebackType
 from agent.clock import ScaledClock, SystemClock
 from agent.errors import AgentError, ServeError, StateError, UsageError
 from agent.sim import control, faults, scenario
+from agent.sim.hands.stage import Stage
 from agent.sim.machine import Machine
 from agent.sim.params import ALL, nearest
 from agent.sim.plan import Injected, Wanted
@@ -131,7 +132,7 @@ class SimFleet:
         await self._all_ready()
         group.create_task(self._keep(), name="keep")
         labels = [(machine.name, machine.labels) for machine in self.machines]
-        self.file = self._store.write_fleet(self.plan, labels)
+        self.file = self._store.write_fleet(self.plan, labels, self.stage.pools)
 
     def _prepare(self, block: Block) -> None:
         found = self._store.load()
@@ -143,7 +144,6 @@ class SimFleet:
             self.plan = self._wanted.plan(SystemClock())
         self.clock = ScaledClock(self.plan.epoch, self.plan.speed)
         story = scenario.load(self.plan.scenario)
-        physics = self._store.load_physics() if found else {}
         shift, networked = self._places(block)
         for number in range(self.plan.hosts):
             plan = self.plan
@@ -154,12 +154,22 @@ class SimFleet:
                 if item.host == machine.name:
                     spec = faults.find(item.fault)
                     spec.plan(machine, faults.check(spec, item.params, self.plan.gpus), item.at)
+            self.machines.append(machine)
+        self._people(found is not None, networked)
+        self._store.save(self.plan, self._injected)
+
+    def _people(self, resumed: bool, networked: int) -> None:
+        """Hands and an agent for every machine, which goes on from where it stood."""
+        store = self._store
+        known = store.deeds() if resumed else []
+        self.stage = Stage(self.machines, self.clock, known, store.keep, lambda name: store.directory / name)
+        physics = store.load_physics() if resumed else {}
+        for number, machine in enumerate(self.machines):
             if machine.name in physics:
                 machine.restore(physics[machine.name])
-            self.machines.append(machine)
-            host = Resident(machine, self.clock, self._store, self.plan, networked=number < networked)
+            hands = self.stage.hosts[machine.name]
+            host = Resident(machine, self.clock, store, self.plan, hands, networked=number < networked)
             self._hosts.append(host)
-        self._store.save(self.plan, self._injected)
 
     def _places(self, block: Block) -> tuple[int, int]:
         """(what is added to the ports of all engines, how many hosts can have theirs opened)."""

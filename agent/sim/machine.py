@@ -17,7 +17,7 @@ from agent.sim.noise import identity, mix
 from agent.sim.serving.engine import Engine
 from agent.sim.serving.kinds import engines
 from agent.sim.serving.layout import replicas
-from agent.sim.workload import Replica, host_name, pool_of, rack_of
+from agent.sim.workload import Ghost, Replica, host_name, pool_of, rack_of
 from agent.wire.requests import Annotate
 
 UPTIME_S = 30 * 86_400.0
@@ -63,9 +63,11 @@ class Machine:
         self.labels = {"pool": pool_of(number).name, "rack": f"rack-{rack_of(number)}", "role": pool_of(number).role}
         self.kernel = kernel.KernelRing(self.booted_at)
         self.driver_events: deque[DriverEvent] = deque(maxlen=1024)
-        self.agent_down_until = 0.0
+        self.agent_down_until = self.helper_down_until = 0.0
         self.words: list[Annotate] = []  # what operators say to this host's agent
+        self.ghosts: list[Ghost] = []
         self.dials = Dials()
+        self.dials.facts["boot"] = {"id": self.boot_id, "previous": "", "anew": False, "orderly": None}
         self.address = "127.0.0.1"  # where its engines listen
         self.model = GPU_NAME
         self.past: dict[tuple[int, str], tuple[float, ...]] = {}  # (row, counter): growth by week, newest first
@@ -201,13 +203,20 @@ class Machine:
 
     def start_replica(self, replica: Replica, at: float, ready_after_s: float = 45.0) -> None:
         """The replica starts again, if all its GPUs are well."""
-        if replica.workers or not all(self.gpus[index].answers for index in replica.gpus):
+        if replica.workers or replica.shut or not all(self.gpus[index].answers for index in replica.gpus):
             return
         self._generation += 1
         replica.start(at, at + ready_after_s, self._generation)
         engine = self.engines[replica]
         engine.begin(at)
         self._later(at + ready_after_s, replica, engine.ready)
+
+    def begin_in_vain(self, replica: Replica, at: float) -> None:
+        """Its processes start, and never get as far as its GPUs."""
+        self._generation += 1
+        replica.start(at, at, self._generation)
+        replica.stop()
+        self.engines[replica].begin(at)
 
     def _later(self, at: float, replica: Replica, act: Callable[[], None]) -> None:
         """That happens to these processes of a replica, unless it has others by then."""

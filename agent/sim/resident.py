@@ -9,6 +9,7 @@ from agent.config import AgentConfig, HostIdentity
 from agent.detect import RULES
 from agent.errors import Refusal
 from agent.recorder import Recorder
+from agent.sim.hands.stage import HostHands
 from agent.sim.happen import happenings
 from agent.sim.host import SimHost
 from agent.sim.kernel_log import SimKernelLog
@@ -51,8 +52,11 @@ def sources_of(machine: Machine, clock: Clock, recorder: Recorder, client: Clien
 class Resident:
     """One machine and its agent, which a fault may take down for a while."""
 
-    def __init__(self, machine: Machine, clock: Clock, store: Store, plan: Plan, *, networked: bool) -> None:
+    def __init__(
+        self, machine: Machine, clock: Clock, store: Store, plan: Plan, hands: HostHands, *, networked: bool
+    ) -> None:
         self.machine = machine
+        self._hands = hands
         self.listeners = Listeners(machine, clock) if networked else None
         self.up = asyncio.Event()
         self._clock = clock
@@ -65,6 +69,8 @@ class Resident:
             host_name=machine.name,
             gpus_expected=plan.gpus,
             labels=machine.labels,
+            balancer=hands.balancers,
+            pools=hands.pools,
         )
         self._agent: HostAgent | None = None
         self._stop = asyncio.Event()
@@ -88,6 +94,7 @@ class Resident:
             recorder = Recorder(self._config.state_dir, self._clock, self._identity.boot_id)
             client = HttpClient(self._clock) if self.listeners else None
             sources = sources_of(self.machine, self._clock, recorder, client)
+            sources += self._hands.source(self._clock)
             agent = HostAgent(
                 self._config,
                 self._identity,
@@ -97,6 +104,7 @@ class Resident:
                 companions=self._companions,
                 normal=normal(self.machine, declared(RULES)),
                 logs=SimLog(self.machine).read,
+                hands=self._hands.hands,
             )
             await self._serve(agent)
 

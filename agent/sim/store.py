@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from agent.errors import StateError, UsageError
+from agent.sim.hands.deeds import Deed
 from agent.sim.plan import Injected, Plan
 
 PLAN = "sim.json"
 PHYSICS = "physics.json"
+DEEDS = "deeds.jsonl"
 LOCK = "sim.lock"
 FLEET = "fleet.toml"
 CONTROL = "sim.sock"
@@ -77,6 +79,34 @@ class Store:
         """Keep both."""
         self._write(PLAN, {"format": _FORMAT, "plan": asdict(plan), "injected": [asdict(item) for item in injected]})
 
+    def deeds(self) -> list[Deed]:
+        """What hands have done here, oldest first; a last line that was cut while it was written is left out."""
+        path = self.directory / DEEDS
+        found: list[Deed] = []
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except FileNotFoundError:
+            return found
+        except (OSError, ValueError) as error:
+            raise StateError(f"{path}: cannot be read ({error}); use another --dir or remove it") from None
+        for number, line in enumerate(lines, 1):
+            try:
+                found.append(Deed(**json.loads(line)))
+            except (ValueError, TypeError):
+                if number == len(lines):
+                    break
+                raise StateError(f"{path}: line {number} is no deed; use another --dir or remove it") from None
+        return found
+
+    def keep(self, deed: Deed) -> None:
+        """One more, before it happens."""
+        path = self.directory / DEEDS
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(deed)) + "\n")
+        except OSError as error:
+            raise StateError(f"{path}: cannot be written: {error.strerror or error}; free some space") from None
+
     def load_physics(self) -> dict[str, Any]:
         """`Machine.saved()` by host name; empty when there is none that can be read: it is recomputed then."""
         try:
@@ -88,10 +118,17 @@ class Store:
         """Keep where the physics stands."""
         self._write(PHYSICS, saved)
 
-    def write_fleet(self, plan: Plan, hosts: Sequence[tuple[str, Mapping[str, str]]]) -> Path:
-        """fleet.toml for cockpits; returns its path. `hosts`: (name, labels)."""
+    def write_fleet(
+        self,
+        plan: Plan,
+        hosts: Sequence[tuple[str, Mapping[str, str]]],
+        pools: Mapping[str, tuple[int, int]],
+    ) -> Path:
+        """fleet.toml for cockpits; returns its path. `hosts`: (name, labels); `pools`: (expected, floor) by name."""
         lines = ["# Written by `gpu-cockpit sim up`: simulated hosts.", "[clock]"]
         lines += [f"epoch = {plan.epoch!r}", f"speed = {plan.speed!r}"]
+        for name, (expected, floor) in pools.items():
+            lines += ["", f"[pools.{json.dumps(name)}]", f"expected = {expected}", f"floor = {floor}"]
         for name, labels in hosts:
             address = f"unix://{quote(str(self.socket(name)))}"
             lines += ["", "[[host]]", f"name = {json.dumps(name)}", f"address = {json.dumps(address)}"]

@@ -38,6 +38,7 @@ POOLS: tuple[PoolSpec, ...] = (
 )
 _HOST_CYCLE = ("chat-70b", "embed", "chat-70b", "rerank", "chat-70b", "chat-70b", "embed", "chat-70b")
 _PEAK_HOUR = 15.0
+_ROOT = -9  # its place in the process tree, before the first process on a GPU
 HOSTS_PER_RACK = 4
 
 
@@ -77,10 +78,23 @@ class Worker:
     command: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ghost:
+    """A process that holds a GPU's memory and that no driver lists. `stuck`: no signal ends it."""
+
+    pid: int
+    gpu: int
+    name: str
+    user: str
+    started: float
+    stuck: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Replica:
     """One serving process group. `ready_at` is when it takes load again; None while it is down for good. `halted` while
-    its engine does no work although it is asked to; `held` is the share of its memory that it holds."""
+    its engine does no work although it is asked to; `held` is the share of its memory that it holds. `share` is what a
+    load balancer makes of its load: 1 its own, 0 none. `shut`: somebody stopped its service, who alone starts it."""
 
     pool: PoolSpec
     number: int
@@ -94,6 +108,8 @@ class Replica:
     pressed: float | None = None  # asked for so much, whatever the hour
     halted: bool = False
     held: float = 1.0
+    share: float = 1.0
+    shut: bool = False
     generation: int = 0
     _slow: Wave = field(init=False)
     _middle: Wave = field(init=False)
@@ -114,17 +130,17 @@ class Replica:
     def asked(self, moment: float) -> float:
         """What its users ask for, whether it runs or not: 1 is what its GPUs do at their highest clocks."""
         if self.full or self.pressed is not None:
-            return 1.05 if self.full or self.pressed is None else self.pressed
+            return self.share * (1.05 if self.full or self.pressed is None else self.pressed)
         pool = self.pool
         base = pool.floor + pool.swing * daily(moment, _PEAK_HOUR) + self._bias
         wave = 0.10 * self._slow.at(moment) + 0.09 * self._middle.at(moment) + 0.05 * self._fast.at(moment)
-        return min(1.05, max(0.02, base + wave))
+        return self.share * min(1.05, max(0.02, base + wave))
 
     def demand(self, moment: float) -> float:
         """Work asked of each of its GPUs, 0 to about 1.05."""
         if self.halted or self.ready_at is None or moment < self.ready_at or not self.workers:
             return 0.0
-        return self.asked(moment)
+        return min(1.05, self.asked(moment))
 
     def memory(self, moment: float) -> float:
         """Bytes it holds on each of its GPUs: weights stream in while it starts, then it stays level."""
@@ -144,6 +160,11 @@ class Replica:
     def stop(self) -> None:
         """All its processes on GPUs are gone."""
         self.workers, self.ready_at = [], None
+
+    @property
+    def root(self) -> int:
+        """The id of its first process: with vLLM an API server, which holds no GPU."""
+        return self.pid(_ROOT if self.pool.engine == "vllm" else 0)
 
     def pid(self, place: int) -> int:
         """The process id at that place of its process tree: 0 is that of its first process on a GPU."""

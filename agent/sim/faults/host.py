@@ -11,7 +11,7 @@ from agent.sim.gpu import Gpu
 from agent.sim.machine import DRIVER, Machine
 from agent.sim.noise import identity
 from agent.sim.params import Param, Params, gpu_param
-from agent.sim.workload import GIB
+from agent.sim.workload import GIB, Ghost
 from agent.wire.requests import Annotate, Mark
 from agent.wire.signals import Quality
 
@@ -87,8 +87,13 @@ def _load(machine: Machine, at: float) -> None:
 
 def _ghost(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
     """Its process ends and its memory stays; the driver may go on naming the process for a while."""
+    pid, _ = machine.worker(gpu.index)
+    replica = machine.assigned(gpu.index)
     machine.stop_replica(gpu.index, at, None)
     dials, row = machine.dials, gpu.index
+    user = replica.pool.user if replica else "root"
+    # A child that its parent left behind: it has the device open, and the driver does not name it.
+    machine.ghosts.append(Ghost((pid or 4700) + 7, row, "python3", user, at - 3600.0, params["stuck"] == "yes"))
     dials.set(row, "gpu.memory.used", float(params["gib"]) * GIB)
     dials.set(row, "gpu.processes", 1 if params["listed"] == "yes" else 0)
     dials.set(row, "gpu.processes.live", 0)
@@ -98,8 +103,15 @@ def _ghost(machine: Machine, gpu: Gpu, params: Params, at: float) -> None:
 
 
 def _freed(machine: Machine, row: int) -> None:
+    for ghost in [ghost for ghost in machine.ghosts if ghost.gpu == row]:
+        exorcise(machine, ghost)
+
+
+def exorcise(machine: Machine, ghost: Ghost) -> None:
+    """It ends, and its memory is free."""
+    machine.ghosts.remove(ghost)
     for signal in ("gpu.memory.used", "gpu.processes", "gpu.processes.live"):
-        machine.dials.release(row, signal)
+        machine.dials.release(ghost.gpu, signal)
 
 
 def _latched(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
@@ -289,6 +301,7 @@ FAULTS: tuple[FaultSpec, ...] = (
             Param("gib", "how much stays", 38.0, low=0, high=80),
             Param("listed", "whether the driver still lists the process", "yes", choices=_YES_NO),
             Param("seconds", "until it is given back; 0: never", 0.0, low=0, high=86_400),
+            Param("stuck", "whether no signal ends who holds it", "no", choices=_YES_NO),
         ),
         each(_ghost),
     ),

@@ -4,6 +4,7 @@
 else changes what the steps will do. An engine that does no work keeps what was asked of it waiting, as its clients do.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -51,6 +52,8 @@ class Engine(ABC):
     outlives what computes."""
 
     lingers_s = 0.0
+    parting_s = 0.0  # from the last answer to the end of its processes, once it is told to end
+    patience_s = 30.0  # how long it then waits for what it has
 
     def __init__(self, replica: Replica, told: Callable[[], None] = lambda: None) -> None:
         self.replica = replica
@@ -63,6 +66,11 @@ class Engine(ABC):
         self.errors = 0.0  # share of its requests that fail
         self.context = 1.0  # how much longer prompts are
         self.dev = True  # whether it shows what only operators need
+        self.clings = False  # its front outlives what computes for as long as it is let
+        self.sick_starts = 0  # so many of its next starts end with a health page that fails
+        self.sick = False
+        self.sent = self.lost = 0.0  # requests that were sent to it since boot, and those that it never answered
+        self._stranded = (0.0, 0.0)  # how many it stood still with, and since when
         self.notes: deque[Note] = deque(maxlen=KEPT)
         self.at = replica.started
         self._told = told
@@ -75,13 +83,16 @@ class Engine(ABC):
 
     def open(self, port: int) -> bool:
         """Whether that port accepts connections."""
-        return port in self.doors and self.life in (Life.UP, Life.FALLING, Life.ENDING)
+        ends = self.life in (Life.FALLING, Life.ENDING)
+        return port in self.doors and (self.life is Life.UP or (ends and not self.clings))
 
     def begin(self, at: float) -> None:
         """New processes: everything is counted from zero, and it is not ready yet."""
         self.started = self.at = at
         self.starts += 1
         self.mood = Mood.WELL
+        self.sick = self.sick_starts > 0
+        self.sick_starts = max(0, self.sick_starts - 1)
         self.replica.halted, self.replica.held = False, 1.0
         self._clear()
         self._live(Life.LOADING)
@@ -109,10 +120,22 @@ class Engine(ABC):
 
     def turn(self, mood: Mood) -> None:
         """From now on it works like this."""
+        if mood in _HALTED and self.mood not in _HALTED:
+            self._stranded = (self.at, self._under_way())
         self.mood = mood
         self.replica.halted = mood in _HALTED
         self.replica.held = _MEMORY_ASLEEP if mood is Mood.ASLEEP else 1.0
         self._told()
+
+    @property
+    def in_flight(self) -> float:
+        """Requests whose clients wait for an answer; those of one that stands still give up by and by."""
+        if self.life not in (Life.UP, Life.ENDING, Life.FALLING):
+            return 0.0
+        if self.mood not in _HALTED:
+            return self._under_way()
+        since, stranded = self._stranded
+        return stranded * max(0.0, 1.0 - (self.at - since) / PATIENCE_S) + self._kept_waiting()
 
     def press(self, load: float | None) -> None:
         """That much is asked of it, 1 being all that it can do at full clocks; None: as its users do."""
@@ -128,9 +151,13 @@ class Engine(ABC):
     def step(self, now: float, dt: float, ratio: float) -> None:
         """`dt` seconds pass until `now`; its slowest GPU runs at `ratio` of its highest clock, 0 if one is dead."""
         self.at = now
+        asked = self.replica.asked(now) if self.load is None else -self.load * self.replica.share
+        arriving = abs(asked) * self._per_s() * dt
+        self.sent += arriving
+        if self.life is not Life.UP:
+            self.lost += arriving
         if self.life not in (Life.UP, Life.ENDING):
             return
-        asked = self.replica.asked(now) if self.load is None else -self.load
         if self.life is Life.ENDING or self.mood is Mood.LEAVING:
             asked = 0.0
         if self.mood in _HALTED or not ratio:
@@ -142,6 +169,7 @@ class Engine(ABC):
         """A long time passes in which it did as at these moments."""
         if self.life is Life.UP and self.mood is Mood.WELL:
             for moment in moments:
+                self.sent += self.replica.asked(moment) * self._per_s() * span / len(moments)
                 self._work(span / len(moments), self.replica.asked(moment), 1.0 / self.slow)
 
     def answer(self, port: int, method: str, path: str, now: float) -> Answer | None:
@@ -151,6 +179,15 @@ class Engine(ABC):
         if self.mood is Mood.MUTE:
             return None
         return self._answer(port, method, path, now)
+
+    def finishes_s(self) -> float:
+        """How long it takes for what it has, if nothing new comes."""
+        return 0.5
+
+    def abandon(self) -> None:
+        """Whoever waits for an answer gets none."""
+        self.lost += self.in_flight
+        self._stranded = (self.at, 0.0)
 
     @abstractmethod
     def saved(self) -> dict[str, Any]:
@@ -166,8 +203,25 @@ class Engine(ABC):
             self._lived()
             self._told()
 
+    def _fewer(self, waiting: float, dt: float) -> float:
+        """What is left of those who wait at a door that nobody else comes to any more: they give up."""
+        left = waiting * math.exp(-4.0 * dt / PATIENCE_S)
+        return left if left > 0.4 else 0.0
+
     def _lived(self) -> None:  # noqa: B027 - not every engine writes
         """Its life has changed: what it writes about that."""
+
+    @abstractmethod
+    def _per_s(self) -> float:
+        """Requests a second that come of a demand of 1."""
+
+    @abstractmethod
+    def _under_way(self) -> float:
+        """Requests that it has, while it works."""
+
+    @abstractmethod
+    def _kept_waiting(self) -> float:
+        """Requests that came since it stood still."""
 
     @abstractmethod
     def _clear(self) -> None:

@@ -71,7 +71,7 @@ def _group(machine: Machine, engine: Engine) -> Group:
     )
     return Group(
         key,
-        _processes(replica),
+        processes(replica),
         listeners,
         tuple(machine.gpus[worker.gpu].uuid for worker in replica.workers),
         "driver" if replica.workers else "none",
@@ -82,12 +82,12 @@ def _group(machine: Machine, engine: Engine) -> Group:
     )
 
 
-def _processes(replica: Replica) -> tuple[Process, ...]:
+def processes(replica: Replica) -> tuple[Process, ...]:
     """Its process tree, the root first: with vLLM an API server, and between it and several workers their engine."""
     started = replica.started
     on_gpus = [(worker.pid, (worker.command,)) for worker in replica.workers]
     if replica.pool.engine != "vllm":
         return (Process(replica.pid(0), replica.argv(), started),)
     between = [(replica.pid(_BETWEEN), (_CORE,))] if len(on_gpus) > 1 else []
-    root = (replica.pid(_ROOT), replica.argv())
+    root = (replica.root, replica.argv())
     return tuple(Process(pid, argv, started) for pid, argv in (root, *between, *on_gpus))

@@ -68,6 +68,8 @@ FAMILIES: tuple[Family, ...] = (
 class Triton(Engine):
     """See the module. Values by slot of the table."""
 
+    parting_s = 1.5
+
     def _clear(self) -> None:
         self.pending = self.backlog = self.busy = 0.0
         self.counted = dict.fromkeys(_COUNTERS, 0.0)
@@ -113,10 +115,20 @@ class Triton(Engine):
             self.counted["failed"] += offered * dt
             self.pending = self.backlog = 0.0
         elif self.mood is Mood.FROZEN or self.mood is Mood.WELL:
-            self.backlog = min(_QUEUE, self.backlog + offered * dt)
+            left = self.backlog if self.replica.share else self._fewer(self.backlog, dt)
+            self.backlog = min(_QUEUE, left + offered * dt)
             self.pending = self.backlog
         else:
             self.pending = self.backlog = 0.0  # the model is unloaded: nothing is taken in
+
+    def _per_s(self) -> float:
+        return _AT_FULL
+
+    def _under_way(self) -> float:
+        return self.pending + self.busy * _BATCH if self.busy else self.pending
+
+    def _kept_waiting(self) -> float:
+        return self.backlog
 
     def _answer(self, port: int, method: str, path: str, now: float) -> Answer:
         if port != self.replica.port:
@@ -130,9 +142,9 @@ class Triton(Engine):
         if path == "/v2":
             return _json({"name": "triton", "version": VERSION, "extensions": list(_EXTENSIONS)})
         if path in ("/v2/health/live", "/v2/health/ready"):
-            return Answer(200, b"", "text/plain")
+            return Answer(400 if self.sick and path.endswith("ready") else 200, b"", "text/plain")
         if path == f"/v2/models/{model}/ready":
-            return Answer(200 if loaded else 400, b"", "text/plain")
+            return Answer(200 if loaded and not self.sick else 400, b"", "text/plain")
         return NOT_THERE
 
     def page(self) -> bytes:
@@ -142,11 +154,16 @@ class Triton(Engine):
 
     def saved(self) -> dict[str, Any]:
         """Its queue and counters."""
-        return {"queues": [self.pending, self.backlog, self.busy], "counted": list(self.counted.values())}
+        return {
+            "queues": [self.pending, self.backlog, self.busy],
+            "sent": [self.sent, self.lost],
+            "counted": list(self.counted.values()),
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from there."""
         self.pending, self.backlog, self.busy = saved["queues"]
+        self.sent, self.lost = saved.get("sent", (self.sent, self.lost))
         self.counted = dict(zip(_COUNTERS, saved["counted"], strict=True))
 
 

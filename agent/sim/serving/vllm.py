@@ -67,6 +67,8 @@ class Vllm(Engine):
     """See the module. Values by slot of the page's table."""
 
     lingers_s = 2.0  # in which its health is 503
+    parting_s = 10.0
+    patience_s = 60.0  # its --shutdown-timeout
 
     def _clear(self) -> None:
         self.running = self.waiting = self.kv = self.held = 0.0
@@ -96,12 +98,13 @@ class Vllm(Engine):
         arrived = offered * dt / _OUTPUT + self.held
         self.held = 0.0
         backlog = self.waiting + arrived
-        if self.life is Life.ENDING:
+        fades = self.life is Life.ENDING or self.mood is Mood.LEAVING or not self.replica.share
+        if fades:
             backlog += self.running * min(1.0, dt / 8.0)
         thrashing = room < slots and backlog * _OUTPUT > most * dt
         served = min(most * (0.85 if thrashing else 1.0), backlog * _OUTPUT / dt)
         self.waiting = max(0.0, backlog - served * dt / _OUTPUT)
-        self.running = self._batch(served, speed, per, batch) if self.life is Life.UP else self._fading(dt)
+        self.running = self._fading(dt) if fades else self._batch(served, speed, per, batch)
         self.kv = min(0.999, self.running * context / (_ROOM * width))
         self._queued = min(self._queued, self.at) if self.waiting > 0.5 else math.inf
         if served > 0.0:
@@ -128,6 +131,10 @@ class Vllm(Engine):
     def _batch(self, served: float, speed: float, per: float, batch: float) -> float:
         """How many requests are worked on at that many tokens a second."""
         return batch if self.waiting > 0.01 else min(batch, served * _STEP_S / (speed - per * served))
+
+    def finishes_s(self) -> float:
+        """How long it takes for what it has, if nothing new comes."""
+        return 4.0 * math.log(self.running / 0.4) + 1.0 if self.running > 0.4 else 0.5
 
     def _fading(self, dt: float) -> float:
         left = self.running * math.exp(-dt / 4.0)
@@ -173,8 +180,20 @@ class Vllm(Engine):
             self.running = self.waiting = self.kv = 0.0
         elif self.running < 1.0:
             self.running = 1.0  # what it was on when it stopped
-        arriving = max(0.0, asked) * _PER_GPU * len(self.replica.gpus) / _OUTPUT
-        self.held = min(self.held + arriving * dt, arriving * PATIENCE_S)
+        arriving = max(0.0, asked) * self._per_s()
+        if not self.replica.share:
+            self.held = self._fewer(self.held, dt)
+        else:
+            self.held = min(self.held + arriving * dt, arriving * PATIENCE_S)
+
+    def _per_s(self) -> float:
+        return _PER_GPU * len(self.replica.gpus) / _OUTPUT
+
+    def _under_way(self) -> float:
+        return self.running + self.waiting + self.held
+
+    def _kept_waiting(self) -> float:
+        return self.held
 
     def _answer(self, port: int, method: str, path: str, now: float) -> Answer:
         if method != "GET":
@@ -182,7 +201,7 @@ class Vllm(Engine):
         if path == "/metrics":
             return Answer(200, self.page(now), "text/plain", "uvicorn")
         if path in ("/health", "/ping"):
-            return Answer(503 if self.life is Life.FALLING else 200, b"", "", "uvicorn")
+            return Answer(503 if self.life is Life.FALLING or self.sick else 200, b"", "", "uvicorn")
         found = self._document(path)
         return _json(404, {"detail": "Not Found"}) if found is None else _json(200, found)
 
@@ -227,6 +246,7 @@ class Vllm(Engine):
         self._settle()
         return {
             "queues": [self.running, self.waiting, self.kv, self.held],
+            "sent": [self.sent, self.lost],
             "queued": self._queued if math.isfinite(self._queued) else None,
             "counted": list(self.counted.values()),
             "spreads": [spread.saved() for spread in self.spreads.values()],
@@ -236,6 +256,7 @@ class Vllm(Engine):
         """Go on from there."""
         self._tokens = self._seconds = 0.0
         self.running, self.waiting, self.kv, self.held = saved["queues"]
+        self.sent, self.lost = saved.get("sent", (self.sent, self.lost))
         since = saved.get("queued")
         self._queued = math.inf if since is None else float(since)
         self.counted = dict(zip(_COUNTERS, saved["counted"], strict=True))

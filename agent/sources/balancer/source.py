@@ -5,7 +5,7 @@ nobody named and that never answered is not missed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,9 @@ UNPRIVILEGED = "stats socket /run/haproxy/stats.sock group gpu-cockpit mode 660 
 FIX = f"add to HAProxy's section `global`: {UNPRIVILEGED}"
 
 
+Ask = Callable[[Path, str], Awaitable[str]]  # as `stats_socket.ask`
+
+
 @dataclass(slots=True)
 class _Known:
     """One balancer: what it last said, and the servers that it has."""
@@ -41,13 +44,16 @@ class _Known:
 
 class BalancerSource:
     """`balancers` are the configured ones. The first of the `usual` places where a socket is is read too, unless the
-    configuration names one of them."""
+    configuration names one of them. `ask` asks a socket."""
 
     name = "balancer"
     signals: tuple[SignalSpec, ...] = ()
 
-    def __init__(self, clock: Clock, balancers: tuple[Balancer, ...] = (), usual: tuple[Path, ...] = USUAL) -> None:
+    def __init__(
+        self, clock: Clock, balancers: tuple[Balancer, ...] = (), usual: tuple[Path, ...] = USUAL, ask: Ask = ask
+    ) -> None:
         self._clock = clock
+        self._ask_at = ask
         self._known = [_Known(one.socket, one.name or haproxy.KIND, named=True) for one in balancers]
         named = {one.socket for one in balancers}
         # A site that names one of the usual places means that HAProxy: the other place is another door to it.
@@ -103,11 +109,11 @@ class BalancerSource:
 
     async def _ask(self, known: _Known) -> tuple[BackendFacts, ...]:
         if not known.heard:
-            info = await ask(known.path, haproxy.INFO)
+            info = await self._ask_at(known.path, haproxy.INFO)
             if not haproxy.is_haproxy(info):
                 raise haproxy.Odd(f"it said {info[:80]!r}")
-        stat = await ask(known.path, haproxy.STAT)
-        state = await ask(known.path, haproxy.STATE)
+        stat = await self._ask_at(known.path, haproxy.STAT)
+        state = await self._ask_at(known.path, haproxy.STATE)
         return haproxy.backends(known.name, stat, state, self._clock.wall())
 
     def _changed(self, facts: list[object], any_known: bool) -> dict[str, object]:
