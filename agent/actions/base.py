@@ -25,8 +25,8 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How a request to the root helper ended: `end` is done, failed or refused; `says` one sentence; `data` what was
-    looked at."""
+    """How a request to the root helper ended: `end` is done, failed, refused or unknown; `says` one sentence; `data`
+    what was looked at."""
 
     end: str
     says: str = ""

@@ -39,7 +39,7 @@ expected, 423 busy, 424 a tool is not installed, 429 too many, 507 it cannot be 
 `look` needs no policy: unit {"unit"}, container {"container", "runtime"}, process {"pid"}, holders {"minor"}, tools,
 policy -> {"rules": [{"actions", "role"}]}, key {"key"} -> {"state": "none" | "begun" | "ended", "end", "says",
 "running", "data"}; haproxy and bundles as their families say. `void` answers like the look at a key; one that had not
-begun never will from then on. `note` appends a record that is marked as said by the agent ("by": "agent"): `record` is a flat map, 8
-KiB at most. Whoever is not the agent's user is refused with code 403 before the request is read, root too, and
-audited.
+begun never will from then on. `note` appends a record that is marked as said by the agent ("by": "agent"): `record`
+is a flat map, 8 KiB at most. Whoever is not the agent's user is refused with code 403 before the request is read,
+root too, and audited.
 """
