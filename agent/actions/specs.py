@@ -114,14 +114,19 @@ HAPROXY = (
         FLOOR,
     ),
     _server(
-        "haproxy.ready", "put the server back", "New sessions reach the server again, as its checks allow.", Risk.LOW
+        "haproxy.ready",
+        "put the server back",
+        "New sessions reach the server again, as its checks allow. A run that found it out leaves it as it found it.",
+        Risk.LOW,
+        ParamSpec("lift", FLAG, "put it back even if this run found it out", "no"),
     ),
     _server(
         "haproxy.weight",
         "weigh the server",
-        "Gives the server this share of the weight that it was configured with; 0 is refused below the floor.",
+        "Gives the server a share of its configured weight, or a weight; 0 is refused below the floor.",
         Risk.LOW,
-        ParamSpec("percent", WHOLE, "per cent of its configured weight", "", True, 0, 100),
+        ParamSpec("percent", WHOLE, "per cent of its configured weight", "", False, 1, 200),
+        ParamSpec("weight", WHOLE, "the weight itself, instead of per cent", "", False, 0, 256),
         FLOOR,
     ),
 )
@@ -167,7 +172,7 @@ PROCESS = (
         "SIGTERM to one process that holds a GPU, SIGKILL after the grace; then its memory is looked for.",
         "end the process",
         ("process",),
-        (ParamSpec("grace_s", SECONDS, "how long after SIGTERM it is killed", "10", False, 0, HOUR),),
+        (ParamSpec("grace_s", SECONDS, "how long after SIGTERM it is killed", "10", False, 0, 600),),
         Risk.HIGH,
     ),
 )
@@ -210,7 +215,7 @@ DIAGNOSTICS = (
         "collect diagnostics",
         ("host", "gpu", "replica"),
         (
-            ParamSpec("minutes", WHOLE, "how far back logs and records go", "30", False, 1, 1440),
+            ParamSpec("minutes", WHOLE, "how far back logs and records go", "15", False, 1, 1440),
             ParamSpec("max_mib", WHOLE, "the most that all of it may take", "64", False, 1, 1024),
             ParamSpec("bug_report", FLAG, "also run nvidia-bug-report.sh where it is installed (minutes)", "no"),
         ),
