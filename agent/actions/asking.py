@@ -5,7 +5,7 @@ for want of the thing is None, never an empty thing.
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,7 @@ async def planned(act: Act, who: Who, world: World, args: Mapping[str, Any]) -> 
     if reply.end != "done":
         return Planned((), (Guard("policy", False, reply.says or "the root helper refuses it"),))
     data = reply.data
-    commands = tuple(shlex.join(map(str, argv)) for argv in data.get("argv") or ())[:COMMANDS]
+    commands = tuple(_line(argv) for argv in data.get("argv") or ())[:COMMANDS]
     says = str(data.get("says") or "")
     needs, rule = str(data.get("role") or ""), str(data.get("rule") or "")
     allowed = data.get("allowed") is True
@@ -130,3 +130,10 @@ def identity(act: Act, now: Mapping[str, str]) -> Guard:
             says = f"its {name} was {value[:64]} and is {is_now[:64] or 'gone'} now; plan it again"
             return Guard("identity", False, f"{act.subject} is not what the plan saw: {says}")
     return Guard("identity", True, "it is what the plan saw" if act.expect else "it is what was found now")
+
+
+def _line(argv: Sequence[object]) -> str:
+    """As a shell would take it; a last word that begins with # is a remark."""
+    words = [str(word) for word in argv]
+    remark = words.pop() if words and words[-1].startswith("# ") else ""
+    return f"{shlex.join(words)}  {remark}".rstrip()

@@ -37,7 +37,9 @@ class ContainerAction:
         plan = await asking.planned(act, who, world, self._args(now, given, {}))
         expect = self._expect(now, world)
         grace_s = float(given.get("grace_s", "0"))
-        traps = containers.traps(now, self.verb, grace_s, serves=about.replica is not None)
+        main = await asking.look(world, "process", pid=now.pid) if now.shell and now.pid else None
+        comm = str(main.get("comm") or "") if main is not None else ""
+        traps = containers.traps(now, self.verb, grace_s, serves=about.replica is not None, comm=comm)
         guards = (asking.identity(act, expect), *plan.guards, *traps, *_owner(about, now))
         before = {
             "runtime": now.runtime,

@@ -19,7 +19,7 @@ GRACE_LEAST_S = 25.0  # as of units: an engine was gone 10 s after its last toke
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container as it is now; `health` is empty without a health check, `argv` what its main process was made of."""
+    """A container as it is now. `health` is empty without a health check; `shell`: a shell got its command."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class Container:
     restart: str = "no"
     restarts: int = 0
     signal: str = ""
-    argv: tuple[str, ...] = ()
+    shell: bool = False
     init: bool = False
     oom: bool = False
 
@@ -61,17 +61,17 @@ def read(said: Mapping[str, Any]) -> Container:
         str(said.get("restart") or "no"),
         _whole(said.get("restart_count")),
         str(said.get("stop_signal") or ""),
-        (*_words(said.get("entrypoint")), *_words(said.get("cmd"))),
+        said.get("shell_form") is True,
         said.get("init") is True,
         said.get("oom") is True,
     )
 
 
-def traps(container: Container, verb: str, grace_s: float, *, serves: bool) -> tuple[Guard, ...]:
-    """What would make it end otherwise than the operator thinks."""
+def traps(container: Container, verb: str, grace_s: float, *, serves: bool, comm: str = "") -> tuple[Guard, ...]:
+    """What would make it end otherwise than the operator thinks. `comm`: the name of its main process, as seen."""
     found = []
     if verb in ("stop", "restart") and container.running:
-        found.append(_signal(container, grace_s))
+        found.append(_signal(container, grace_s, comm))
         if serves and grace_s < GRACE_LEAST_S:
             says = (
                 f"its main process is killed {grace_s:g} s after SIGTERM; an engine needs what its longest request "
@@ -89,31 +89,16 @@ def traps(container: Container, verb: str, grace_s: float, *, serves: bool) -> t
     return tuple(found)
 
 
-def _signal(container: Container, grace_s: float) -> Guard:
-    argv = container.argv
-    program = argv[0].rpartition("/")[2] if argv else ""
-    script = argv[2].lstrip() if len(argv) > 2 else ""
-    if (
-        program in SHELLS
-        and len(argv) > 2
-        and argv[1] == "-c"
-        and not container.init
-        and not script.startswith("exec ")
-    ):
+def _signal(container: Container, grace_s: float, comm: str) -> Guard:
+    if container.shell and not container.init and comm in ("", *SHELLS):
         says = (
-            f"its main process is a shell ({program} -c), which does not pass SIGTERM on: all of it is killed after "
+            f"its main process is a shell ({comm or 'sh'} -c), which does not pass SIGTERM on: all is killed after "
             f"{grace_s:g} s; begin the command with exec, or write it as a list"
         )
         return Guard("signal", False, says, soft=True)
     if container.signal in ("SIGKILL", "9", "KILL"):
         return Guard("signal", False, "its stop signal is SIGKILL: it ends at once, whatever it does", soft=True)
     return Guard("signal", True, f"its main process gets {container.signal or 'SIGTERM'}, and {grace_s:g} s")
-
-
-def _words(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,) if value else ()
-    return tuple(str(item) for item in value) if isinstance(value, (list, tuple)) else ()
 
 
 def _whole(value: object) -> int:

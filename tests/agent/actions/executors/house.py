@@ -46,6 +46,8 @@ class House:
     asked: list[Mapping[str, Any]] = field(default_factory=list)
     keys: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     released: bool = False
+    hangs: bool = False
+    notes: list[Mapping[str, Any]] = field(default_factory=list)
     refreshed: list[str] = field(default_factory=list)
     tide: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     _pids: int = 5000
@@ -73,7 +75,10 @@ class House:
         return answer
 
     async def let_go(self, released: bool, deadline_s: float) -> bool:
+        if self.hangs:
+            return False
         self.released = released
+        self.told["reasons"] = [{"code": "let_go"}] if released else []
         return True
 
     # The helper.
@@ -87,6 +92,9 @@ class House:
             return self._plan(request)
         if request["verb"] == "look":
             return self._look(request)
+        if request["verb"] == "note":
+            self.notes.append(request["record"])
+            return Reply("done")
         assert request["verb"] == "act", request
         reply = self._act(request, said or (lambda line: None))
         if reply is None or self.lost:
@@ -191,7 +199,7 @@ class House:
             "runtime": "docker", "id": f"{name.encode().hex():0<64}"[:64], "name": name, "running": True,
             "status": "running", "started_at": f"t{self.clock.real():.1f}", "health": "", "healthcheck": False,
             "pid": self.spawn(), "exit_code": 0, "restart": "no", "restart_count": 0, "stop_signal": "",
-            "entrypoint": [], "cmd": ["/serve"], "init": False, "oom": False, **more,
+            "shell_form": False, "init": False, "oom": False, **more,
         }  # fmt: skip
         return self.containers[name]
 
@@ -218,6 +226,27 @@ class House:
         box |= {"running": True, "status": "running", "pid": self.spawn(), "health": health}
         box["started_at"] = f"t{self.clock.real():.1f}"
         return Reply("done")
+
+    def hold(self, pid: int, *gpus: str, gib: float = 1.0) -> None:
+        """The process holds GPUs, and the driver lists it."""
+        self.processes[pid]["gpus"] = ["/dev/nvidia0"]
+        row = {
+            "pid": pid,
+            "command": "python3 serve",
+            "gpus": list(gpus),
+            "gpu_memory": gib * 2**30,
+            "state": "running",
+        }
+        self.told["processes"] = [*self.told.get("processes", []), row]
+
+    def _process_stop(self, args: Mapping[str, Any], say: Say) -> Reply:
+        pid = int(args["pid"])
+        if args["expect"].get("started") != self.processes[pid]["started"]:
+            return Reply("refused", f"process {pid} is another one now", 409)
+        del self.processes[pid]
+        rows = self.told.get("processes", [])
+        self.later(5.0, lambda: self.told.update(processes=[row for row in rows if row["pid"] != pid]))
+        return Reply("done", data={"killed": False, "took_s": 0.1})
 
     def _systemd_restart(self, args: Mapping[str, Any], say: Say) -> Reply:
         unit = self.units[args["unit"]]

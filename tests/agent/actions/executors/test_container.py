@@ -12,10 +12,12 @@ from agent.wire.actions import ActState
 from tests.agent.actions.executors.house import BOOT, WHO, House, act, entry, guards
 
 
-def _house(**more: Any) -> House:
+def _house(comm: str = "python3", **more: Any) -> House:
     house = House()
     box = house.contain("vllm-0", **more)
     house.serve("vllm:8000", engine="vllm", container=box["id"], pids=(box["pid"],))
+    if box["pid"]:
+        house.processes[box["pid"]]["comm"] = comm
     return house
 
 
@@ -42,8 +44,8 @@ async def test_a_plan_names_the_container_by_name_and_holds_it_by_id_and_start()
 @pytest.mark.parametrize(
     ("more", "verb", "guard", "says"),
     [
-        ({"cmd": ["/bin/sh", "-c", "python serve.py --port 8000"]}, "restart", "signal", "does not pass SIGTERM on"),
-        ({"entrypoint": ["bash", "-c"], "cmd": ["a; b"]}, "stop", "signal", "bash -c"),
+        ({"shell_form": True, "pid": 0}, "restart", "signal", "does not pass SIGTERM on"),
+        ({"shell_form": True, "comm": "bash"}, "stop", "signal", "bash -c"),
         ({"stop_signal": "SIGKILL"}, "stop", "signal", "ends at once"),
         ({"restart": "always"}, "stop", "restart-policy", "until docker restarts"),
         ({}, "restart", "health", "no health check"),
@@ -58,15 +60,7 @@ async def test_each_trap_of_a_container_is_a_warning(more: dict[str, Any], verb:
     assert says in guards(found)[guard].says
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"cmd": ["/bin/sh", "-c", "exec python serve.py"]},
-        {"cmd": ["/bin/sh", "-c", "python serve.py"], "init": True},
-        {"cmd": ["python", "serve.py"]},
-        {"cmd": ["/bin/sh", "/serve.sh"]},
-    ],
-)
+@pytest.mark.parametrize("more", [{"shell_form": True}, {"shell_form": True, "init": True, "comm": "sh"}, {}])
 async def test_what_gets_its_signal_has_no_warning(more: dict[str, Any]) -> None:
     wish = act("container.restart", "replica:vllm:8000", params={"grace_s": "90"})
     found = await BY_ID[wish.action].preflight(wish, WHO, _house(healthcheck=True, **more))
