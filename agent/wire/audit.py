@@ -86,6 +86,7 @@ class _Chain:
         self._faults: list[Fault] = []
         self._cut: list[bytes] = []
         self._head, self._count, self._trusted, self._found = FIRST, 0, 0, 0
+        self._shift = 0
 
     def take(self, number: int, line: bytes) -> None:
         self._count = number
@@ -139,6 +140,11 @@ class _Chain:
             self._found += 1
             return
         start = self._trusted + 1
+        if not digest:
+            self._fault(number, f"line {number} is no record any more, and was one when it was seen before")
+            return
+        if any(fault.line >= start and not fault.soft for fault in self._faults):
+            return  # named already, and more exactly
         where = f"line {number}" if start == number else f"lines {start} to {number}"
         self._fault(start, f"{where} were written anew: line {number} had another hash when it was seen before")
 
@@ -151,6 +157,6 @@ def _torn(cut: list[bytes]) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _number(says: Mapping[str, Any]) -> str:
+def _number(says: Mapping[str, Any]) -> int:
     number = says.get("n")
-    return str(number) if isinstance(number, int) and abs(number) < 2**53 else "nobody knows which"
+    return number if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 2**53 else 0
