@@ -4,13 +4,13 @@ A word is answered once it is in the journal. Where the journal cannot be writte
 answer says that a restart would forget it.
 """
 
-import asyncio
 import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from agent.app.names import Names
 from agent.clock import Clock
 from agent.detect import RULES, Engine
 from agent.errors import Refusal
@@ -27,7 +27,6 @@ from agent.wire.specs import Scope, gpu_subject
 
 SECTION = "annotations"
 SETTLED_S = 2.0
-NAME_S = 1.0
 CLEARED = 512  # ids of findings that are over and may still be noted on
 _FLEETING = "taken, but this agent ends with its console, and with it what was said"
 _FORGETFUL = "taken, but the journal cannot be written now: a restart of the agent would forget it"
@@ -58,7 +57,7 @@ class Annotating:
         self._changed = changed
         self._expected = expected
         self._book = Book(host_id, recorder.rows)
-        self._names: dict[int, asyncio.Future[str]] = {}
+        self._names = Names()
         self._cleared: deque[str] = deque(maxlen=CLEARED)
         self._open: set[str] = set()
         for scope, gone in ((Scope.GPU, self._book.retired), (Scope.REPLICA, self._book.retired_replicas)):
@@ -73,7 +72,7 @@ class Annotating:
         Raises:
             Refusal: the caller may not, or it makes no sense.
         """
-        user = await self._name(caller)
+        user = await self._names.of(caller)
         if not self._roles.may_annotate(caller):
             raise Refusal("denied", self._roles.denial(user))
         answer = self._take(wish, caller, user)
@@ -170,18 +169,3 @@ class Annotating:
 
     def _forgetful(self) -> str:
         return _FLEETING if self._recorder.state.directory is None else _FORGETFUL
-
-    async def _name(self, caller: Caller) -> str:
-        """The user's name. A directory service that hangs holds one thread a user, however often that one asks."""
-        uid, name = caller.uid, str(caller.uid)
-        looked = self._names.get(uid)
-        if looked is None:
-            looked = self._names[uid] = asyncio.get_running_loop().run_in_executor(None, user_name, uid)
-        try:
-            async with asyncio.timeout(NAME_S):
-                name = await asyncio.shield(looked)
-        except TimeoutError:
-            return name
-        if name == str(uid):
-            self._names.pop(uid, None)  # not known, or not now: asked again the next time
-        return name

@@ -13,12 +13,15 @@ from dataclasses import asdict
 
 import agent
 from agent.actions.base import Hands
-from agent.app.acting import Acting
+from agent.actions.conduct.work import Step, nothing
+from agent.app.acting import Acting, Lent
 from agent.app.annotating import Annotating
+from agent.app.evidence import Memory
 from agent.app.historian import Historian
 from agent.app.judging import Judging
 from agent.app.keeping import Keeping
 from agent.app.logs import Logs, Reader
+from agent.app.names import Names
 from agent.app.releasing import Releasing
 from agent.app.roll import AGENT, Roll
 from agent.clock import Clock
@@ -56,7 +59,8 @@ class HostAgent:
     """One host's agent. `companions` agents share this process; `signals` says that SIGUSR1 and SIGUSR2 to it mean
     let go and resume. `door`: where cockpits come in, if not by the socket of `config`; such an agent is temporary.
     `normal`: baselines of a host whose past is taken for granted. `logs` reads what a replica wrote.
-    `hands` builds what actions act through, None for an agent that shall not act."""
+    `hands` builds what actions act through, None for an agent that shall not act; `step`
+    hears of every boundary that an action passes."""
 
     def __init__(  # noqa: PLR0913 - the composition root is given everything
         self,
@@ -72,6 +76,7 @@ class HostAgent:
         normal: Baselines | None = None,
         logs: Reader | None = None,
         hands: Hands | None = None,
+        step: Step = nothing,
     ) -> None:
         tick_s = config.interval_s * clock.speed
         host_id = identity.host_id
@@ -89,11 +94,7 @@ class HostAgent:
         )
         self._judging = Judging(clock, self._witness, self._engine, recorder, sources, self._wake)
         self._keeping = Keeping(recorder, self.facts, clock)
-        self._historian = Historian(
-            recorder.state.directory, clock, host_id, self._board.signals, tick_s, config.history_mib << 20
-        )
-        declared = {baseline for rule in RULES for baseline in rule.baselines}
-        self._historian.baselines(declared, self._engine.baselines, normal)
+        self._historian = self._remembering(host_id, tick_s, config.history_mib << 20, normal)
         self._roles = Roles(config.policy, clock)
         self._roll = Roll(
             self.facts, clock, self._board, self._engine, self._witness, self._keeping, expected=config.gpus_expected
@@ -101,11 +102,11 @@ class HostAgent:
         self._roll.recall(recorder)
         self._judging.recall()
         self._annotating = self._annotator(config, host_id)
-        told = Logs(lambda: self.facts.get("replicas"), logs).ask if logs else None
         self._releasing = Releasing(sources)
-        self._acting = Acting(clock, recorder, self.facts, hands=hands, let_go=self._releasing.done)
-        self._desk = Desk(recorder, self._historian.ask, self._annotating.annotate, told, self._acting.act)
-        schema = Schema(self._board.signals, tuple(thresholds.told(rule, settings) for rule in (*RULES, BROKEN)))
+        self._acting = self._handed(config, identity, hands, step)
+        self._desk = self._desk_with(logs)
+        rules = tuple(thresholds.told(rule, settings) for rule in (*RULES, BROKEN))
+        schema = Schema(self._board.signals, rules, self._acting.specs)
         self._feed = self._fed(identity, schema)
         self._door: Door = door(self._feed) if door else _socket(self._feed, config, clock)
         self._sampler = Sampler(sources, self, clock, host_id, config.interval_s)
@@ -118,6 +119,36 @@ class HostAgent:
         self._ticked = asyncio.Event()
         self._temporary = door is not None
         self._introduce(config, signals=signals)
+
+    def _remembering(self, host_id: str, tick_s: float, cap: int, normal: Baselines | None) -> Historian:
+        """Who keeps samples and says what is usual."""
+        directory = self._recorder.state.directory
+        historian = Historian(directory, self._clock, host_id, self._board.signals, tick_s, cap)
+        declared = {baseline for rule in RULES for baseline in rule.baselines}
+        historian.baselines(declared, self._engine.baselines, normal)
+        return historian
+
+    def _desk_with(self, logs: Reader | None) -> Desk:
+        """Who answers questions."""
+        told = Logs(lambda: self.facts.get("replicas"), logs).ask if logs else None
+        return Desk(self._recorder, self._historian.ask, self._annotating.annotate, told, self._acting.act)
+
+    def _handed(self, config: AgentConfig, identity: HostIdentity, hands: Hands | None, step: Step) -> Acting:
+        """Who has done what operators want done."""
+        memory = Memory(self._clock, self._recorder, self.facts, self._board, self._historian)
+        return Acting(
+            config,
+            identity,
+            self._clock,
+            self._recorder,
+            engine=self._engine,
+            facts=self.facts,
+            roles=self._roles,
+            names=Names(),
+            sources=self._sources,
+            hands=hands,
+            lent=Lent(self._releasing.done, memory, self._wake, step=step),
+        )
 
     def _annotator(self, config: AgentConfig, host_id: str) -> Annotating:
         """Who takes what operators say of findings."""
@@ -146,6 +177,7 @@ class HostAgent:
             secrets.randbits(48),
             self._desk,
             self._roles,
+            self._acting.greeting,
         )
 
     async def run(self) -> None:
@@ -171,6 +203,7 @@ class HostAgent:
                     group.create_task(self._desk.run(), name="desk"),
                     group.create_task(self._roles.run(), name="roles"),
                     group.create_task(self._releasing.run(), name="let-go"),
+                    group.create_task(self._acting.run(), name="act"),
                     group.create_task(self._listen(), name="listen"),
                 ]
                 await self._stop.wait()
@@ -239,6 +272,7 @@ class HostAgent:
         self._set_reasons()
         self._judging.tick()
         self._annotating.tick()
+        self._acting.tick()
         self._board.publish(now.mono)
         self._door.tick()
         self._ticked.set()

@@ -31,6 +31,7 @@ from agent.errors import ConfigError
 
 if TYPE_CHECKING:
     from agent.config.balancing import Balancer
+    from agent.config.pools import PoolConfig
     from agent.config.serving import Serving
 
 DEFAULT_FILE = Path("/etc/gpu-cockpit/agent.toml")
@@ -90,7 +91,7 @@ class AgentConfig:
     `history_mib` and `journal_mib` are what recorded samples and events may take of the disk; `policy` says who may do
     what; `thresholds` are limits of rules that a site wants
     otherwise, `thresholds_file` a file with more of them; `serving` is what it knows of its replicas, `balancer`
-    its load balancers that are not where they usually are."""
+    its load balancers that are not where they usually are, `pools` the floors of pools that have none."""
 
     socket: Path = SOCKET
     state_dir: Path = STATE_DIR
@@ -115,6 +116,7 @@ class AgentConfig:
     thresholds_file: Path | None = None
     serving: tuple["Serving", ...] = ()
     balancer: tuple["Balancer", ...] = ()
+    pools: tuple["PoolConfig", ...] = ()
 
 
 def _serving(value: object) -> tuple["Serving", ...]:
@@ -127,6 +129,12 @@ def _balancers(value: object) -> tuple["Balancer", ...]:
     from agent.config.balancing import balancers
 
     return balancers(value)
+
+
+def _pools(value: object) -> tuple["PoolConfig", ...]:
+    from agent.config.pools import pools
+
+    return pools(value)
 
 
 _CHECKS: dict[str, Check] = {
@@ -153,6 +161,7 @@ _CHECKS: dict[str, Check] = {
     "thresholds_file": path,
     "serving": _serving,
     "balancer": _balancers,
+    "pools": _pools,
 }
 KEYS = tuple(_CHECKS)
 
@@ -241,11 +250,13 @@ def _checked(file: str, key: str, value: object) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class HostIdentity:
-    """Who this host is: `host_id` for ever, `boot_id` until the next boot, `name` for people."""
+    """Who this host is: `host_id` for ever, `boot_id` until the next boot, `name` for people. `simulated`: it is none,
+    and gets no real hands."""
 
     host_id: str
     name: str
     boot_id: str
+    simulated: bool = False
 
 
 def identify(config: AgentConfig) -> HostIdentity:

@@ -24,10 +24,16 @@ _CACHED_FRAMES = 256
 _FINDINGS = 150  # so many fit into one frame whatever they say, without their evidence
 
 
+def _none(caller: Caller) -> tuple[tuple[str, ...], int, str]:
+    del caller
+    return (), 0, ""
+
+
 @dataclass(slots=True, eq=False)
 class Feed:
     """`findings` gives those that are open or unknown. `epoch` is a random number of this start of the agent;
-    `desk` answers requests, `roles` says who may what."""
+    `desk` answers requests, `roles` says who may what, `hands` gives a caller (ids of the actions it may have done,
+    lines of the audit, its head)."""
 
     identity: HostIdentity
     clock: Clock
@@ -39,6 +45,7 @@ class Feed:
     epoch: int
     desk: Desk
     roles: Roles
+    hands: Callable[[Caller], tuple[tuple[str, ...], int, str]] = _none
     schema_bytes: bytes = b""
     schema_id: str = ""
     _frames: dict[int, bytes] = field(default_factory=dict)
@@ -52,6 +59,7 @@ class Feed:
     def hello(self, have: tuple[str, ...], caller: Caller) -> Hello:
         """The agent's first frame to a cockpit that knows the schemas `have`."""
         now = self.clock.now()
+        may, count, head = self.hands(caller)
         return Hello(
             software=f"gpu-cockpit-agent {agent.__version__}",
             wall=now.wall,
@@ -63,6 +71,9 @@ class Feed:
             role=self.roles.role(caller),
             schema_id=self.schema_id,
             schema=b"" if self.schema_id in have else self.schema_bytes,
+            audit_count=count,
+            audit_head=head[:128],
+            may=may,
         )
 
     def snapshot(self) -> list[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.app import annotating
+from agent.app import names
 from agent.clock import Instant
 from agent.recorder.annotations import Book, Facts, Invalid
 from agent.recorder.annotations.book import ANSWERED, MOST, NOTES, OVER, SHOWN_S, Answer
@@ -298,14 +298,14 @@ async def test_a_directory_service_that_hangs_holds_one_thread_and_no_annotation
         hangs.wait(10)
         return "alice"
 
-    monkeypatch.setattr(annotating, "user_name", slow)
-    monkeypatch.setattr(annotating, "NAME_S", 0.02)
+    monkeypatch.setattr(names, "user_name", slow)
+    monkeypatch.setattr(names, "NAME_S", 0.02)
     async with SimFleet(tmp_path, hosts=1, gpus=1, seed=7) as fleet:
         client = await open_client(fleet.socket("gpu-a01"))
         for number in range(3):
             assert isinstance(await ask(client, Annotate(number, f"k{number}", Mark.NOTE, "a", "x")), Done)
         hangs.set()
-        monkeypatch.setattr(annotating, "NAME_S", 5.0)
+        monkeypatch.setattr(names, "NAME_S", 5.0)
         assert isinstance(await ask(client, Annotate(9, "k9", Mark.NOTE, "a", "x")), Done)
         notes = await client.until(lambda picture: len(marks(picture)) == 4 and marks(picture))
         assert {one.user for one in marks(notes)} == {str(os.getuid()), "alice"}

@@ -59,6 +59,9 @@ def test_every_key_can_be_set() -> None:
         [[balancer]]
         socket = "/run/edge/stats.sock"
         name = "edge"
+        [pools.chat]
+        keepers = ["gpu-a01", "gpu-a02", "gpu-a03"]
+        floor = 2
         """,
         "agent.toml",
     )
@@ -196,4 +199,21 @@ def test_a_wrong_thresholds_file_is_one_sentence(tmp_path: Path, text: str | Non
     ],
 )
 def test_what_is_wrong_with_a_balancer_is_said(text: str, says: str) -> None:
+    assert says in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("pools = 3", "pools must be at most 64 tables: [pools.NAME] with keepers and floor, not 3"),
+        ("[pools.a]\nfloor = 1", "pools.a: it needs a floor and 1 to 5 different keepers"),
+        ("[pools.a]\nkeepers = ['k1']", "pools.a: it needs a floor and 1 to 5 different keepers"),
+        ("[pools.a]\nkeepers = ['k1', 'k1']\nfloor = 1", "pools.a: it needs a floor and 1 to 5 different keepers"),
+        ("[pools.a]\nkeepers = ['1', '2', '3', '4', '5', '6']\nfloor = 1", "1 to 5 different keepers"),
+        ("[pools.a]\nkeepers = 'k1'\nfloor = 1", "pools.a: keepers must be a list of at most 32 texts"),
+        ("[pools.a]\nkeepers = ['k1']\nfloor = -1", "pools.a: floor must be a whole number from 0 to 10000"),
+        ("[pools.a]\nkeepers = ['k1']\nflor = 1", "pools.a: unknown key 'flor'; known keys: keepers, floor"),
+    ],
+)
+def test_what_is_wrong_with_a_pool_is_said(text: str, says: str) -> None:
     assert says in refused(text)
