@@ -47,6 +47,15 @@ def tool(name: str) -> str:
 def run(argv: Argv, deadline_s: float, say: Callable[[str], None] | None = None) -> Ran:
     """Run it to its end or its deadline. Its lines, those of stderr too, go to `say` as they come; without `say` they
     are kept as they are. Raises Refused if it cannot be started."""
+    lines = _Lines(say)
+    code = stream(argv, deadline_s, lines.feed)
+    lines.close()
+    return Ran(code, tuple(lines.kept), bytes(lines.raw))
+
+
+def stream(argv: Argv, deadline_s: float, take: Callable[[bytes], None]) -> int | None:
+    """The same, handing on its bytes as they come; its exit status, None if it was ended at its deadline. Raises
+    Refused if it cannot be started."""
     try:
         child = subprocess.Popen(  # noqa: S603 - an argv of a family, its program found among root's own
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
@@ -54,15 +63,13 @@ def run(argv: Argv, deadline_s: float, say: Callable[[str], None] | None = None)
         )  # fmt: skip
     except OSError as error:
         raise Refused(f"{argv[0]} cannot be started ({error.strerror or error})", TOOL) from None
-    lines = _Lines(say)
     try:
-        in_time = _follow(child, time.monotonic() + deadline_s, lines)
+        in_time = _follow(child, time.monotonic() + deadline_s, take)
     finally:
         _end(child)
         assert child.stdout is not None
         child.stdout.close()
-    lines.close()
-    return Ran(child.returncode if in_time else None, tuple(lines.kept), bytes(lines.raw))
+    return child.returncode if in_time else None
 
 
 class _Lines:
@@ -96,7 +103,7 @@ class _Lines:
             self._say(text)
 
 
-def _follow(child: "subprocess.Popen[bytes]", end: float, lines: _Lines) -> bool:
+def _follow(child: "subprocess.Popen[bytes]", end: float, take: Callable[[bytes], None]) -> bool:
     """Read until it ended; whether that was in time."""
     assert child.stdout is not None
     pipe = child.stdout.fileno()
@@ -111,30 +118,30 @@ def _follow(child: "subprocess.Popen[bytes]", end: float, lines: _Lines) -> bool
             stop = end if rest is None else rest
             if now >= stop:
                 return child.returncode is not None
-            if selector.select(min(stop - now, 0.1)) and not _read(pipe, lines):
+            if selector.select(min(stop - now, 0.1)) and not _read(pipe, take):
                 return _wait(child, max(end - time.monotonic(), 0.05))
 
 
-def _read(pipe: int, lines: _Lines) -> bool:
+def _read(pipe: int, take: Callable[[bytes], None]) -> bool:
     """Whether there may be more."""
     try:
         data = os.read(pipe, 65536)
     except BlockingIOError:
         return True
-    lines.feed(data)
+    take(data)
     return bool(data)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Nothing of it goes on."""
-    for number, wait_s in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
-        if child.poll() is not None:
-            return
+    """Nothing of it goes on, what it started included: that may outlive it, deaf to SIGTERM."""
+    if child.poll() is not None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)
         except ProcessLookupError:
-            pass
-        _wait(child, wait_s)
+            return
+        _wait(child, _GRACE_S)
 
 
 def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> bool:
