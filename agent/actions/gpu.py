@@ -156,9 +156,9 @@ def _has_let_go(world: World) -> bool:
 
 
 def _gpu(uuid: str, world: World) -> Mapping[str, Any] | None:
-    return next(
-        (one for one in world.facts("gpus") or () if isinstance(one, Mapping) and one.get("uuid") == uuid), None
-    )
+    gpus = world.facts("gpus")
+    found = gpus.get(uuid) if isinstance(gpus, Mapping) else None
+    return found if isinstance(found, Mapping) else None
 
 
 def _known(uuid: str, world: World) -> Mapping[str, Any]:

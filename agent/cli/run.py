@@ -11,6 +11,7 @@ import signal
 import sys
 from dataclasses import replace
 
+from agent.actions.real.world import hands
 from agent.app import HostAgent
 from agent.cli.notify import STATUS_EVERY_S, Notifier
 from agent.cli.sources import SOURCES, Site, build
@@ -67,8 +68,18 @@ async def _serve(config: AgentConfig) -> None:
     clock = SystemClock()
     identity = identify(config)
     recorder = Recorder(config.state_dir, clock, identity.boot_id, cap_bytes=config.journal_mib << 20)
-    sources = build(Site(config, identity, clock, recorder, {}), SOURCES)
-    agent = HostAgent(config, identity, clock, sources, recorder, signals=True, logs=UnitLog(config.proc).read)
+    site = Site(config, identity, clock, recorder, {})
+    sources = build(site, SOURCES)
+    agent = HostAgent(
+        config,
+        identity,
+        clock,
+        sources,
+        recorder,
+        signals=True,
+        logs=UnitLog(config.proc).read,
+        hands=hands(identity, site.made["serving"]),
+    )
     notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -61,7 +61,7 @@ class Resident:
         self.up = asyncio.Event()
         self._clock = clock
         self._companions = plan.hosts
-        self._identity = HostIdentity(machine.host_id, machine.name, machine.boot_id)
+        self._identity = HostIdentity(machine.host_id, machine.name, machine.boot_id, simulated=True)
         self._config = AgentConfig(
             socket=store.socket(machine.name),
             state_dir=store.directory / machine.name,

@@ -120,6 +120,12 @@ class Replica:
 
     # Its rounds.
 
+    @property
+    def door(self) -> Endpoint | None:
+        """Where it serves, with the token of its table if that is owed to whoever listens there; None while nobody
+        does."""
+        return self._endpoint(self.listener) if self.listener is not None and self.group is not None else None
+
     def begin(self, now: Instant) -> None:
         """A round: the pages whose turn it is."""
         self._now = now

@@ -10,6 +10,7 @@ from typing import Any
 
 from agent.clock import Clock, Instant
 from agent.config.serving import Serving
+from agent.engines.answer import Answer, Ask, Failure
 from agent.sources.base import Batch, RawEvent, Reading, Reason, Value
 from agent.sources.serving.client import Client
 from agent.sources.serving.errand import PERIOD_S, SLACK_S
@@ -73,6 +74,14 @@ class ServingSource:
         await self._rounds.run()
         return
         yield
+
+    async def post(self, identity: str, path: str, body: bytes, deadline_s: float) -> Answer:
+        """Ask a replica to do something. Nothing but an action of an operator comes here; reading never posts."""
+        replica = self._roster.replicas.get(identity)
+        door = replica.door if replica is not None else None
+        if door is None:
+            return Answer(failure=Failure.REFUSED, says=f"nobody listens where {identity} serves")
+        return await self._client.fetch(door, Ask(path, method="POST", body=body, deadline_s=deadline_s, fresh=True))
 
     def retire(self, identity: str, facts: Mapping[str, Any]) -> None:
         """A replica that is down is no longer owed an answer."""

@@ -12,7 +12,7 @@ GPU = "GPU-11111111-2222-3333-4444-555555555555"
 
 def _house() -> House:
     house = House()
-    house.told["gpus"] = [{"uuid": GPU, "index": 0, "minor": 0}]
+    house.told["gpus"] = {GPU: {"index": 0, "minor": 0}}
     house.told["agent"] = {"pid": 900}
     return house
 
