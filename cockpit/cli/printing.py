@@ -68,6 +68,11 @@ def emit(text: str) -> None:
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
 
 
+def say(sentence: str) -> None:
+    """One sentence to standard error."""
+    print(f"gpu-cockpit: {plain(sentence)}", file=sys.stderr)
+
+
 def emit_json(document: Mapping[str, Any], *, compact: bool = False) -> None:
     """One JSON document; `compact` for one line."""
     text = json.dumps(

@@ -53,6 +53,12 @@ class Terminal:
             answer = await _read(f"gpu-cockpit: {text} [y/N] ", echo=True)
         return (answer or "").strip().lower() in ("y", "yes")
 
+    async def answer(self, text: str) -> str:
+        """What the operator types after `text`, empty for nothing."""
+        with self._open():
+            answer = await _read(f"gpu-cockpit: {text}", echo=True)
+        return (answer or "").strip()
+
     @contextmanager
     def _open(self) -> Iterator[None]:
         """A question is open."""

@@ -212,6 +212,8 @@ class FakeHands(Hands):
 
     def run(self, run: str) -> RunView | None:
         """By its id or the beginning of it."""
+        if self.auto and run in self._runs:
+            self.advance(run)
         found = [known.view for id, known in self._runs.items() if run and id.startswith(run)]
         return found[0] if len(found) == 1 else None
 
@@ -323,6 +325,10 @@ class FakeHands(Hands):
         return replace(
             step, state=state, says=says, at=at, ended=self.now() if over else None, entry=entry, lines=lines
         )
+
+    def plan(self, runbook: str, host: int, subject: str) -> Plan:
+        """A plan without a draft."""
+        return self._plan(runbook, LIBRARY[runbook], host, subject, {}, "", "")
 
     def _plan(
         self, runbook: str, recipe: Recipe, host: int, subject: str, params: dict[str, str], incident: str, finding: str

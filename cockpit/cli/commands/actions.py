@@ -1,0 +1,52 @@
+"""Acting: what could be done, what is done, what was done, and the record of it."""
+
+import argparse
+
+from cockpit.cli.commands.command import Command
+
+_AT = "cockpit.cli.acting"
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "runbook",
+        nargs="?",
+        default="",
+        metavar="RUNBOOK",
+        help="as `runbooks` lists them, or action:ID for one action",
+    )
+    add(
+        "target", nargs="?", default="", metavar="TARGET",
+        help="HOST, HOST/gpuN, HOST/REPLICA, HOST/process:PID, HOST/unit:NAME, a pool, a finding or an incident",
+    )  # fmt: skip
+    add("--dry-run", action="store_true", help="print the whole plan; nothing is done, and viewers may ask")
+    add("--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
+    add("--reason", default="", metavar="TEXT", help="why; kept with every step")
+    add("--incident", default="", metavar="ID", help="the incident that this answers: it lands in its timeline")
+    add("--yes", action="store_true", help="do not ask; stands for no typed name and passes no guard")
+    add(
+        "--confirm",
+        default="",
+        metavar="NAME",
+        help="the target's name, for what cannot be undone; may stand for --yes",
+    )
+    add("--override", action="append", default=[], metavar="GUARD", help="pass this guard; needs a typed name")
+    verbs = parser.add_mutually_exclusive_group()
+    verbs.add_argument("--resume", nargs="?", const="", default=None, metavar="RUN", help="go on with a run")
+    verbs.add_argument("--roll-back", default=None, metavar="RUN", help="take back what a run did, last first")
+    verbs.add_argument("--abort", default=None, metavar="RUN", help="stop a run after the step under way")
+    add(
+        "--as", dest="author", default="", metavar="NAME", help="who does it (default: `operator` of the settings, you)"
+    )
+    add("--json", action="store_true", help="one object at the end, for scripts; schema 1")
+    add("--watch", action="store_true", help="with --json: one object a line for every change, the last is the end")
+
+
+COMMANDS = (
+    Command(
+        "run", "do what a runbook says, step by step: plan, confirm, verify", f"{_AT}.run:run", _run,
+        "The plan is printed before anything is done. Exit status: 0 done (or a dry run), 1 failed or\n"
+        "refused, 2 wrong usage, 3 nobody can know how it ended. Ctrl-c asks: stop, leave, or go on.",
+    ),
+)  # fmt: skip
