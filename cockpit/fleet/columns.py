@@ -113,14 +113,14 @@ WORDS: dict[str, Word] = {
     "pool": Word("host", "label; of a replica its own"),
     "rack": Word("host", "label"),
     "role": Word("host", "label; of a replica its own"),
-    "target": Word("host", "its address"),
+    "target": Word("host", "its address; of an action what it was done to"),
     "agent": Word("host", "version of its agent"),
     "gpu": Word("gpu", "index of the GPU"),
     "uuid": Word("gpu", "identity of the GPU"),
     "name": Word("gpu", "model of the GPU"),
     "serial": Word("gpu", "serial number of the GPU"),
     "bus": Word("gpu", "PCI address of the GPU"),
-    "state": Word("gpu", "ok, degraded, lost, missing or unknown; of a replica ready, starting, stuck, down ..."),
+    "state": Word("gpu", "ok, degraded, lost, missing or unknown; of a replica ready, stuck ...; of actions done ..."),
     "replica": Word("replica", "how its host calls a replica"),
     "engine": Word("replica", "what serves: vllm, triton ..."),
     "carrier": Word("replica", "what the engine runs in"),
@@ -142,7 +142,10 @@ WORDS: dict[str, Word] = {
     "xid": Word("item", "number of an XID event"),
     "subject": Word("item", "what an event or finding is about"),
     "text": Word("item", "what it says"),
-    "id": Word("item", "id of a finding"),
+    "id": Word("item", "id of a finding or an action"),
+    "action": Word("item", "action, or runbook of a run"),
+    "by": Word("item", "who acted"),
+    "run": Word("item", "run that an action belongs to"),
 }
 
 FLAGS: dict[str, tuple[str, str]] = {

@@ -263,7 +263,7 @@ def _remembering(term: Term) -> Callable[[Process], bool]:
 def _found(record: HostRecord, term: Term) -> list[str]:
     """Subjects of the open findings of a host that the term is about."""
     if term.key not in ("rule", "text", "subject", "id"):
-        raise UsageError(f"filter {term.token!r}: {term.key} belongs to events; use it there")
+        raise UsageError(f"filter {term.token!r}: {term.key} belongs to events and actions; use it there")
     return [finding.subject for finding in record.findings.values() if term.matches((str(getattr(finding, term.key)),))]
 
 
@@ -275,7 +275,9 @@ def _on_items(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
         if term.level == "host":
             mine = seek.shared(fleet, term)
             own = mine if mine is not None else np.zeros(fleet.replicas.n, dtype=np.bool_)
-            return lambda item: (bool(mask[item.host]) or any(own[row] for row in item.replicas)) ^ term.negated
+            return lambda item: (
+                (bool(mask[item.host]) or any(own[row] for row in item.replicas) or _is_in(item, term)) ^ term.negated
+            )
         if term.key == "state":
             named = seek.in_state(fleet, term)
             return lambda item: (
@@ -307,7 +309,8 @@ def _of_replicas(fleet: Fleet, term: Term) -> Callable[[Item], bool]:
 
 
 def _is_in(item: Item, term: Term) -> bool:
-    return "state" in item.words and term.matches((item.words["state"],))
+    """Whether an item has such a word of its own."""
+    return term.key in item.words and term.matches((item.words[term.key],))
 
 
 def _held(item: Item, term: Term, holders: Sequence[frozenset[int]]) -> bool:
