@@ -77,10 +77,10 @@ class Acting:
         self._tell = lent.changed
         if hands is not None:
             world = hands(Inside(clock, facts.get, lent.let_go, lent.evidence, self._refresh))
-            self._hands = self._with(world, identity.boot_id, recorder, lent)
+            self._hands = self._with(world, identity.boot_id, clock, recorder, lent)
 
-    def _with(self, world: World, boot_id: str, recorder: Recorder, lent: Lent) -> Hands:
-        around = Around(boot_id, self._executors, self._troubled, self._facts.set, self._changed, step=lent.step)
+    def _with(self, world: World, boot_id: str, clock: Clock, recorder: Recorder, lent: Lent) -> Hands:
+        around = Around(boot_id, clock, self._executors, self._troubled, self._facts.set, self._changed, step=lent.step)
         return Hands(around, world, recorder, self._voting)
 
     @property

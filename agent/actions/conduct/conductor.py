@@ -243,7 +243,7 @@ class Conductor:
                 found = await executor.preflight(act, who, self._world)
         except TimeoutError:
             says = f"looking at {act.subject} took longer than {within_s:g} s: how it is now is not known"
-            found = Preflight((), (Guard("fresh", False, says), Guard("role", True, "not asked")))
+            found = Preflight((), (Guard("look", False, says),))
         except (RootAbsent, RootLost) as error:
             found = Preflight((), (Guard("policy", False, str(error)),))
         others = [(key, on) for key, on in self._at_work.items() if key != own]

@@ -13,7 +13,7 @@ from agent.actions.conduct import who as roles
 from agent.errors import Refusal
 from agent.wire.actions import GUARDS, Act, Guard
 
-FIXED = frozenset({"policy", "role", "identity", "tool", "busy", "floor", "boot"})
+FIXED = frozenset({"policy", "role", "identity", "tool", "busy", "floor", "boot", "look"})
 CODES = {"policy": "denied", "role": "denied", "identity": "gone", "boot": "gone", "tool": "missing", "busy": "busy"}
 NOT_BEFORE = "invalid"  # the code for all other guards
 
@@ -32,7 +32,7 @@ def judged(found: Preflight, who: Who, more: Iterable[Guard]) -> tuple[Guard, ..
     guards = list(found.guards)
     if found.role and not any(one.id == "role" for one in guards):
         guards.append(roles.guard(who, found.role))
-    if not any(one.id in ("policy", "role") for one in guards):
+    if not any(one.id in ("policy", "role", "look") for one in guards):
         guards.append(Guard("policy", False, "no rule of the policy of this host allows it; ask its administrator"))
     guards += more
     return tuple(sorted(guards, key=lambda one: one.ok or one.soft)[:GUARDS])
@@ -61,10 +61,12 @@ def first_in_the_way(guards: Iterable[Guard], overrides: Iterable[str]) -> Guard
 
 
 def check(act: Act, looked: Looked) -> None:
-    """Raises Refusal: a guard does not hold."""
+    """Raises Refusal: a guard does not hold, or nobody has said that the caller may."""
     stop = first_in_the_way(looked.guards, act.overrides)
     if stop is not None:
         raise Refusal(CODES.get(stop.id, NOT_BEFORE), stop.says or f"the guard {stop.id} does not hold")
+    if not any(one.id == "role" and one.ok for one in looked.guards):
+        raise Refusal("denied", f"which role may have {act.action} done is not known here")
 
 
 def in_time(act: Act, wall: float) -> None:

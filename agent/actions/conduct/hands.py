@@ -20,6 +20,7 @@ from agent.actions.conduct.record import Record
 from agent.actions.conduct.runs import Runs
 from agent.actions.conduct.work import Step, nothing
 from agent.actions.pool.voting import Voting
+from agent.clock import Clock
 from agent.errors import Refusal
 from agent.recorder import Recorder
 from agent.wire.actions import (
@@ -53,6 +54,7 @@ class Around:
     `step` hears of every boundary of every action."""
 
     boot_id: str
+    clock: Clock
     executors: Mapping[str, Executor]
     troubled: Callable[[], Iterable[str]]
     tell: Callable[[str, Any], object]
@@ -75,8 +77,8 @@ class Hands:
         self._bundles = around.bundles
         self._runs = Runs()
         self._runs.recall(recorder.rows)
-        self._record = Record(ledger, recorder, world.clock, around.tell, around.changed)
-        self.notes = Notes(world.root, world.clock)
+        self._record = Record(ledger, recorder, around.clock, around.tell, around.changed)
+        self.notes = Notes(world.root, around.clock)
         self.orphans = Orphans(
             self._record, around.boot_id, around.executors, world.facts, around.troubled, self._take_back
         )
@@ -137,7 +139,7 @@ class Hands:
         return await self.conductor.take(act, who)
 
     async def _hear(self, word: RunSays, who: Who) -> Done:
-        heard = self._runs.hear(word, who.user, self._world.clock.now())
+        heard = self._runs.hear(word, who.user, self._record.clock.now())
         facts, seq = heard.run.facts, 0
         if heard.repeat:
             return Done(word.id, facts.id, seq)
