@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from agent.actions.base import Hands
 from agent.app import HostAgent
 from agent.clock import Clock, Instant
 from agent.config import AgentConfig, HostIdentity
@@ -72,16 +73,24 @@ class _Stepped(Protocol):
 
 class Rehearsal:
     """One host's agent, stepped. To be used inside a running loop, which need not turn. Its replicas are looked at
-    every `replicas_s` seconds at most, which may change; 0: at every tick, and read at their own pace."""
+    every `replicas_s` seconds at most, which may change; 0: at every tick, and read at their own pace. `own` is
+    the clock that it has, where several share one; without `hands` it does not act."""
 
-    def __init__(self, machine: Machine, tick_s: float = 1.0, replicas_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        tick_s: float = 1.0,
+        replicas_s: float = 0.0,
+        own: HandClock | None = None,
+        hands: Hands | None = None,
+    ) -> None:
         self.machine = machine
-        self.clock = HandClock(machine.epoch)
+        self.clock = own or HandClock(machine.epoch)
+        clock: Clock = self.clock
         self._tick_s = tick_s
         self.replicas_s = replicas_s
         self._replicas_at = -math.inf
         self._heard = 0  # words of operators that the agent was told
-        clock: Clock = self.clock
         self._nvml = SimNvml(machine, clock)
         self._kernel_log = SimKernelLog(machine, clock)
         host, processes = SimHost(machine, clock), SimProcesses(machine, clock)
@@ -103,7 +112,7 @@ class Rehearsal:
             gpus_expected=len(machine.gpus),
             labels=machine.labels,
         )
-        identity = HostIdentity(machine.host_id, machine.name, machine.boot_id)
+        identity = HostIdentity(machine.host_id, machine.name, machine.boot_id, simulated=True)
         self.agent = HostAgent(
             config,
             identity,
@@ -111,6 +120,7 @@ class Rehearsal:
             (self._nvml, self._kernel_log, *others),
             Recorder(None, clock, machine.boot_id, state=State.ephemeral()),  # numbers from 1, the same every time
             normal=normal(machine, declared(RULES)),
+            hands=hands,
         )
 
     def run(self, seconds: float) -> None:

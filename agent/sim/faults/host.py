@@ -136,6 +136,11 @@ def _unstuck(machine: Machine, _at: float) -> None:
     machine.dials.facts["stuck"] = []
 
 
+def _no_helper(machine: Machine, params: Params, at: float) -> None:
+    """Nothing that hands do on this host can be asked for."""
+    machine.helper_down_until = at + float(params["seconds"])
+
+
 def _inforom(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
     machine.dials.set(gpu.index, "gpu.inforom.valid", 0)
     machine.xid(gpu, 125, "Inforom failure", at)
@@ -305,6 +310,8 @@ FAULTS: tuple[FaultSpec, ...] = (
         ),
         each(_ghost),
     ),
+    FaultSpec("helper-down", "the root helper does not answer: nobody can act on this host", (_SECONDS,),
+              _once(_no_helper)),
     FaultSpec("ghost-util", "the process on this GPU ends and its utilisation stays at 100 %", (_ONE,), each(_latched)),
     FaultSpec("dstate", "the process on this GPU is stuck in the driver, state D", (_ONE, _SECONDS), each(_stuck)),
     FaultSpec("inforom-corrupt", "the GPU's flash has a wrong checksum: XID 125", (_ONE,), each(_inforom)),

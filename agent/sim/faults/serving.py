@@ -14,6 +14,7 @@ _TEARDOWN_S = 12.0  # from the last token to the end of the process
 _DRAIN_S = 30.0  # for what it has
 _LOAD_S = 45.0
 _MOST_SLOW = 16.0
+_FOREVER_S = 86_400.0
 
 Act = Callable[[Machine, Engine, Params, float], None]
 
@@ -163,6 +164,15 @@ def _errors(_machine: Machine, engine: Engine, params: Params, _at: float) -> No
     engine.errors = float(params["share"])
 
 
+def _clings(_machine: Machine, engine: Engine, _params: Params, _at: float) -> None:
+    """Its front waits for its clients to hang up, and no SIGTERM changes that."""
+    engine.clings, engine.lingers_s = True, _FOREVER_S
+
+
+def _bad_start(_machine: Machine, engine: Engine, params: Params, _at: float) -> None:
+    engine.sick_starts = int(params["times"])
+
+
 def _slow(_machine: Machine, engine: Engine, params: Params, _at: float) -> None:
     engine.slow = float(params["times"])
 
@@ -212,6 +222,15 @@ FAULTS: tuple[FaultSpec, ...] = (
         "the replica is told to end and finishes what it has: a Triton unloads its model, a vLLM gets SIGTERM",
         (_ONE, Param("back", _BACK.help, 0.0, low=0, high=86_400)),
         _to(_drain),
+        needs_gpu=False,
+    ),
+    FaultSpec("stop-lingers", "told to end, the engine ends and its front stays until it is killed", (_ONE,),
+              _to(_clings), needs_gpu=False),
+    FaultSpec(
+        "bad-start",
+        "the next starts of the replica end with a health page that fails; nothing happens until then",
+        (_ONE, Param("times", "how many starts", 1, low=1, high=100)),
+        _to(_bad_start),
         needs_gpu=False,
     ),
     FaultSpec("scrape-hang", "the engine accepts connections and says nothing; it goes on computing", (_ONE, _FOR),

@@ -119,7 +119,8 @@ class Balancer:
         return now
 
     def set(self, server: Server, args: Mapping[str, str]) -> None:
-        """From now on it has this `state` or `weight`, and what else `args` says of it (see `_apply`)."""
+        """From now on it has this `state` or `weight`, if `args` has them; `run` found it in state `before`; with `key`
+        they say who took it out."""
         deed = Deed(self.now(), self.home.name, SET, {"server": server.name, **args})
         self._keep(deed)
         self._plan(deed)
@@ -139,12 +140,14 @@ class Balancer:
             server.weight = int(args["weight"])
         if args.get("run"):
             server.found.setdefault(args["run"], args["before"])
-        server.by = {name: args[name] for name in ("by", "user", "run", "key", "at") if name in args}
+        if "key" in args:
+            server.by = {name: args[name] for name in ("by", "user", "run", "key", "at")}
         if server.state == "ready":
             server.by = {}
             server.found.clear()
-        server.changed = at
-        self._spread(at)
+        if "state" in args or "weight" in args:
+            server.changed = at
+            self._spread(at)
 
     def _spread(self, at: float) -> None:
         """Who is in rotation shares what all of them are asked for."""

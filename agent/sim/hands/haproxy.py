@@ -4,6 +4,7 @@ The floor is counted right before the change, over what the balancer says then, 
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from agent.actions.base import Reply
@@ -76,9 +77,12 @@ def _wanted(server: Server, asked: Asked) -> dict[str, str]:
         percent = asked.text("percent")
         weight = int(asked.text("weight") or (WEIGHT * int(float(percent or "100")) // 100))
         return {} if weight == server.weight else {"weight": str(weight)}
-    state = _STATE[asked.verb]
+    state, found_as = _STATE[asked.verb], server.found.get(asked.run, "ready")
     if asked.verb == "ready" and asked.text("lift") != "yes":
-        state = server.found.get(asked.run, "ready")
+        state = found_as
+    ours = bool(asked.run) and server.by.get("run") == asked.run
+    if server.state == "maint" and state == "drain" and not ours and found_as == "ready":
+        return {}  # it is out, and further out than asked: not ours to weaken
     return {} if state == server.state else {"state": state}
 
 
@@ -112,13 +116,13 @@ def _below(balancer: Balancer, server: Server, asked: Asked, wanted: Mapping[str
 
 
 def _change(balancer: Balancer, server: Server, asked: Asked, wanted: Mapping[str, str]) -> Over:
-    before = {"admin": str(server.admin), "state": server.state, "weight": str(server.weight)}
-    was_out = server.admin != 0
-    if wanted:
-        told = {**wanted, "before": server.state, "run": asked.run}
-        if not was_out and wanted.get("state") in ("drain", "maint"):
-            told |= {"key": asked.key, **{name: str(asked.who.get(name, "")) for name in ("user", "by")}}
-            told["at"] = f"{balancer.now():.0f}"
+    before = {"admin": str(server.admin), "state": server.state, "status": server.status, "weight": str(server.weight)}
+    takes_out = asked.verb in ("drain", "maint")
+    told = {**wanted, **({"before": server.state, "run": asked.run} if takes_out else {})}
+    if takes_out and wanted and not server.admin:
+        at = datetime.fromtimestamp(balancer.now(), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        told |= {"key": asked.key, "at": at, **{name: str(asked.who.get(name, "")) for name in ("user", "by")}}
+    if told:
         balancer.set(server, told)
     data = {**row(balancer, server), "before": before, "changed": bool(wanted)}
     flight = f"{server.in_flight} in flight and 0 queued there"

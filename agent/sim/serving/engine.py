@@ -205,7 +205,7 @@ class Engine(ABC):
 
     def _fewer(self, waiting: float, dt: float) -> float:
         """What is left of those who wait at a door that nobody else comes to any more: they give up."""
-        left = waiting * math.exp(-4.0 * dt / PATIENCE_S)
+        left = waiting * math.exp(-6.0 * dt / PATIENCE_S)
         return left if left > 0.4 else 0.0
 
     def _lived(self) -> None:  # noqa: B027 - not every engine writes
