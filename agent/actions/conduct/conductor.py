@@ -55,10 +55,10 @@ class Conductor:
         self._ledger = record.ledger
         self._clock = record.clock
         self._executors = executors
-        self._over = over
+        self._tell_over = over
         self._refused = refused
         self._step = step
-        self._worker = Worker(world, record, over, step)
+        self._worker = Worker(world, record, self._over, step)
         self._group: asyncio.TaskGroup | None = None
         self._taking: dict[str, _Taking] = {}
         self._at_work: dict[str, frozenset[str]] = {}
@@ -252,6 +252,11 @@ class Conductor:
         more = gate.busy(other) if "boot" in expect else (*gate.busy(other), *gate.boot(act, self._boot_id))
         expect.setdefault("boot", self._boot_id)
         return gate.Looked(found, gate.judged(found, who, more), expect)
+
+    def _over(self, entry: Entry) -> None:
+        """It has ended: whoever reads that may want its target at once."""
+        self._at_work.pop(entry.key, None)
+        self._tell_over(entry)
 
     def _meant(self, act: Act) -> tuple[Act, str]:
         """The action that is wanted, and the key of what it takes back: a wish to undo is one for the inverse."""

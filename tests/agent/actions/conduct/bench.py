@@ -38,6 +38,7 @@ class Town:
     notes: list[Mapping[str, Any]] = field(default_factory=list)
     absent: bool = False
     loses: bool = False  # it does what it is told and hangs up before it says so
+    vanishes: bool = False  # and then it is away
     gate: asyncio.Event | None = None
     evidence = None
     rules: list[dict[str, Any]] = field(default_factory=lambda: [{"actions": ["haproxy.*"], "role": "operator"}])
@@ -75,6 +76,7 @@ class Town:
         self.keys[key] = "done"
         self.taken.append(key)
         self.state[subject] = request["args"]["to"]
+        self.absent = self.absent or self.vanishes
         if self.loses:
             raise RootLost("the helper hung up")
         return Reply("done")
