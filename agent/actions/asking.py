@@ -16,6 +16,7 @@ from agent.wire.actions import COMMANDS, Act, Guard
 LOOK_S = 5.0
 SLACK_S = 10.0  # beyond what the helper was given itself
 NOT_FOUND = 404
+BEGINS = "begins"
 CODES = {403: "denied", 409: "gone", 423: "busy", 424: "missing"}  # of refusals; all else is invalid
 
 
@@ -87,6 +88,22 @@ async def acted(act: Act, who: Who, world: World, args: Mapping[str, Any], say: 
     if reply.end == "unknown":
         raise Lost(reply.says or "the root helper does not know how it ended")
     return reply
+
+
+async def noted(act: Act, who: Who, world: World, state: str, says: str = "") -> None:
+    """Written into the audit as the agent's word: what it does by itself, before it begins and when it ended.
+
+    Raises:
+        Refusal: `state` is BEGINS and it cannot be written, so that it must not begin.
+    """
+    record = {"action": act.action, "subject": act.subject, "state": state, "says": says[:500]}
+    try:
+        reply = await world.root.ask({**request("note", act, who, {}), "record": record}, deadline_s=LOOK_S)
+        why = "" if reply.end == "done" else reply.says
+    except (RootAbsent, RootLost) as error:
+        why = str(error)
+    if why and state == BEGINS:
+        raise Refusal("absent", f"nothing was done, for it could not be written into the audit: {why}")
 
 
 async def look(world: World, what: str, **how: Any) -> Mapping[str, Any] | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.actions import asking
-from agent.actions.base import Executor, Preflight, Result, RootAbsent, RootLost, Say, Who, World
+from agent.actions.base import Executor, Preflight, Result, Say, Who, World
 from agent.actions.specs import GPU
 from agent.actions.targets import Target, boot, params, processes, target
 from agent.errors import Refusal
@@ -91,10 +91,10 @@ class Grip:
 
     async def run(self, act: Act, who: Who, found: Preflight, world: World, say: Say) -> Result:
         """Have the agent do it, and wait until it says so."""
-        await self._note(act, who, world, "begins")
+        await asking.noted(act, who, world, asking.BEGINS)
         is_so = await world.let_go(self.releases, LET_GO_S)
         result = self._result(is_so=is_so)
-        await self._note(act, who, world, result.state.value)
+        await asking.noted(act, who, world, result.state.value, result.says)
         say(result.says)
         return result
 
@@ -140,15 +140,6 @@ class Grip:
         named = ", ".join(f"{row.get('pid')} ({row.get('command', '')[:32]})" for row in rows[:4])
         says = f"{len(rows)} other processes hold it, so a reset would be refused all the same: {named}"
         return (Guard("holders", False, says, soft=True),)
-
-    async def _note(self, act: Act, who: Who, world: World, state: str) -> None:
-        """For the audit: the agent does it by itself. A helper that cannot be told does not keep it from being done."""
-        record = {"action": act.action, "subject": act.subject, "state": state}
-        request = {**asking.request("note", act, who, {}), "record": record}
-        try:
-            await world.root.ask(request, deadline_s=asking.LOOK_S)
-        except (RootAbsent, RootLost):
-            return
 
 
 def _has_let_go(world: World) -> bool:
