@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.actions.base import Reply
+from agent.actions.base import Reply, Say
 from agent.sim.hands import deeds, looks
 from agent.sim.hands.balancer import Balancer
 from agent.sim.hands.crew import Crew, stopping
@@ -36,7 +36,7 @@ class Job:
     about: Mapping[str, str]
     argv: tuple[tuple[str, ...], ...] = ()
     refused: Reply | None = None
-    begin: Callable[[], Over] | None = None
+    begin: Callable[[Say], Over] | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -86,7 +86,7 @@ def systemd(site: Site, asked: Asked) -> Job:
     wrong = looks.changed(seen, asked.expect, {"invocation": "InvocationID"})
     if wrong:
         return Job(unit, about, argv, Reply("refused", f"{unit} is not what it was: {wrong}", CHANGED))
-    return Job(unit, about, argv, None, lambda: _service(crew, found, asked.verb, {}))
+    return Job(unit, about, argv, None, lambda say: _service(crew, found, asked.verb, {}))
 
 
 def container(site: Site, asked: Asked) -> Job:
@@ -105,7 +105,7 @@ def container(site: Site, asked: Asked) -> Job:
     if wrong:
         return Job(name, about, argv, Reply("refused", f"container {name[:64]} is not what it was: {wrong}", CHANGED))
     how = stopping(found, grace_s)
-    return Job(str(seen["name"]), about, argv, None, lambda: _service(crew, found, asked.verb, how))
+    return Job(str(seen["name"]), about, argv, None, lambda say: _service(crew, found, asked.verb, how))
 
 
 def _service(crew: Crew, found: Service, verb: str, how: Mapping[str, str]) -> Over:
@@ -141,7 +141,7 @@ def process(site: Site, asked: Asked) -> Job:
         return Job(target, about, argv, Reply("refused", f"process {pid} is another one: {wrong}", CHANGED))
     if not seen["gpus"]:
         return Job(target, about, argv, Reply("refused", f"process {pid} holds no GPU", DENIED))
-    return Job(target, about, argv, None, lambda: _end_process(crew, pid, asked.seconds("grace_s", 10.0)))
+    return Job(target, about, argv, None, lambda say: _end_process(crew, pid, asked.seconds("grace_s", 10.0)))
 
 
 def _end_process(crew: Crew, pid: int, grace_s: float) -> Over:
@@ -185,7 +185,7 @@ def engine(site: Site, asked: Asked) -> Job:
     now = {"started": looks.ticks(crew, found.replica.started), "invocation": found.invocation}
     if wrong := looks.changed(now, asked.expect, {"started": "started", "invocation": "invocation"}):
         return Job(f"engine:{replica}", about, argv, Reply("refused", f"{replica} is another one: {wrong}", CHANGED))
-    return Job(f"engine:{replica}", about, argv, None, lambda: _drain(crew, found, deadline_s))
+    return Job(f"engine:{replica}", about, argv, None, lambda say: _drain(crew, found, deadline_s))
 
 
 def _drain(crew: Crew, found: Service, deadline_s: float) -> Over:

@@ -68,7 +68,7 @@ def job(site: Site, asked: Asked, floor: int) -> Job:
     refused = _moved(known, asked) or _below(balancer, server, asked, wanted, floor)
     more = {**known, "found": server.found.get(asked.run, "ready"), "floor": floor,
             "refused": refused.says if refused else ""}  # fmt: skip
-    return Job(target, about, argv, refused, lambda: _change(balancer, server, asked, wanted), more)
+    return Job(target, about, argv, refused, lambda say: _change(balancer, server, asked, wanted), more)
 
 
 def _wanted(server: Server, asked: Asked) -> dict[str, str]:

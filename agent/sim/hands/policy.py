@@ -43,6 +43,7 @@ def of_site(floor: int) -> tuple[Allow, ...]:
         Allow(("engine.pause", "engine.resume", "engine.drain"), {"replica": ("*",)}),
         Allow(("process.stop",), {"user": ("vllm", "triton")}),
         Allow(("diagnostics.collect",), {}),
+        Allow(("gpu.holders",), {}, "viewer"),
     )
 
 

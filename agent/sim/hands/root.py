@@ -13,6 +13,7 @@ from agent.actions.base import Reply, RootAbsent, RootLost, Say
 from agent.sim.hands import acts, haproxy, looks
 from agent.sim.hands.acts import BUSY, DENIED, MISSING, Asked, Job, Over, Site
 from agent.sim.hands.audit import SimAudit
+from agent.sim.hands.bundle import Bundles
 from agent.sim.hands.policy import FILE, RANK, Allow, Verdict, judge
 
 _FAMILIES: Mapping[str, Callable[[Site, Asked], Job]] = {
@@ -46,6 +47,7 @@ class SimRoot:
         self._rules = rules
         self._open: dict[str, _Open] = {}
         self._ends: dict[str, Reply] = {}  # of what somebody waits for
+        self._bundles = Bundles(site)
         self._verbs: dict[str, Callable[[Mapping[str, Any]], Reply]] = {
             "plan": self._plan,
             "look": self._look,
@@ -53,6 +55,7 @@ class SimRoot:
             "head": self._head,
             "audit": self._lines,
             "void": self._void,
+            "read": self._bundles.read,
         }
 
     async def ask(self, request: Mapping[str, Any], said: Say | None = None, deadline_s: float = 5.0) -> Reply:
@@ -66,7 +69,7 @@ class SimRoot:
             handle = self._verbs.get(verb)
             return handle(request) if handle else Reply("refused", f"there is no verb {verb[:32]!r}", 400)
         key = str(request.get("key", ""))
-        found = self._act(key, request)
+        found = self._act(key, request, said or _unheard)
         if found is not None:
             return found
         try:
@@ -78,7 +81,7 @@ class SimRoot:
 
     # What changes something.
 
-    def _act(self, key: str, request: Mapping[str, Any]) -> Reply | None:
+    def _act(self, key: str, request: Mapping[str, Any], say: Say) -> Reply | None:
         """The answer, or None once it has begun."""
         if not key:
             return Reply("refused", "an act needs a key", 400)
@@ -97,7 +100,7 @@ class SimRoot:
                             "code": reply.code})  # fmt: skip
             return reply
         self.audit.began(key, {**record, "argv": [list(argv) for argv in job.argv], "rule": verdict.rule})
-        self._open[key] = _Open(job, job.begin(), asked.action, asked.run)
+        self._open[key] = _Open(job, job.begin(say), asked.action, asked.run)
         return None
 
     def _refusal(self, asked: Asked, job: Job, verdict: Verdict) -> Reply | None:
@@ -127,6 +130,8 @@ class SimRoot:
         if family == "haproxy":
             verdict = judge(self._rules, asked.action, {name: asked.text(name) for name in ("backend", "server")})
             return asked, haproxy.job(self.site, asked, verdict.floor), verdict
+        if family == "diagnostics":
+            return asked, self._bundles.job(asked), judge(self._rules, asked.action, {})
         job = _FAMILIES[family](self.site, asked) if family in _FAMILIES else Job(family, {})
         return asked, job, judge(self._rules, asked.action, job.about)
 
@@ -219,6 +224,10 @@ class SimRoot:
         lines = [line.decode() for line in self.audit.lines(first, limit)]
         count, head = self.audit.count, self.audit.head
         return Reply("done", data={"first": first, "lines": lines, "count": count, "head": head, "says": ""})
+
+
+def _unheard(line: str) -> None:
+    """Progress that nobody wants to see."""
 
 
 def _found(data: Mapping[str, Any] | None, missing: str) -> Reply:

@@ -1,8 +1,7 @@
 """What a simulated engine writes to the journal of its unit: the lines of a vLLM, as far as it lives through what they
 tell. An engine that is wedged writes nothing, which is how one sees it in a real log."""
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,13 +25,14 @@ class SimLog:
         unit = str(facts.get("unit"))
         for engine in self._machine.engines.values():
             if engine.replica.port == facts.get("port"):
-                return Lines(wish.id, tuple(_lines(engine.notes, wish.lines)), f"the journal of {unit}", "")
+                return Lines(wish.id, tuple(lines(list(engine.notes), wish.lines)), f"the journal of {unit}", "")
         return Lines(wish.id, (), "", f"the journal has nothing of {unit}: it may write to files of its own")
 
 
-def _lines(notes: deque[Note], most: int) -> list[str]:
+def lines(notes: Sequence[Note], most: int) -> list[str]:
+    """The newest of them, as `journalctl` prints them."""
     found = []
-    for note in list(notes)[-most:]:
+    for note in notes[-most:]:
         moment = datetime.fromtimestamp(note.at, UTC)
         stamp, short = moment.strftime("%Y-%m-%dT%H:%M:%S+0000"), moment.strftime("%m-%d %H:%M:%S")
         found.append(f"{stamp} vllm[{note.pid}]: {note.level} {short} {note.text}")
