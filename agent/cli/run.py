@@ -78,7 +78,7 @@ async def _serve(config: AgentConfig) -> None:
         recorder,
         signals=True,
         logs=UnitLog(config.proc).read,
-        hands=hands(identity, site.made["serving"]),
+        hands=hands(identity, site.made["serving"], config.actuator),
     )
     notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()

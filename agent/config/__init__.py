@@ -38,6 +38,7 @@ DEFAULT_FILE = Path("/etc/gpu-cockpit/agent.toml")
 SOCKET = Path("/run/gpu-cockpit/agent.sock")
 STATE_DIR = Path("/var/lib/gpu-cockpit")
 POLICY = Path("/etc/gpu-cockpit/policy.toml")
+ACTUATOR = Path("/run/gpu-cockpit/actuator.sock")
 MAX_BYTES = 1024 * 1024
 MOST_THRESHOLDS = 1024
 
@@ -89,7 +90,7 @@ class AgentConfig:
     """All an operator may set. `host_id` and `host_name` empty: the machine's own; `gpus_expected` None: as many as
     were ever seen; `labels` are those of the cockpit's columns: pool, rack, role and what a site adds;
     `history_mib` and `journal_mib` are what recorded samples and events may take of the disk; `policy` says who may do
-    what; `thresholds` are limits of rules that a site wants
+    what, `actuator` is the socket of the root helper, which does it; `thresholds` are limits of rules that a site wants
     otherwise, `thresholds_file` a file with more of them; `serving` is what it knows of its replicas, `balancer`
     its load balancers that are not where they usually are, `pools` the floors of pools that have none."""
 
@@ -112,6 +113,7 @@ class AgentConfig:
     history_mib: int = 256
     journal_mib: int = 64
     policy: Path = POLICY
+    actuator: Path = ACTUATOR
     thresholds: tuple[Threshold, ...] = ()
     thresholds_file: Path | None = None
     serving: tuple["Serving", ...] = ()
@@ -157,6 +159,7 @@ _CHECKS: dict[str, Check] = {
     "history_mib": count(16, 65536),
     "journal_mib": count(4, 4096),
     "policy": path,
+    "actuator": socket_path,
     "thresholds": _thresholds,
     "thresholds_file": path,
     "serving": _serving,

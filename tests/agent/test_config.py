@@ -40,6 +40,7 @@ def test_every_key_can_be_set() -> None:
         history_mib = 64
         journal_mib = 8
         policy = "/tmp/policy.toml"
+        actuator = "/tmp/root.sock"
         thresholds_file = "/etc/gpu-cockpit/thresholds.toml"
         [labels]
         pool = "prod"
