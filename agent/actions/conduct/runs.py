@@ -73,8 +73,7 @@ class Runs:
 
     def shown(self) -> tuple[RunFacts, ...]:
         """What cockpits are told, oldest first."""
-        newest = {run.facts.id for run in list(self._runs.values())[-MOST:]}
-        return tuple(run.facts for run in self._runs.values() if run.goes_on or run.facts.id in newest)
+        return tuple(run.facts for run in self._runs.values())
 
     def rows(self) -> tuple[Row, ...]:
         """What has changed since the last call."""

@@ -91,6 +91,9 @@ class Town:
         self.notes.append(request["record"])
         return Reply("done")
 
+    def _audit(self, request: Mapping[str, Any]) -> Reply:
+        return Reply("done", data={"first": 1, "lines": ["{}"], "count": 1, "head": "ab" * 32, "says": ""})
+
     def _head(self, request: Mapping[str, Any]) -> Reply:
         return Reply("done", data={"count": len(self.taken), "head": "ab" * 32})
 
