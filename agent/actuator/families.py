@@ -1,6 +1,6 @@
 """All families of the root helper: a new one is a file and a line."""
 
-from agent.actuator import container, engine, gpu, haproxy, process, systemd, tools
+from agent.actuator import bundle, container, engine, gpu, haproxy, process, systemd, tools
 from agent.actuator.family import Family
 
 FAMILIES: tuple[Family, ...] = (
@@ -10,5 +10,6 @@ FAMILIES: tuple[Family, ...] = (
     process.FAMILY,
     engine.FAMILY,
     gpu.FAMILY,
+    bundle.FAMILY,
     tools.FAMILY,
 )
