@@ -10,6 +10,7 @@ from agent.actions.base import Hands as Builder
 from agent.actions.conduct.hands import Around, Hands
 from agent.actions.conduct.touch import LOOKS
 from agent.actions.conduct.work import Step, nothing
+from agent.actions.diagnostics.fetch import carrier
 from agent.actions.evidence import Evidence
 from agent.actions.pool.keeper import Pool
 from agent.actions.pool.voting import Voting
@@ -80,7 +81,10 @@ class Acting:
             self._hands = self._with(world, identity.boot_id, clock, recorder, lent)
 
     def _with(self, world: World, boot_id: str, clock: Clock, recorder: Recorder, lent: Lent) -> Hands:
-        around = Around(boot_id, clock, self._executors, self._troubled, self._facts.set, self._changed, step=lent.step)
+        bundles = carrier(lent.evidence.directory if lent.evidence else None)
+        around = Around(
+            boot_id, clock, self._executors, self._troubled, self._facts.set, self._changed, bundles, lent.step
+        )
         return Hands(around, world, recorder, self._voting)
 
     @property

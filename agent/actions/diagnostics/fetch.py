@@ -1,12 +1,14 @@
 """Bytes of a bundle, for whoever carries it away: from any offset, with the hash of the whole to check it by."""
 
+import asyncio
 import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import Refusal
-from agent.wire.actions import CHUNK_BYTES
+from agent.wire.actions import CHUNK_BYTES, Chunk, Fetch
 
 BUNDLE = "bundle.tar.gz"
 HASHES = ".sha256"
@@ -24,6 +26,16 @@ class Piece:
 def place(directory: Path, key: str) -> Path:
     """The folder of the bundle that an action of this key collected: one folder a key, whatever it is made of."""
     return directory / f"{re.sub(r'[^A-Za-z0-9~-]', '_', key)[:64]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def carrier(directory: Path | None) -> Callable[[Fetch], Awaitable[Chunk]]:
+    """What answers a console; raises Refusal as `chunk` does."""
+
+    async def carry(wish: Fetch) -> Chunk:
+        piece = await asyncio.to_thread(chunk, directory, wish.key, wish.part, wish.offset)
+        return Chunk(wish.id, piece.data, piece.total, piece.sha256)
+
+    return carry
 
 
 def chunk(directory: Path | None, key: str, part: str, offset: int) -> Piece:
