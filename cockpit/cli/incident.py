@@ -18,6 +18,7 @@ from cockpit.fleet.records import FleetFinding
 from cockpit.fleet.rollup import SCHEMA, iso
 from cockpit.incidents import Book, Incident, past
 from cockpit.incidents import export as written
+from cockpit.incidents.deeds import deeds
 from cockpit.runtime import Runtime
 
 
@@ -74,5 +75,6 @@ def _document(seen: Look, found: Incident) -> dict[str, Any]:
         "as_of": iso(now.wall),
         "incident": incident_items.incident(fleet, found, now),
         "findings": [items.finding(fleet, entry, now) for entry in judged],
+        "done": [incident_items.deed_item(fleet, deed) for deed in deeds(fleet, found)],
         "events": [items.event(fleet, entry, now) for entry in found.events],
     }

@@ -13,6 +13,7 @@ from cockpit.fleet.records import HostRecord
 from cockpit.fleet.rollup import iso
 from cockpit.fleet.state import Fleet
 from cockpit.incidents.book import forgotten
+from cockpit.incidents.deeds import Deed
 from cockpit.incidents.impact import Impact, impact, requests, says
 from cockpit.incidents.records import Incident, State, Step
 
@@ -62,6 +63,26 @@ def step_item(step: Step, since: float) -> Item:
         "count": step.count,
         "severity": step.severity.word,
         "findings": list(step.findings),
+    }
+
+
+def deed_item(fleet: Fleet, deed: Deed) -> Item:
+    """One thing that was done; `by` is null where an agent did it by itself."""
+    return {
+        "host": fleet.hosts[deed.host].name,
+        "key": deed.key,
+        "run": deed.run or None,
+        "step": deed.step or None,
+        "action": deed.action or None,
+        "target": deed.target,
+        "by": deed.by or None,
+        "reason": deed.reason,
+        "state": deed.state,
+        "says": deed.says,
+        "at": iso(deed.at),
+        "ended": None if deed.ended is None else iso(deed.ended),
+        "command": list(deed.command),
+        "undo": deed.undo or None,
     }
 
 

@@ -7,11 +7,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agent.wire.specs import Finding, FindingState
+from cockpit.fleet.acting.told import KINDS as DEEDS
+from cockpit.fleet.acting.told import is_progress
 
 if TYPE_CHECKING:  # the record of a host holds such a log
     from cockpit.fleet.records import FleetEvent
 
-KINDS = frozenset({"xid", "sxid", "off_bus", "aer", "driver", "kernel", "gpu", "replica", "finding", "annotation"})
+KINDS = DEEDS | {"xid", "sxid", "off_bus", "aer", "driver", "kernel", "gpu", "replica", "finding", "annotation"}
 EVENTS = 1000
 CLEARED = 64
 
@@ -26,8 +28,8 @@ class FaultLog:
         self.cleared: dict[str, Finding] = {}
 
     def add(self, entry: "FleetEvent", finding: Finding | None) -> bool:
-        """Take one event, with the finding of a transition; whether it is about a fault at all."""
-        if entry.event.kind not in KINDS:
+        """Take one event, with the finding of a transition; whether it is about a fault, or what was done, at all."""
+        if entry.event.kind not in KINDS or is_progress(entry.event):
             return False
         self.events.append(entry)
         if finding is not None:

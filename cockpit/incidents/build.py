@@ -38,7 +38,7 @@ def build(record: HostRecord, now: float, older: Sequence[FleetEvent] = ()) -> B
     groups = _groups(record, now)
     if not groups:
         return NOTHING
-    assign(groups, merged(older, record.past.events) if older else record.past.events)
+    assign(record, groups, merged(older, record.past.events) if older else record.past.events)
     ends = [ours(record, group.until, now) + SHOWN_S for group in groups if group.until != math.inf]
     return Built(tuple(_incident(record, group, now) for group in groups), min(ends, default=math.inf))
 

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.wire.specs import Event, Finding, FindingState, Severity
-from cockpit.fleet.records import FleetEvent
+from cockpit.fleet.acting.kin import kin
+from cockpit.fleet.acting.told import KINDS as DEEDS
+from cockpit.fleet.acting.told import action_of, run_of
+from cockpit.fleet.records import FleetEvent, HostRecord
 from cockpit.incidents.knowledge import ACROSS, ECHO_S, HOST, REACHING, SAYS, SWITCH_S, kind_of, words_of
 
 LATE_S = 60.0  # after an incident was cleared
@@ -56,7 +59,7 @@ class Echo:
         self.first, self.last = min(self.first, first), max(self.last, last)
 
 
-def assign(groups: Sequence[Group], events: Iterable[FleetEvent]) -> None:
+def assign(record: HostRecord, groups: Sequence[Group], events: Iterable[FleetEvent]) -> None:
     """Hand each event to the incident that it is about; an event of none stays out."""
     owner = {finding.id: group for group in groups for finding in group.findings}
     reach = [_Reach(group) for group in groups]
@@ -67,10 +70,30 @@ def assign(groups: Sequence[Group], events: Iterable[FleetEvent]) -> None:
             group = owner.get(str(found.get("id"))) if isinstance(found, Mapping) else None
         elif event.kind == "annotation":
             group = owner.get(str(event.data.get("finding", "")))
+        elif event.kind in DEEDS:
+            group = _answered(record, groups, owner, event)
         else:
             group = _nearest(reach, event)
         if group is not None:
             group.events.append(entry)
+
+
+def _answered(record: HostRecord, groups: Sequence[Group], owner: Mapping[str, Group], event: Event) -> Group | None:
+    """The incident that something was done about: the one that it names, else the newest that it touches."""
+    said = action_of(event) or run_of(event)
+    if said is None:
+        return None
+    if said.incident:
+        return owner.get(said.incident) or next((group for group in groups if group.id == said.incident), None)
+    touched = kin(record, event.subject)
+    fitting = [group for group in groups if touches(group, touched, event.at)]
+    return max(fitting, key=lambda group: (group.since, group.id), default=None)
+
+
+def touches(group: Group, subjects: frozenset[str], at: float) -> bool:
+    """Whether what is done to these subjects at a moment (of the agent's clock) is done while the incident is open."""
+    judged = {finding.subject for finding in group.findings}
+    return bool(judged & subjects) and group.since - ECHO_S <= at <= group.until + LATE_S
 
 
 class _Reach:

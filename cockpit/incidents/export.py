@@ -12,10 +12,12 @@ from agent.wire.requests import Mark
 from agent.wire.specs import FindingState
 from cockpit.fleet.problems import clock_text
 from cockpit.fleet.state import Fleet
+from cockpit.incidents.deeds import Deed, deeds, is_deed
 from cockpit.incidents.impact import impact, says
 from cockpit.incidents.records import Incident, Role, State
+from cockpit.incidents.story import deed_text, place, story
 from cockpit.incidents.times import ours
-from cockpit.incidents.words import lasted, offset, proof_lines, said_text, state_text, step_text, timeline, where
+from cockpit.incidents.words import lasted, offset, proof_lines, said_text, state_text, step_text
 
 _ROLES = {Role.CAUSE: "cause", Role.EFFECT: "then", Role.ECHO: "echo"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~!])")
@@ -39,10 +41,13 @@ def text(fleet: Fleet, incident: Incident, now: float) -> list[str]:
         over = " (over)" if finding.state is FindingState.CLEARED else ""
         lines.append(f"  {finding.rule} {finding.id}{over}: {finding.text}")
         lines += [f"      {proof}" for proof in proof_lines(finding, record, now)]
-    lines += ["", f"TIMELINE  {len(incident.events):,} events"]
-    lines += [
-        f"  {clock} {at:>12}  {subject:<8} {sentence}" for clock, at, subject, sentence in _timeline(fleet, incident)
-    ]
+    done = deeds(fleet, incident)
+    if done:
+        lines += ["", f"DONE  {len(done)} {'step' if len(done) == 1 else 'steps'}"]
+        lines += [f"  {clock_text(deed.at)} {offset(deed.at - incident.since):>12}  {_deed(deed)}" for deed in done]
+    lines += ["", f"TIMELINE  {_events(incident):,} events{'; * marks what people did' if done else ''}"]
+    for clock, at, by, subject, sentence in _timeline(fleet, incident):
+        lines.append(f"{'*' if by else ' '} {clock} {at:>12}  {subject:<8} {sentence}")
     return lines
 
 
@@ -60,12 +65,14 @@ def markdown(fleet: Fleet, incident: Incident, now: float) -> str:
     lines += [f"- {_safe(said_text(item, record, now))}" for item in said] or [
         "- nobody said anything that still holds"
     ]
+    lines += ["", "## What was done", ""]
+    lines += _done(fleet, incident)
     lines += ["", "## Evidence", ""]
     for finding in incident.findings:
         lines += [f"### {_safe(finding.rule)} ({_safe(finding.id)})", "", _safe(finding.text), ""]
         lines += _fenced(proof_lines(finding, record, now))
-    lines += ["## Timeline", "", f"All times UTC, {len(incident.events):,} events.", ""]
-    lines += _table(("time", "after", "subject", "what"), _timeline(fleet, incident))
+    lines += ["## Timeline", "", f"All times UTC, {_events(incident):,} events; with a name: what people did.", ""]
+    lines += _table(("time", "after", "by", "subject", "what"), _timeline(fleet, incident))
     lines += ["", "## The log's own lines", ""]
     lines += _fenced(_raw(incident))
     for question in _OPEN_QUESTIONS:
@@ -110,10 +117,37 @@ def _chain(fleet: Fleet, incident: Incident) -> Iterator[tuple[str, str, str]]:
         yield _ROLES[step.role], offset(step.first - incident.since), step_text(fleet, incident, step)
 
 
-def _timeline(fleet: Fleet, incident: Incident) -> Iterator[tuple[str, str, str, str]]:
-    for entry, says_so in timeline(incident):
-        subject = where(fleet, incident.host, (entry.event.subject,))
-        yield clock_text(entry.at), offset(entry.at - incident.since), subject, says_so
+def _timeline(fleet: Fleet, incident: Incident) -> Iterator[tuple[str, str, str, str, str]]:
+    """Time, offset, who did it (empty for what happened), about what, the sentence."""
+    for told in story(fleet, incident):
+        yield clock_text(told.at), offset(told.at - incident.since), told.by, place(fleet, incident, told), told.says
+
+
+def _events(incident: Incident) -> int:
+    """How many events tell what happened."""
+    return sum(not is_deed(entry.event.kind) for entry in incident.events)
+
+
+def _deed(deed: Deed) -> str:
+    """One step for a terminal: how it stands, why, in which run."""
+    why = f" ({deed.reason})" if deed.reason else ""
+    run = f", run {deed.run}" if deed.run else ""
+    return f"{deed_text(deed)}{why}{run}"
+
+
+def _done(fleet: Fleet, incident: Incident) -> list[str]:
+    """Each step with who, what, why, the exact commands, the result and how long it took."""
+    rows = [
+        (
+            clock_text(deed.at), offset(deed.at - incident.since), deed.by or "the agent", deed.what, deed.reason,
+            "; ".join(deed.command), f"{deed.state}: {deed.says}" if deed.says else deed.state,
+            lasted(deed.ended - deed.at) if deed.ended is not None else "not over", deed.run,
+        )
+        for deed in deeds(fleet, incident)
+    ]  # fmt: skip
+    if not rows:
+        return ["nothing was done through a cockpit"]
+    return _table(("time", "after", "who", "what", "why", "command", "result", "took", "run"), rows)
 
 
 def _raw(incident: Incident) -> list[str]:

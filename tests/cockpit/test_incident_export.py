@@ -79,8 +79,8 @@ def test_markdown_has_every_part_and_the_open_questions() -> None:
     page = export.markdown(told.fleet, incident, NOW.wall)
     parts = [line for line in page.split("\n") if line.startswith("## ")]
     assert [part.removeprefix("## ") for part in parts] == [
-        "Chain", "Delays", "Who said what", "Evidence", "Timeline", "The log's own lines", "What went well",
-        "What went badly", "Where we were lucky", "Actions",
+        "Chain", "Delays", "Who said what", "What was done", "Evidence", "Timeline", "The log's own lines",
+        "What went well", "What went badly", "Where we were lucky", "Actions",
     ]  # fmt: skip
     assert "| +5.0 s | echo | XID 45 on GPUs 4,6-7 3 times" in page
 

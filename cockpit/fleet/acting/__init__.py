@@ -4,7 +4,3 @@ Rule: a row says what its host's ledger says. Two hosts of one run may know diff
 that they do not tell. `rows` makes the rows, `told` reads events, `names` says what an action is about, `kin` what
 else that touches, `words` understands what an operator calls a target or an entry.
 """
-
-from cockpit.fleet.acting.rows import ActionItem, RunItem, action_sought, actions, run_sought, runs
-
-__all__ = ["ActionItem", "RunItem", "action_sought", "actions", "run_sought", "runs"]

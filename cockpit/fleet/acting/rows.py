@@ -154,18 +154,27 @@ def _action(fleet: Fleet, host: int, facts: ActionFacts) -> ActionItem:
     return ActionItem(host, facts, target, record.here(facts.at, now), ours(facts.began), ours(facts.ended))
 
 
+def home(fleet: Fleet, hosts: Iterable[int], subject: str) -> int | None:
+    """The one of these hosts that has the subject of a run: every host of a run writes the run down."""
+    return next((host for host in hosts if _has(fleet, host, subject)), None)
+
+
 def _run(fleet: Fleet, told: list[tuple[int, RunFacts]], done: Iterable[ActionItem]) -> RunItem:
-    """The run as the host has it that knows its end, else that heard last. Its subject is one of the host that has it:
-    `home` says which, since every host of a run writes it down."""
+    """The run as the host has it that knows its end, else that heard last."""
     now = fleet.now.wall
     host, facts = max(told, key=lambda item: (item[1].ended is not None, fleet.hosts[item[0]].here(item[1].heard, now)))
     record = fleet.hosts[host]
-    home = next((number for number, _ in told if _has(fleet, number, facts.subject)), host)
+    whose = home(fleet, (number for number, _ in told), facts.subject)
+    whose = host if whose is None else whose
     ended = None if facts.ended is None else record.here(facts.ended, now)
     return RunItem(
-        tuple(dict.fromkeys((home, *(number for number, _ in told)))),
-        facts, target_name(fleet, home, facts.subject), record.here(facts.at, now), ended, tuple(done),
-    )  # fmt: skip
+        tuple(dict.fromkeys((whose, *(number for number, _ in told)))),
+        facts,
+        target_name(fleet, whose, facts.subject),
+        record.here(facts.at, now),
+        ended,
+        tuple(done),
+    )
 
 
 def _has(fleet: Fleet, host: int, subject: str) -> bool:
