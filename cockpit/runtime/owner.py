@@ -86,7 +86,7 @@ class Runtime:
         self.clock = clock
         self.interval_s = interval_s
         self.fleet = Fleet(inventory.hosts, speed=clock.speed, interval_s=interval_s, pools=inventory.pools)
-        self.hands = Hands()
+        self.hands = Hands(self)
         self._factory = links or claiming("")
         self._links: Sequence[RunningLink] = ()
         self._focus: frozenset[int] = frozenset()
@@ -107,6 +107,7 @@ class Runtime:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tick(), name="tick")
+                group.create_task(self.hands.work(), name="hands")
                 for host, link in enumerate(self._links):
                     group.create_task(self._supervise(host, link), name=f"link:{self.fleet.hosts[host].name}")
                     if host % _SLICE == _SLICE - 1:
@@ -184,12 +185,14 @@ class Runtime:
         was_live = record.live
         for frame in frames:
             self.fleet.apply(host, frame, now)
+        self.hands.stirred(host)
         if record.live is not was_live:
             self._decide(host)
 
     def changed(self, host: int, status: LinkStatus) -> None:
         """Part of `LinkSink`."""
         self.fleet.link_changed(host, status, self.clock.now())
+        self.hands.stirred(host)
         self._decide(host)
 
     def measured(self, host: int, offset: Offset) -> None:

@@ -1,0 +1,32 @@
+"""PURE. The words that a step's `when` may be: whether a step has a place in the plan of this replica.
+
+Rule: judged when the plan is made and never again, so that a run does what its plan shows.
+"""
+
+from collections.abc import Callable
+
+from cockpit.runbook.scene import Scene
+
+
+def _balanced(scene: Scene) -> bool:
+    return bool(scene.servers)
+
+
+def _unbalanced(scene: Scene) -> bool:
+    return not scene.servers
+
+
+def _kept(scene: Scene) -> bool:
+    return not scene.servers and scene.kept is not None and bool(scene.kept.keepers)
+
+
+def _floored(scene: Scene) -> bool:
+    return scene.floor > 0
+
+
+WHENS: dict[str, Callable[[Scene], bool]] = {
+    "balanced": _balanced,  # a load balancer that we see sends it requests
+    "unbalanced": _unbalanced,
+    "floored": _floored,  # somebody says how many of its pool must stay ready
+    "kept": _kept,  # no balancer, and its pool has keepers
+}
