@@ -158,16 +158,23 @@ def _perform(job: Job) -> Outcome:
 
 def _see(hands: Hands, values: Values) -> Outcome:
     sockets = {str(entry.keys["socket"]) for entry in hands.entries if _is_of_containers(entry)} | {SOCKET}
+    wanted = (values["runtime"],) if values["runtime"] else RUNTIMES
+    there = [runtime for runtime in wanted if child.found(runtime)]
+    if not there:
+        return Outcome(FAILED, f"{' and '.join(wanted)} are not installed on this host", TOOL)
     troubles = []
-    for runtime in (values["runtime"],) if values["runtime"] else RUNTIMES:
-        for socket in sorted(sockets) if runtime == "docker" else ("",):
+    for runtime in there:
+        silent = []
+        places = sorted(sockets) if runtime == "docker" else [""]
+        for socket in places:
             try:
                 found = inspect(hands, runtime, values["container"], socket)
             except Refused as refused:
-                troubles.append(refused.says)
+                silent.append(refused.says)
                 continue
             if found is not None:
                 return Outcome(DONE, data=shown(runtime, found))
+        troubles += silent if len(silent) == len(places) else []  # one that answered has none of that name
     gone = f"there is no container {values['container']}"
     return Outcome(FAILED, "; ".join(troubles) or gone, TOOL if troubles else MISSING)
 
