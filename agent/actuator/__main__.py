@@ -12,7 +12,7 @@ if not __package__:  # started by its own path, as the unit does: nothing of the
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from agent.actuator.audit import Audit, Unusable
-from agent.actuator.desk import Desk
+from agent.actuator.desk import Closed, Desk
 from agent.actuator.families import FAMILIES
 from agent.actuator.policy import Policy, Wrong
 from agent.actuator.server import NOTES_A_MINUTE, Rate, Server, listener, on_signals
@@ -32,19 +32,28 @@ def main() -> int:
     try:
         uid = _uid(arguments.user)
         group = grp.getgrnam(arguments.group).gr_gid if arguments.group else None
-        arguments.state.mkdir(mode=0o700, exist_ok=True)
-        audit = Audit(arguments.audit, group)
         socket = listener(arguments.socket)
     except KeyError:
         return _fail(f"this host has no user {arguments.user!r} or no group {arguments.group!r}", WRONG)
-    except (Unusable, OSError) as error:
+    except OSError as error:
         return _fail(str(error), CANNOT)
-    policy = Policy(arguments.policy, FAMILIES)
-    desk = Desk(FAMILIES, policy, audit, arguments.state, Rate(NOTES_A_MINUTE))
-    server = Server(socket, desk, uid, arguments.idle or None)
+    server = Server(socket, _desk(arguments, group), uid, arguments.idle or None)
     on_signals(server.stop)
     server.serve()
     return 0
+
+
+def _desk(arguments: argparse.Namespace, group: int | None) -> Desk | Closed:
+    """What answers. Without an audit nothing is done, and whoever asks is told why: ending here instead would only make
+    systemd start us again for the same request."""
+    try:
+        arguments.state.mkdir(mode=0o700, exist_ok=True)
+        audit = Audit(arguments.audit, group)
+    except (Unusable, OSError) as error:
+        print(f"<3>{error}; nothing is done until that is mended", file=sys.stderr, flush=True)  # noqa: T201 - journald
+        return Closed(str(error))
+    policy = Policy(arguments.policy, FAMILIES, {0, os.geteuid()})  # the second is for tests: in service it is root too
+    return Desk(FAMILIES, policy, audit, arguments.state, Rate(NOTES_A_MINUTE))
 
 
 def _arguments() -> argparse.Namespace:

@@ -94,6 +94,26 @@ class Locks:
             self._free.notify_all()
 
 
+class Closed:
+    """The desk of a helper that has no audit: whatever is wanted, nothing is done."""
+
+    busy = False
+
+    def __init__(self, says: str) -> None:
+        self._says = f"nothing is done, for it cannot be audited: {says}"
+
+    def answer(self, request: Mapping[str, Any], teller: Teller) -> Outcome:
+        """Why not."""
+        return Outcome(REFUSED, self._says, UNAUDITED)
+
+    def refuse(self, request: Mapping[str, Any], refused: Refused) -> Outcome:
+        """A refusal."""
+        return Outcome(REFUSED, refused.says, refused.code)
+
+    def mark(self, record: Mapping[str, Any]) -> None:
+        """It cannot be written down."""
+
+
 class Desk:
     """All verbs, for the actions and looks of these families. `notes` says whether one more line of a request that
     does nothing may be written down now."""
@@ -147,7 +167,8 @@ class Desk:
         if decision.entry is None:
             return Outcome(DONE, data={"allowed": False, "rule": "", "role": "", "argv": [], "says": decision.says,
                                        "missing": ""})  # fmt: skip
-        job = Job(action.id, decision.entry, values, expect, hands, who=who_of(request))
+        names = text_of(request, "key", 96), text_of(request, "run")
+        job = Job(action.id, decision.entry, values, expect, hands, *names, who_of(request))
         found: dict[str, Any] = {"allowed": True, "rule": decision.rule, "role": decision.role, "missing": ""}
         found["says"] = f"{decision.rule} allows {action.id} to role {decision.role}"
         try:

@@ -8,7 +8,7 @@ import difflib
 import os
 import stat
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.actuator.family import DENIED, Action, Entry, Family, Key, Refused, Values
 
+ROOT = frozenset({0})
 BYTES = 256 * 1024
 ENTRIES = 256
 GLOBS = 256
@@ -39,16 +40,16 @@ class Decision:
 
 
 class Policy:
-    """The file at `path`, for actions of these families."""
+    """The file at `path`, for actions of these families. `owners`: whose it may be, by number."""
 
-    def __init__(self, path: Path, families: Sequence[Family]) -> None:
+    def __init__(self, path: Path, families: Sequence[Family], owners: Set[int] = ROOT) -> None:
         self.path = path
-        self._families = families
+        self._families, self._owners = families, owners
 
     def read(self) -> tuple[Entry, ...]:
-        """Its entries. Raises Wrong with one sentence, and Absent if there is no file."""
+        """Its entries. Raises Wrong with one sentence, FileNotFoundError."""
         try:
-            return parse(_content(self.path), self._families)
+            return parse(_content(self.path, self._owners), self._families)
         except Wrong as wrong:
             raise Wrong(f"{self.path}: {wrong}; nobody may act on this host until it is corrected") from None
 
@@ -184,12 +185,11 @@ def _nearest(name: str, names: Sequence[str] | set[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(names))}"
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, owners: Set[int]) -> bytes:
     """What root wrote. Raises Wrong, FileNotFoundError."""
-    roots = {0, os.geteuid()}
     for folder in path.absolute().parents:
         try:
-            _trusted(folder.stat(), roots, f"the folder {folder}", sticky=True)
+            _trusted(folder.stat(), owners, f"the folder {folder}", sticky=True)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -204,16 +204,16 @@ def _content(path: Path) -> bytes:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise Wrong("it is not a regular file")
-        _trusted(found, roots, "it", sticky=False)
+        _trusted(found, owners, "it", sticky=False)
         content = reader.read(BYTES + 1)
     if len(content) > BYTES:
         raise Wrong(f"it is larger than {BYTES} bytes")
     return content
 
 
-def _trusted(found: os.stat_result, roots: set[int], what: str, sticky: bool) -> None:
+def _trusted(found: os.stat_result, owners: Set[int], what: str, sticky: bool) -> None:
     mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid not in roots:
+    if found.st_uid not in owners:
         raise Wrong(f"{what} belongs to user {found.st_uid} and not to root; chown root")
     if mode & 0o022 and not (sticky and mode & stat.S_ISVTX):
         raise Wrong(f"{what} can be written by others than root; chmod go-w")

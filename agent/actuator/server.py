@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.actuator.desk import Desk
+from agent.actuator.desk import Closed, Desk
 from agent.actuator.family import DENIED, FAILED, MANY, REFUSED, Outcome, Refused
 from agent.actuator.lines import Teller, peer, request
 
@@ -48,7 +48,7 @@ class Rate:
 class Server:
     """`uid` is the one user that is heard. `idle_s`: after so long without a request it ends, None for never."""
 
-    def __init__(self, listener: socket.socket, desk: Desk, uid: int, idle_s: float | None) -> None:
+    def __init__(self, listener: socket.socket, desk: Desk | Closed, uid: int, idle_s: float | None) -> None:
         self._listener, self._desk, self._uid, self._idle_s = listener, desk, uid, idle_s
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         self._threads: set[threading.Thread] = set()
@@ -121,7 +121,7 @@ class Server:
         teller.end(_answered(self._desk, wanted, teller))
 
 
-def _answered(desk: Desk, wanted: dict[str, object], teller: Teller) -> Outcome:
+def _answered(desk: Desk | Closed, wanted: dict[str, object], teller: Teller) -> Outcome:
     try:
         return desk.answer(wanted, teller)
     except Refused as refused:

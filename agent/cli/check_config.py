@@ -1,14 +1,20 @@
 """`check-config`: read a configuration file as `run` would, and say what came of it."""
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
+import agent
 from agent.config import DEFAULT_FILE, KEYS, Discovery, load
 from agent.detect import RULES
 from agent.detect.thresholds import resolve
+from agent.errors import ConfigError
 from agent.sources.processes.redact import redact_value
 from agent.sources.serving.tables import check
 
+HELPER = Path(agent.__file__).parent / "actuator/__main__.py"
 _ABSENT = {"thresholds_file": "none"}
 
 
@@ -26,7 +32,18 @@ def main(arguments: argparse.Namespace) -> int:
     for rule, limits in settings.items():
         for name, setting in limits.items():
             print(f"  in force here: {rule} {name} = {setting.value:g} ({setting.origin})")
+    print(policy_of(config.policy))
     return 0
+
+
+def policy_of(path: Path) -> str:
+    """What the root helper says of the policy that it would go by. It is asked as the program that it is: the agent
+    does not read what it must not decide. A wrong policy is a ConfigError."""
+    words = [sys.executable, "-I", str(HELPER), "--check-policy", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603 - our own program
+    if done.returncode:
+        raise ConfigError(done.stderr.strip().partition(": ")[2] or f"{path} could not be checked")
+    return done.stdout.strip()
 
 
 def _shown(key: str, value: object) -> str:

@@ -22,6 +22,7 @@ from kit.wheels import ROOT, pins
 NAME = "gpu-cockpit-agent"
 LIBRARY = f"usr/lib/{NAME}"
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
+UNITS = (f"{NAME}.service", "gpu-cockpit-actuator.service", "gpu-cockpit-actuator.socket")
 CONFIG = "etc/gpu-cockpit/agent.toml"
 _DEBIAN = ROOT / "packaging" / "debian"
 _SYSTEMD = ROOT / "packaging" / "systemd"
@@ -49,7 +50,7 @@ def files(version: str, arch: str, epoch: int) -> Tree:
     tree[f"usr/share/doc/{NAME}/CHANGELOG.md.gz"] = gzip.compress((ROOT / "CHANGELOG.md").read_bytes(), 9, mtime=0)
     tree[f"usr/share/lintian/overrides/{NAME}"] = (_DEBIAN / "lintian-overrides").read_bytes()
     tree[f"usr/bin/{NAME}"] = (_DEBIAN / NAME).read_bytes()
-    tree[f"usr/lib/systemd/system/{NAME}.service"] = (_SYSTEMD / f"{NAME}.service").read_bytes()
+    tree |= {f"usr/lib/systemd/system/{unit}": (_SYSTEMD / unit).read_bytes() for unit in UNITS}
     tree[f"usr/lib/sysusers.d/{NAME}.conf"] = (_SYSTEMD / f"{NAME}.sysusers").read_bytes()
     tree[f"usr/lib/tmpfiles.d/{NAME}.conf"] = (_SYSTEMD / f"{NAME}.tmpfiles").read_bytes()
     tree[CONFIG] = (EXAMPLES / "agent.toml").read_bytes()

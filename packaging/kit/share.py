@@ -9,6 +9,7 @@ from kit.words import Program
 
 EXAMPLES = ROOT / "packaging" / "examples"
 UNITS = ROOT / "packaging" / "systemd"
+HELPER_PATH = "/usr/lib/gpu-cockpit-agent/agent/actuator/__main__.py"
 _BESIDE_THE_UNIT = ("agent.toml", "policy.toml", "announce.conf", "serving.conf", "10-gpu-cockpit.conf")
 _PAGES = {
     "gpu-cockpit": ("gpu-cockpit-fleet.toml", "the hosts of a fleet", "fleet.toml", ("gpu-cockpit(1)",)),
@@ -40,12 +41,21 @@ def share(name: str, version: str, epoch: int) -> Tree:
     }
 
 
-def service_files() -> Tree:
-    """{path below share: content} of what makes a service of the agent's single file, installed in /usr/local/bin."""
-    unit = (UNITS / "gpu-cockpit-agent.service").read_text("utf-8").replace("=/usr/bin/", "=/usr/local/bin/")
-    files = {"gpu-cockpit-agent.service": unit.encode()}
-    files["gpu-cockpit-agent.sysusers"] = (UNITS / "gpu-cockpit-agent.sysusers").read_bytes()
+def service_files(helper: bytes) -> Tree:
+    """{path below share: content} of what makes services of the agent's single file and of the root helper's, `helper`,
+    installed in /usr/local/bin."""
+    unit = (UNITS / "gpu-cockpit-agent.service").read_text("utf-8").replace("=/usr/bin/gpu", "=/usr/local/bin/gpu")
+    root = (
+        (UNITS / "gpu-cockpit-actuator.service")
+        .read_text("utf-8")
+        .replace(HELPER_PATH, "/usr/local/bin/gpu-cockpit-actuator")
+    )
+    files = {"gpu-cockpit-agent.service": unit.encode(), "gpu-cockpit-actuator.service": root.encode()}
+    files |= {
+        name: (UNITS / name).read_bytes() for name in ("gpu-cockpit-agent.sysusers", "gpu-cockpit-actuator.socket")
+    }
     files |= {name: (EXAMPLES / name).read_bytes() for name in _BESIDE_THE_UNIT}
+    files["gpu-cockpit-actuator.pyz"] = helper
     return {f"gpu-cockpit-agent/{name}": content for name, content in files.items()}
 
 

@@ -1,6 +1,7 @@
 """`gpu-cockpit.pyz` and `gpu-cockpit-agent.pyz`: a short start, and within it archives for each Python and machine."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 from kit.archive import zipped
@@ -11,6 +12,7 @@ from kit.wheels import ROOT, pins
 
 PAGES = ROOT / "packaging" / "pyz"
 PROGRAMS = {"agent": "gpu-cockpit-agent", "console": "gpu-cockpit"}
+_OF_THE_HELPER = re.compile(r"agent/(__init__|actuator/\w+)\.py|LICENSE")
 _ROOM = {"agent": "agent", "console": "cockpit"}
 
 
@@ -28,9 +30,19 @@ def build(part: str, arches: Sequence[str], version: str, epoch: int) -> bytes:
         "MEGABYTES": str(max(_unpacked(parts, target) for target in targets(*arches)) // 1_000_000 + 1),
     }
     pages = {name: _filled(name, words) for name in ("__main__.py", "unpack.py")}
-    shared = share(program, version, epoch) | (service_files() if part == "agent" else {})
+    shared = share(program, version, epoch)
+    if part == "agent":
+        shared |= service_files(_helper(version, epoch))
     extras = {f"share/{path}": content for path, content in shared.items()}
     return zipped({**pages, **payload, **extras}, epoch, stored=frozenset(payload), head=b"#!/usr/bin/env python3\n")
+
+
+def _helper(version: str, epoch: int) -> bytes:
+    """The root helper as a file of its own: Python's own library is all it needs, so nothing is unpacked."""
+    words = {"PROGRAM": "gpu-cockpit-actuator", "VERSION": version}
+    ours = {path: content for path, content in own("agent", version).items() if _OF_THE_HELPER.fullmatch(path)}
+    pages = {"__main__.py": _filled("__main__.py", words), "unpack.py": (PAGES / "helper.py").read_bytes()}
+    return zipped({**ours, **pages}, epoch, head=b"#!/usr/bin/env python3\n")
 
 
 def _parts(part: str, arches: Sequence[str], version: str) -> dict[str, Tree]:

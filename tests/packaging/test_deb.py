@@ -18,6 +18,7 @@ from kit.targets import ARCHES, Target, targets
 from kit.wheels import fetch, pins, plain
 
 UNIT = PACKAGING / "systemd/gpu-cockpit-agent.service"
+HELPER = PACKAGING / "systemd/gpu-cockpit-actuator.service"
 
 
 @pytest.fixture(scope="module")
@@ -95,19 +96,29 @@ def test_lintian_finds_nothing(package: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_unit_is_right_and_little_exposed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [UNIT, HELPER], ids=lambda path: path.stem)
+def test_the_unit_is_right_and_little_exposed(unit: Path) -> None:
     require("systemd", has_command("systemd-analyze"))
-    words = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", UNIT]
+    words = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", unit]
     judged = subprocess.run(words, capture_output=True, text=True, timeout=20)
     assert judged.returncode == 0, judged.stdout[-300:]
 
 
-def test_each_relaxation_of_the_sandbox_is_explained() -> None:
-    text = UNIT.read_text()
+@pytest.mark.parametrize("unit", [UNIT, HELPER], ids=lambda path: path.stem)
+def test_each_relaxation_of_the_sandbox_is_explained(unit: Path) -> None:
+    text = unit.read_text()
     for setting in re.findall(r"^(\w+)=(?:no|default|all)$", text, re.MULTILINE):
         assert re.search(rf"(?m)^#.*{setting}", text), f"{setting} is relaxed and nothing says why"
-    assert len(re.findall(r"(?m)^CapabilityBoundingSet=CAP_SYSLOG$", text)) == 1
-    assert len(re.findall(r"(?m)^AmbientCapabilities=CAP_SYSLOG$", text)) == 1
+    (kept,) = re.findall(r"(?m)^CapabilityBoundingSet=(.+)$", text)
+    for name in kept.split():
+        assert re.search(rf"(?m)^#.*{name}", text), f"{name} is kept and nothing says why"
+
+
+def test_of_all_privileges_the_agent_has_one_and_the_helper_hands_none_on() -> None:
+    assert len(re.findall(r"(?m)^CapabilityBoundingSet=CAP_SYSLOG$", UNIT.read_text())) == 1
+    assert len(re.findall(r"(?m)^AmbientCapabilities=CAP_SYSLOG$", UNIT.read_text())) == 1
+    assert "AmbientCapabilities" not in HELPER.read_text()
+    assert "--user gpu-cockpit" in HELPER.read_text()
 
 
 def test_the_pinned_wheels_are_what_the_sources_ask_for() -> None:

@@ -11,7 +11,7 @@ from tests.lab import has_command, require
 from tests.packaging.builds import PACKAGING, ROOT
 
 DOCS = PACKAGING / "docs"
-UNIT = PACKAGING / "systemd/gpu-cockpit-agent.service"
+UNITS = [PACKAGING / f"systemd/gpu-cockpit-{name}.service" for name in ("agent", "actuator")]
 PAGE = (DOCS / "operators.md").read_text()
 
 
@@ -35,18 +35,20 @@ def test_every_reason_it_names_is_one_of_the_agents() -> None:
     assert [code for code in named if f'"{code}"' not in sources] == []
 
 
-def test_every_relaxation_of_the_unit_is_in_its_table() -> None:
-    relaxed = re.findall(r"^(\w+)=(?:no|default|all)$", UNIT.read_text(), re.MULTILINE)
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
+def test_every_relaxation_of_the_unit_is_in_its_table(unit: Path) -> None:
+    relaxed = re.findall(r"^(\w+)=(?:no|default|all)$", unit.read_text(), re.MULTILINE)
     assert relaxed
     assert [name for name in relaxed if f"`{name}=" not in PAGE] == []
 
 
-def test_the_exposure_it_states_is_what_systemd_says() -> None:
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
+def test_the_exposure_it_states_is_what_systemd_says(unit: Path) -> None:
     require("systemd", has_command("systemd-analyze"))
-    words = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNIT)]
+    words = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
     said = subprocess.run(words, capture_output=True, text=True, timeout=20).stdout
     found = re.search(r"Overall exposure level.*: ([0-9.]+)", said)
-    stated = re.search(r"`systemd-analyze security gpu-cockpit-agent` says ([0-9.]+)", PAGE)
+    stated = re.search(rf"`systemd-analyze security {unit.stem}` says ([0-9.]+)", PAGE)
     assert found is not None
     assert stated is not None
     assert abs(float(found[1]) - float(stated[1])) <= 0.3, "another systemd may weigh a little differently"

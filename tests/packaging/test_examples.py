@@ -53,6 +53,21 @@ def test_the_policy_is_right_and_makes_operators_of_those_it_names(tmp_path: Pat
     assert found.role(Caller(12345)) == "viewer"
 
 
+@pytest.mark.parametrize("commented", [True, False], ids=["as it is", "with all that is commented out"])
+def test_the_root_helper_understands_the_policy(tmp_path: Path, commented: bool) -> None:
+    require("root", has_root())
+    policy = tmp_path / "policy.toml"
+    text = (EXAMPLES / "policy.toml").read_text()
+    policy.write_text(text if commented else re.sub(r"^# (\[\[|\w+ = )", r"\1", text, flags=re.MULTILINE))
+    policy.chmod(0o644)
+    words = [sys.executable, "-I", PACKAGING.parent / "agent/actuator/__main__.py", "--check-policy", policy]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    kinds = ("container", "diagnostics", "engine", "gpu", "haproxy", "process", "systemd")
+    assert f"ok, {0 if commented else len(kinds)} [[allow]]" in done.stdout
+    assert commented or all(f"{kind}." in done.stdout for kind in kinds)
+
+
 def test_the_fleet_file_is_right_with_its_comments_and_without() -> None:
     plain = load(EXAMPLES / "fleet.toml")
     assert [host.name for host in plain.hosts] == ["gpu-a01", "gpu-lab"]

@@ -247,6 +247,22 @@ def test_man_pages_and_completion_come_out_where_one_wants_them(folder: Path, tm
     ]  # fmt: skip
 
 
+def test_the_agents_file_brings_the_services_and_a_root_helper_that_runs_by_itself(
+    folder: Path, tmp_path: Path
+) -> None:
+    done = run(folder / AGENT, "--install-share", str(tmp_path / "share"), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    place = tmp_path / "share/gpu-cockpit-agent"
+    started = re.findall(r"(?m)^ExecStart=(.*)", (place / "gpu-cockpit-actuator.service").read_text())
+    assert started == ["/usr/bin/python3 -IS /usr/local/bin/gpu-cockpit-actuator --user gpu-cockpit"]
+    assert "ListenStream=/run/gpu-cockpit/actuator.sock" in (place / "gpu-cockpit-actuator.socket").read_text()
+    words = [sys.executable, "-IS", place / "gpu-cockpit-actuator.pyz", "--check-policy", tmp_path / "policy.toml"]
+    asked = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert asked.stdout == f"{tmp_path}/policy.toml: absent, so nobody may act on this host\n"
+    assert not (tmp_path / ".cache").exists() or not list((tmp_path / ".cache").glob("*actuator*"))
+
+
 @pytest.mark.parametrize("command", ["build-pyz", pytest.param("build-deb", marks=pytest.mark.more)])
 def test_equal_input_makes_equal_bytes(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, command: str) -> None:
     words = ("--part", "agent") if command == "build-pyz" else ("--version", THIS)
