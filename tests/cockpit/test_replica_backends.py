@@ -59,6 +59,21 @@ def test_a_loopback_means_the_balancers_own_host(address: str) -> None:
     assert balance(fleet, backend("s1", address, 8000), host=1) == [("gpu-a02/vllm:8000", "s1")]
 
 
+def test_a_loopback_that_one_host_tells_as_its_own_means_that_host() -> None:
+    fleet, _, second = two()
+    fleet.apply(1, Facts("host", {"addresses": ["127.9.0.2"]}), instant(1))
+    second.turn("vllm:8000", "ready", address="127.9.0.2")
+    fleet.apply(1, second.told(), instant(1))
+    assert balance(fleet, backend("s1", "127.9.0.2", 8000), host=0) == [("gpu-a02/vllm:8000", "s1")]
+    assert balance(fleet, backend("s1", "127.9.0.3", 8000), host=0) == []
+
+
+def test_that_hosts_tell_the_usual_loopback_joins_nothing_across_hosts() -> None:
+    fleet, _, _ = two()
+    fleet.apply(1, Facts("host", {"addresses": ["127.0.0.1", "10.0.0.2"]}), instant(1))
+    assert balance(fleet, backend("s1", "127.0.0.1", 8000)) == []
+
+
 def test_a_replica_that_listens_on_one_address_alone_gets_what_is_sent_there() -> None:
     fleet, first, second = two()
     first.turn("vllm:8000", "ready", address="127.3.0.1")

@@ -1,6 +1,7 @@
 """PURE. Servers of load balancers joined to replicas, by address and port over the whole fleet.
 
-A loopback or wildcard address means the balancer's own host and no other. An address that several hosts call their own
+A loopback or wildcard address means the balancer's own host and no other, unless it is one of the loopback range that
+a host tells as its own, as simulated hosts on one machine do. An address that several hosts call their own
 (a container bridge) joins nothing beyond the balancer's host: a wrong join would put users on the wrong replica.
 """
 
@@ -14,6 +15,7 @@ from cockpit.fleet.records import HostRecord
 
 Address = IPv4Address | IPv6Address | None
 Key = tuple[int, str]
+_EVERYBODYS = frozenset({ip_address("127.0.0.1"), ip_address("::1")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def _behind(
     """The replicas that a server means, of those on its port."""
     target, name = parsed(server.facts.address), server.facts.address.casefold()
     here = target is None and name in ("", "localhost", "*")
-    here = here or (target is not None and (target.is_loopback or target.is_unspecified))
+    here = here or (target is not None and (target.is_unspecified or _is_everybodys(target, owned)))
     fitting = []
     for record, facts in listening:
         if here and record.number != server.host:
@@ -111,6 +113,13 @@ def _behind(
     at_home = [key for key in fitting if key[0] == server.host]
     if at_home or len({key[0] for key in fitting}) <= 1:
         yield from at_home or fitting
+
+
+def _is_everybodys(target: IPv4Address | IPv6Address, owned: dict[int, frozenset[Address]]) -> bool:
+    """Whether a loopback address means whoever says it."""
+    if not target.is_loopback or target in _EVERYBODYS:
+        return target.is_loopback
+    return not any(target in own for own in owned.values())
 
 
 def _answers(target: Address, bound: Address, text: str, own: frozenset[Address], *, here: bool) -> bool:
