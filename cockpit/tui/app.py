@@ -19,7 +19,7 @@ from cockpit.tui import deck, keys
 from cockpit.tui.collector import calm_collector
 from cockpit.tui.driver.paced import PacedDriver
 from cockpit.tui.layout import CSS
-from cockpit.tui.messages import OpenGpu, OpenHost, OpenIncident, OpenPlace, OpenReplica, ShowEvidence
+from cockpit.tui.messages import OpenGpu, OpenHost, OpenIncident, OpenPlace, OpenReplica, OpenRun, ShowEvidence
 from cockpit.tui.screens import LATER, PLACES, SCREENS
 from cockpit.tui.screens.place import Place
 from cockpit.tui.screens.too_small import TooSmall, fits
@@ -186,6 +186,13 @@ class CockpitApp(App[None], inherit_bindings=False):
         """The page of an incident."""
         self.open_incident(event.incident)
 
+    @on(OpenRun)
+    def run_asked(self, event: OpenRun) -> None:
+        """The page of a run."""
+        from cockpit.tui.acting.screens.opening import open_run
+
+        open_run(self, event.run)
+
     @on(ShowEvidence)
     def evidence_asked(self, event: ShowEvidence) -> None:
         """The proof of something."""
@@ -245,11 +252,21 @@ class CockpitApp(App[None], inherit_bindings=False):
         if len(self.screen_stack) > 1:
             self.pop_screen()
         else:
-            self.exit()
+            self.action_quit_now()
 
     def action_quit_now(self) -> None:
-        """Leave from anywhere."""
-        self.exit()
+        """Leave from anywhere; while a run is led from here, ask first."""
+        hands = self.view.acting
+        if hands is None or not any(run.ours for run in hands.runs()):
+            self.exit()
+            return
+        from cockpit.tui.acting.screens.leaving import Leaving
+        from cockpit.tui.acting.standing import ours
+
+        if not ours(self.view):
+            self.exit()
+        elif not isinstance(self.screen, Leaving):
+            self.push_screen(Leaving(self.view))
 
     def delay_update(self, delay: float = _HELD_S) -> None:
         """Textual holds a new screen back for 50 ms, for those that take so long to be composed."""
@@ -274,10 +291,6 @@ class CockpitApp(App[None], inherit_bindings=False):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is live has no rate."""
         return action != "rate" or self.view.deck is not None
-
-    def action_actions(self) -> None:
-        """The door to actions, still closed."""
-        self.notify("Actions are not in this release yet: this console only looks.", timeout=3, markup=False)
 
     def action_redraw(self) -> None:
         """Paint everything anew."""

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 
-from agent.wire.specs import Quality, Scope, Severity
+from agent.wire.specs import Quality, Scope, Severity, gpu_subject
 from cockpit.fleet.past import Stretch, together
 from cockpit.fleet.problems import holders
 from cockpit.fleet.records import FleetFinding, HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.table import Table
+from cockpit.tui.acting.standing import facts_of
 from cockpit.tui.cells import QUALITY_INKS, gpu_name, gpu_state
 from cockpit.tui.evidence import finding_lines
 from cockpit.tui.format import (
@@ -130,7 +131,8 @@ def gpu_lines(view: View, row: int, width: int, timeline: Timeline) -> list[Line
     fleet, now = view.fleet, view.now.wall
     host = fleet.hosts[int(fleet.gpus.host[row])]
     lines: list[Line] = [_title(fleet, host, row)]
-    lines += fact_lines(gpu_story(fleet, row, now), width, folded=False)
+    under_way = facts_of(view, host.number, gpu_subject(fleet.gpus.ids[row]))
+    lines += fact_lines([*under_way, *gpu_story(fleet, row, now)], width, folded=False)
     found = [item for item in host.findings.values() if item.subject == f"gpu:{fleet.gpus.ids[row]}"]
     lines += [BLANK, *charts(view, row, width, 7 if width < 120 else 10, timeline), BLANK]
     if found:

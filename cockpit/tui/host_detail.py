@@ -1,6 +1,8 @@
 """PURE. The page of one host as lines, below the table of its GPUs."""
 
+from cockpit.fleet.annotations import HOST
 from cockpit.fleet.records import FleetFinding, HostRecord
+from cockpit.tui.acting.standing import facts_of
 from cockpit.tui.cells import link, severity, to_try
 from cockpit.tui.evidence import finding_lines, labelled
 from cockpit.tui.format import number, plain, plural
@@ -34,7 +36,7 @@ def head_lines(view: View, host: HostRecord, width: int) -> list[Line]:
             (count, ink_of_count),
         ]
     )
-    facts = [("link", f"{link_words(view, host)} · {plain(host.target)}")]
+    facts = [*facts_of(view, host.number, HOST), ("link", f"{link_words(view, host)} · {plain(host.target)}")]
     if host.link.hint:
         facts.append(("try", to_try(host.link.hint)))
     for reason in host.reasons:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.binding import Binding
+from textual.dom import DOMNode
 from textual.screen import Screen
 
 from cockpit.errors import ConfigError, UsageError
@@ -38,7 +39,6 @@ APP: tuple[Binding, ...] = (
     Binding("p", "pause", "pause", id="pause"),
     Binding("less_than_sign", "rate(-1)", "slower", show=False, id="replay.slower"),
     Binding("greater_than_sign", "rate(1)", "faster", show=False, id="replay.faster"),
-    Binding("x", "actions", "actions", show=False, id="actions"),
     Binding("q", "back_or_quit", "back / quit", id="quit"),
     Binding("escape", "leave", "back", show=False, id="back"),
     *[Binding(spec.key, f"place('{spec.key}')", spec.title, show=False, id=f"place.{spec.key}") for spec in SCREENS],
@@ -53,6 +53,7 @@ APP: tuple[Binding, ...] = (
 
 def all_bindings() -> Iterator[Binding]:
     """Every binding that a user may rebind."""
+    from cockpit.tui.acting.screens import owners
     from cockpit.tui.screens.gpu_page import GpuPage
     from cockpit.tui.screens.help_page import HelpPage
     from cockpit.tui.screens.incident_page import IncidentPage
@@ -71,6 +72,7 @@ def all_bindings() -> Iterator[Binding]:
     from cockpit.tui.widgets.page import Page
     from cockpit.tui.widgets.pools import Pools
     from cockpit.tui.widgets.problems import Problems
+    from cockpit.tui.widgets.runs import Runs
     from cockpit.tui.widgets.table import TableView
 
     yield from APP
@@ -89,8 +91,9 @@ def all_bindings() -> Iterator[Binding]:
         PromptScreen,
         SayScreen,
     )
-    widgets = (FilterInput, AnswerInput, SayInput, HeatMap, Page, Pools, Problems, TableView)
-    for owner in (*screens, *widgets):
+    widgets = (FilterInput, AnswerInput, SayInput, HeatMap, Page, Pools, Problems, Runs, TableView)
+    every: tuple[type[DOMNode], ...] = (*screens, *widgets, *owners())
+    for owner in every:
         yield from (binding for binding in owner.BINDINGS if isinstance(binding, Binding))
 
 

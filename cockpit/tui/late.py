@@ -11,6 +11,7 @@ from cockpit.tui.view import REQUEST_S, Deck
 if TYPE_CHECKING:
     from agent.wire.requests import Answer, Request
     from cockpit.fleet.state import Fleet
+    from cockpit.runtime.hands import Hands
     from cockpit.tui.view import Feed
 
 
@@ -36,6 +37,11 @@ class LateFeed:
     def fleet(self) -> "Fleet":
         """The fleet, of a feed that is made now if it was not."""
         return self._feed.fleet
+
+    @property
+    def hands(self) -> "Hands | None":
+        """What acts; None of a feed that was not made yet: before the first picture nobody acts."""
+        return self._feed.hands if "_feed" in self.__dict__ else None
 
     async def run(self) -> None:
         """Feed the fleet until cancelled."""

@@ -53,6 +53,14 @@ class OpenIncident(Message):
         self.incident = incident
 
 
+class OpenRun(Message):
+    """The page of a run, by its id."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self.run = run
+
+
 class OpenPlace(Message):
     """A place by its digit; `filtering` opens its filter line at once, with `text` in it if there is some."""
 

@@ -12,6 +12,8 @@ from textual.content import Content
 from textual.markup import escape
 
 from cockpit.fleet import replicas
+from cockpit.fleet.acting.names import target_name
+from cockpit.tui.acting.screens.opening import open_menu
 from cockpit.tui.cells import gpu_name
 from cockpit.tui.format import plain, plural
 from cockpit.tui.screens import SCREENS
@@ -97,6 +99,7 @@ class CommandProvider(_Nouns):
     def entries(self) -> Iterator[Entry]:
         app = self.console
         yield "Help", app.action_help, "keys as they are bound now, and the guide"
+        yield from self._acts()
         yield from self._said()
         yield "Pause or go on", app.action_pause, "stop the picture; data keeps arriving"
         for name in SHADES:
@@ -115,6 +118,20 @@ class CommandProvider(_Nouns):
         name = plain(about[0].name(self.console.view.fleet)) + (f" and {len(about) - 1} more" if len(about) > 1 else "")
         for verb, text in _VERBS:
             yield f"{verb.capitalize()} {name}", partial(place.action_say, verb), text
+
+    def _acts(self) -> Iterator[Entry]:
+        """What can be done to what is under the cursor: each shows its plan first."""
+        app, view = self.console, self.console.view
+        place = next((screen for screen in reversed(app.screen_stack) if isinstance(screen, Place)), None)
+        hands = view.acting
+        targets = place.targets() if place is not None and hands is not None else ()
+        for about in targets:
+            name = plain(target_name(view.fleet, about.host, about.subject))
+            for item in hands.fits(about) if hands is not None else ():
+                if item.fits:
+                    word = item.id.removeprefix("action:")
+                    run = partial(open_menu, app, (about, *targets), chosen=item.id, at_once=True)
+                    yield plain(f"Run {word} on {name}"), run, plain(f"{item.says} (shows its plan first)")
 
     def _ssh_config(self) -> Iterator[Entry]:
         """The way to a host whose ssh_config is not followed to the letter."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # part of the first picture: the fleet's modules are imported
     from cockpit.fleet.pages import Past
     from cockpit.fleet.state import Fleet
     from cockpit.incidents import Book, Incident
+    from cockpit.runbook.records import RunState
+    from cockpit.runtime.hands import Hands
 
 REQUEST_S = 5.0  # how long an agent may take for an answer, real seconds
 
@@ -40,6 +42,10 @@ class Feed(Protocol):
 
     def remarks(self, host: int) -> Sequence[str]:
         """What ssh_config asks for on the way to a host and does not get."""
+
+    @property
+    def hands(self) -> "Hands | None":
+        """What acts; None where nobody is there to be asked."""
 
     async def request(self, host: int, request: "Request", timeout_s: float = REQUEST_S) -> "tuple[Answer, ...]":
         """Ask the agent of one host; a CockpitError says in one sentence why there is no answer."""
@@ -70,6 +76,7 @@ class View:
         self.output = Output()
         self.deck: Deck | None = None
         self.author = ""  # the name that the operator gives, shown everywhere as claimed
+        self.read: set[tuple[str, RunState]] = set()  # runs whose end somebody has looked at here
         self.trouble = ""  # why nothing new arrives any more, in words; stays until the end
         self._frozen: Fleet | None = None
         self._frozen_now = Instant(0.0, 0.0)
@@ -110,6 +117,22 @@ class View:
     def now(self) -> Instant:
         """Data time of the picture: ages are counted to here."""
         return self._frozen_now if self._frozen else self.feed.clock.now()
+
+    @property
+    def wall(self) -> float:
+        """Data time of now, also during a pause: what acts never stands still."""
+        return self.feed.clock.now().wall
+
+    @property
+    def acting(self) -> "Hands | None":
+        """What acts; None of a recording."""
+        return None if self.deck is not None else self.feed.hands
+
+    @property
+    def version(self) -> int:
+        """Grows whenever there is something new to draw."""
+        hands = self.acting
+        return self.fleet.version + (hands.version if hands is not None else 0)
 
     @property
     def real(self) -> float:

@@ -30,6 +30,7 @@ from cockpit.clock import Instant
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.state import Fleet
 from cockpit.inventory import HostEntry, UnixTarget
+from cockpit.runtime import Hands
 
 GIB = 1024.0**3
 START = 1_784_858_234.0  # 2026-07-24 01:57:14 UTC, wall seconds
@@ -90,6 +91,7 @@ class StagedFeed:
     retried: list[int] = field(default_factory=list)
     said: dict[int, tuple[str, ...]] = field(default_factory=dict)
     fails: Exception | None = None
+    hands: Hands | None = None
     asked: list[tuple[int, Request]] = field(default_factory=list)
     answers: Callable[[int, Request], tuple[Answer, ...]] = lambda _host, _request: ()
 

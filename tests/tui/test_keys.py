@@ -42,12 +42,6 @@ async def test_places_of_later_releases_say_so_and_open_nothing(fault: StagedFee
             assert any(title in note.message for note in app._notifications)
 
 
-async def test_x_says_that_actions_arrive_later(fault: StagedFeed) -> None:
-    async with running(fault) as (app, pilot):
-        await press(pilot, "x")
-        assert any("not in this release yet" in note.message for note in app._notifications)
-
-
 async def test_q_goes_back_from_a_page_and_quits_only_at_a_place(fault: StagedFeed) -> None:
     async with running(fault) as (app, pilot):
         await press(pilot, "3", "enter")
@@ -322,7 +316,7 @@ async def test_copy_hands_the_story_to_the_terminal(fault: StagedFeed) -> None:
 async def test_each_place_copies_and_proves_without_failing(key: str, fault: StagedFeed, wedged: StagedFeed) -> None:
     async with running(wedged if key == "4" else fault) as (app, pilot):
         await press(pilot, key, "y", "e", "escape")
-        assert app.clipboard
+        assert app.clipboard or key == "6"  # nothing was run yet
         assert "cannot be" not in screen_text(app)
 
 

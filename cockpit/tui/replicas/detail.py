@@ -12,6 +12,7 @@ from cockpit.fleet.replicas import Joined
 from cockpit.fleet.state import Fleet
 from cockpit.incidents import Incident
 from cockpit.tui import lines as drawing
+from cockpit.tui.acting.standing import facts_of
 from cockpit.tui.cells import QUALITY_INKS, age, event_text
 from cockpit.tui.evidence import finding_lines, proof_text
 from cockpit.tui.format import duration, fit, moment, plain, reading, signal
@@ -45,7 +46,14 @@ def head_lines(view: View, row: int, incident: Incident | None, width: int) -> l
     record, facts = fleet.hosts[int(fleet.replicas.host[row])], known(fleet, row)
     return [
         _title(view, row, facts),
-        *fact_lines(_facts(fleet, row, record, facts, incident, now), width, folded=False),
+        *fact_lines(
+            [
+                *facts_of(view, record.number, replica_subject(facts.id)),
+                *_facts(fleet, row, record, facts, incident, now),
+            ],
+            width,
+            folded=False,
+        ),
     ]
 
 

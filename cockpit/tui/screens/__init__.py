@@ -36,11 +36,14 @@ SCREENS: tuple[PlaceSpec, ...] = (
     PlaceSpec("3", "GPUs", "gpus.Gpus", "every GPU ever seen, by need; those that are gone keep their row"),
     PlaceSpec("4", "Replicas", "replicas.Replicas", "what serves users, by need; healthy ones fold by pool", "Repl."),
     PlaceSpec(
-        "5", "Incidents", "incidents.Incidents", "what is wrong by cause, echoes folded, forgotten acks first", "Incid."
+        "5", "Incidents", "incidents.Incidents", "what is wrong by cause, echoes folded, forgotten acks first", "Inc."
     ),
-    PlaceSpec("8", "Events", "events.Events", "what happened, newest first"),
+    PlaceSpec(
+        "6", "Actions", "actions.Actions", "what was done by whom and why, what is under way, what was left", "Act."
+    ),
+    PlaceSpec("8", "Events", "events.Events", "what happened, newest first", "Ev."),
     PlaceSpec("9", "Processes", "processes.Processes", "who holds which GPU", "Procs"),
 )
-LATER = {"6": "Actions", "7": "SLOs"}
+LATER = {"7": "SLOs"}
 SHORT = {spec.title: spec.short for spec in SCREENS if spec.short}
 PLACES: tuple[tuple[str, str], ...] = tuple((spec.key, spec.title) for spec in SCREENS)

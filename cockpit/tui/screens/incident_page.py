@@ -14,6 +14,7 @@ from cockpit.fleet.records import FleetEvent
 from cockpit.fleet.saying import About
 from cockpit.incidents import Incident, past
 from cockpit.incidents.impact import impact
+from cockpit.tui.acting.targets import around
 from cockpit.tui.format import plain
 from cockpit.tui.incident_rows import IncidentRows
 from cockpit.tui.incident_story import page_lines
@@ -148,3 +149,7 @@ class IncidentPage(Place):
     def about(self) -> tuple[About, ...]:
         """What an ack, a silence or a note is about."""
         return (meant(self.incident),)
+
+    def targets(self) -> tuple[About, ...]:
+        """Its cause, what it hits, its host."""
+        return around(self.view.fleet, meant(self.incident), self.incident)

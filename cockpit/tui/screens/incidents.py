@@ -7,6 +7,7 @@ from cockpit.fleet.saying import About
 from cockpit.fleet.state import Fleet
 from cockpit.incidents import Incident
 from cockpit.incidents import export as written
+from cockpit.tui.acting.targets import around
 from cockpit.tui.columns import Rows
 from cockpit.tui.format import plain
 from cockpit.tui.incident_rows import IncidentRows
@@ -41,6 +42,11 @@ class Incidents(TablePlace):
         """What an ack, a silence or a note is about."""
         incident: Incident | None = self.table.row
         return () if incident is None else (meant(incident),)
+
+    def targets(self) -> tuple[About, ...]:
+        """Its cause, what it hits, its host."""
+        incident: Incident | None = self.table.row
+        return () if incident is None else around(self.view.fleet, meant(incident), incident)
 
 
 def meant(incident: Incident) -> About:

@@ -3,7 +3,7 @@ what is on top; a part that fails says so in its own rectangle."""
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -19,6 +19,7 @@ from cockpit.tui.widgets.line_view import LineView
 
 if TYPE_CHECKING:  # part of the first picture: the fleet's modules are imported after it
     from cockpit.fleet.saying import About
+    from cockpit.tui.app import CockpitApp
 
 log = logging.getLogger(__name__)
 TICK_S = 0.05  # how often a screen asks: news that comes while it rests less than SOONEST_S are on it at once
@@ -36,6 +37,7 @@ class Place(Screen[None], inherit_bindings=False):
         Binding("shift+tab", "app.focus_previous", "previous pane", show=False, id="focus.previous"),
         Binding("n", "problem(1)", "next problem", id="problem.next"),
         Binding("N", "problem(-1)", "previous problem", show=False, id="problem.previous"),
+        Binding("x", "act", "act", id="actions"),
         Binding("e", "evidence", "evidence", id="evidence"),
         Binding("a", "say('ack')", "ack", id="ack"),
         Binding("s", "say('silence')", "silence", id="silence"),
@@ -56,6 +58,11 @@ class Place(Screen[None], inherit_bindings=False):
         self._seen = -1
         self._painted = float("-inf")
         self._pace = 0.0
+
+    @property
+    def console(self) -> "CockpitApp":
+        """The app, by its type."""
+        return cast("CockpitApp", self.app)
 
     def body(self) -> Iterable[Widget]:
         """What stands between title and keys."""
@@ -100,7 +107,7 @@ class Place(Screen[None], inherit_bindings=False):
         """Paint if there is something new, or if a second has passed."""
         if not self.is_running or not (self.is_current or self._seen_through()):
             return
-        version, real = self.view.fleet.version, self.view.feed.clock.real()
+        version, real = self.view.version, self.view.feed.clock.real()
         since = abs(real - self._painted)
         if not force and self.view.output.busy:
             return  # what changes meanwhile is in the next picture
@@ -156,6 +163,19 @@ class Place(Screen[None], inherit_bindings=False):
             self.notify(f"Nothing to {verb} here: {what} is under the cursor.", timeout=3, markup=False)
             return
         self.app.push_screen(SayScreen(self.view, opened))
+
+    def targets(self) -> "tuple[About, ...]":
+        """What `x` is about: the thing under the cursor first, then what stands around it."""
+        from cockpit.tui.acting.targets import around
+
+        about = self.about()
+        return around(self.view.fleet, about[0]) if about else ()
+
+    def action_act(self) -> None:
+        """The menu of what can be done; nothing is done before a plan was confirmed."""
+        from cockpit.tui.acting.screens.opening import open_menu
+
+        open_menu(self.console, self.targets())
 
     def copied(self) -> str:
         """What `y` would copy."""

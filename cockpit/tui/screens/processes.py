@@ -3,6 +3,7 @@
 from textual import on
 
 from cockpit.fleet.saying import About, of_gpu
+from cockpit.tui.acting.targets import around, of_process
 from cockpit.tui.columns import Rows
 from cockpit.tui.format import plain
 from cockpit.tui.item_rows import Held, ProcessRows
@@ -41,6 +42,13 @@ class Processes(TablePlace):
     def about(self) -> tuple[About, ...]:
         row = None if self.table.row is None else self._gpu(self.table.row)
         return () if row is None else (of_gpu(self.view.fleet, row),)
+
+    def targets(self) -> tuple[About, ...]:
+        """The process, the replica that it is part of, its host."""
+        held: Held | None = self.table.row
+        if held is None:
+            return ()
+        return around(self.view.fleet, of_process(self.view.fleet, held.host, held.process.pid, self._gpu(held)))
 
     def copied(self) -> str:
         held: Held | None = self.table.row

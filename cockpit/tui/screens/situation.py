@@ -9,8 +9,9 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from cockpit.fleet.records import FleetFinding
-from cockpit.fleet.saying import About
+from cockpit.fleet.saying import About, of_gpu, of_host, of_replica
 from cockpit.incidents.needs import Need
+from cockpit.tui.acting.targets import around
 from cockpit.tui.cells import gpu_name
 from cockpit.tui.messages import Evidence, OpenGpu, OpenHost, OpenIncident, OpenPlace, OpenReplica
 from cockpit.tui.needs import facts_of, title_of
@@ -23,6 +24,7 @@ from cockpit.tui.widgets.heatmap import HeatMap
 from cockpit.tui.widgets.kpi_strip import WIDE, KpiStrip
 from cockpit.tui.widgets.pools import Pools
 from cockpit.tui.widgets.problems import Problems
+from cockpit.tui.widgets.runs import Runs
 from cockpit.tui.widgets.ticker import Ticker
 from cockpit.tui.widgets.trend_view import MOST, TrendView
 
@@ -31,6 +33,7 @@ _TICKER = 4  # lines that the events keep, their heading included
 _HEAT = 4  # lines that the map keeps
 _LEAST_TREND = 8  # lines below which charts say nothing
 _FEW_POOLS, _POOLS = 3, 8  # lines of pools on a small and on a large terminal
+_FEW_RUNS, _RUNS = 2, 4  # lines of runs
 _ROOMY = 160  # columns from which the events stand beside the rest
 
 
@@ -56,6 +59,7 @@ class Situation(Place):
         trend = Trend()
         self.kpis = KpiStrip(view, trend)
         self.pools = Pools(view)
+        self.runs = Runs(view)
         self.problems = Problems(view)
         self.heat = HeatMap(view)
         self.trend = TrendView(view, trend)
@@ -64,9 +68,10 @@ class Situation(Place):
         self._calm = False  # whether there was nothing to put the cursor on but the map
 
     def body(self) -> Iterable[Widget]:
-        """Numbers, pools, problems, map, trend, events."""
+        """Numbers, pools, runs, problems, map, trend, events."""
         yield self.kpis
         yield self.pools
+        yield self.runs
         yield Horizontal(Vertical(self.problems, self.heat, self.trend, id="main"), self.ticker, id="split")
 
     def on_resize(self, event: events.Resize) -> None:
@@ -88,8 +93,9 @@ class Situation(Place):
         kpis = 4 if width >= WIDE else 1
         gap = 1 if height >= 40 else 0
         pools = self.pools.wanted_height(width, _FEW_POOLS if height < 30 else _POOLS)
-        above = 1 if pools and kpis > 1 else 0
-        body = height - _BARS - kpis - pools - above
+        runs = self.runs.wanted_height(width, _FEW_RUNS if height < 30 else _RUNS)
+        above = 1 if (pools or runs) and kpis > 1 else 0
+        body = height - _BARS - kpis - pools - runs - above
         keep = 0 if beside else _TICKER
         self.problems.story_lines = 5 if height < 30 else 6
         most = max(4, body - _HEAT - keep) if height < 30 else body // 2
@@ -98,19 +104,21 @@ class Situation(Place):
         heat = min(self.heat.wanted_height(left, spare), spare)
         rest = body - problems - heat - keep - 2 * gap
         trend = min(MOST + 1, rest) if beside and rest >= _LEAST_TREND else 0
-        self._apply((kpis, pools, above, problems, heat, trend, gap, int(beside)))
+        self._apply((kpis, pools, runs, above, problems, heat, trend, gap, int(beside)))
 
     def _apply(self, heights: tuple[int, ...]) -> None:
         if heights == self._heights:
             return
         self._heights = heights
-        kpis, pools, above, problems, heat, trend, gap, beside = heights
+        kpis, pools, runs, above, problems, heat, trend, gap, beside = heights
         self.set_class(not beside, "-stacked")
-        parts = {self.kpis: kpis, self.pools: pools, self.problems: problems, self.heat: heat, self.trend: trend}
+        parts = {self.kpis: kpis, self.pools: pools, self.runs: runs, self.problems: problems, self.heat: heat}
+        parts[self.trend] = trend
         for widget, lines in parts.items():
             widget.styles.height = lines
             widget.display = lines > 0
-        self.pools.styles.margin = (0, 0, above, 0)
+        self.pools.styles.margin = (0, 0, 0 if runs else above, 0)
+        self.runs.styles.margin = (0, 0, above if runs else 0, 0)
         main = self.query_one("#main")
         main.styles.height = "1fr" if beside else problems + heat + gap
         for widget in (self.heat, self.trend):
@@ -179,6 +187,21 @@ class Situation(Place):
         """What an ack, a silence or a note is about."""
         problem = None if self.heat.has_focus else self.problems.selected
         return () if problem is None or problem.incident is None else (meant(problem.incident),)
+
+    def targets(self) -> tuple[About, ...]:
+        """What an action would be about: the cell of the map, or the cause of the problem and what it hits."""
+        fleet = self.view.fleet
+        if self.heat.has_focus:
+            return () if self.heat.selected is None else around(fleet, of_gpu(fleet, self.heat.selected))
+        problem = self.problems.selected
+        if problem is None or problem.host is None:
+            return ()
+        if problem.incident is not None:
+            return around(fleet, meant(problem.incident), problem.incident)
+        if problem.replica_row is not None:
+            return around(fleet, of_replica(fleet, problem.replica_row))
+        row = problem.gpu_row
+        return around(fleet, of_host(fleet, problem.host) if row is None else of_gpu(fleet, row))
 
     def _problem_text(self, problem: Need, now: float) -> str:
         fleet = self.view.fleet

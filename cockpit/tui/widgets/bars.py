@@ -61,13 +61,15 @@ class TitleBar(Bar):
         return [spread(joined(spans), self._state(), self.columns, Ink.BAR)]
 
     def _titles(self, room: int) -> Sequence[tuple[str, str]]:
-        """The places; where there is no room for all, the last ones are shortened, the one that is open never."""
+        """The places; where there is no room for all, the last ones are shortened, then kept by their digits alone; the
+        one that is open never."""
         titles = list(self.places)
-        for at in range(len(titles) - 1, -1, -1):
-            if sum(len(title) + 3 for _, title in titles) + 2 <= room:
-                break
-            key, title = titles[at]
-            titles[at] = (key, title if key == self.here else SHORT.get(title, title))
+        for short in (SHORT, dict.fromkeys((title for _, title in self.places), "")):
+            for at in range(len(titles) - 1, -1, -1):
+                if sum(len(title) + 3 for _, title in titles) + 2 <= room:
+                    return titles
+                key, title = titles[at]
+                titles[at] = (key, title if key == self.here else short.get(self.places[at][1], title))
         return titles
 
     def _state(self) -> Line:
@@ -109,16 +111,29 @@ class KeyBar(Bar):
     def build(self, first: int, last: int) -> list[Line]:
         self._spots = []
         spans: list[Span] = [(" ", Ink.BAR)]
-        used = 1
+        used, status = 1, self._status()
+        room = self.columns - width_of(status)
         for shown, text, key in self.hints():
-            size = width_of(((f"{shown} {text}  ", Ink.BAR),))
-            if used + size > self.columns:
+            gap = 2 if used > 1 else 0
+            size = gap + width_of(((f"{shown} {text}", Ink.BAR),))
+            if used + size > room:
                 break
-            self._spots.append((used, used + size - 2, key))
-            spans += [(shown, Ink.BAR_STRONG), (f" {text}  ", Ink.BAR)]
+            self._spots.append((used + gap, used + size, key))
+            spans += [(" " * gap, Ink.BAR), (shown, Ink.BAR_STRONG), (f" {text}", Ink.BAR)]
             used += size
-        spans.append((" " * (self.columns - used), Ink.BAR))
-        return [joined(spans)]
+        spans.append((" " * (room - used), Ink.BAR))
+        if status:
+            self._spots.append((room, self.columns, "6"))
+        return [joined((*spans, *status))]
+
+    def _status(self) -> Line:
+        """What is under way, on every screen; nothing is imported for it before there is something."""
+        hands = self.view.acting
+        if hands is None or not hands.runs():
+            return ()
+        from cockpit.tui.acting.standing import status
+
+        return status(self.view)
 
     def on_click(self, event: events.Click) -> None:
         """A hint does what its key does."""
