@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.actuator.family import TOOL, Argv, Ran, Refused
+from agent.actuator.redact import redact_text
 from agent.actuator.text import plain
 
 FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin")
@@ -97,7 +98,8 @@ class _Lines:
     def _add(self, line: bytes) -> None:
         if len(self.kept) > LINES:
             return
-        text = plain(line.decode("utf-8", "replace"), LINE) if len(self.kept) < LINES else LEFT_OUT
+        text = line.decode("utf-8", "replace") if len(self.kept) < LINES else LEFT_OUT
+        text = plain(text if self._say is None else redact_text(text), LINE)  # what is told may hold a secret
         self.kept.append(text)
         if text and self._say is not None:
             self._say(text)

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from agent.actuator.family import (
 )
 from agent.actuator.lines import Teller
 from agent.actuator.policy import Decision, Policy, Wrong, may
+from agent.actuator.redact import redact_text
 from agent.actuator.text import cut, plain
 from agent.actuator.values import checked, expected, key_of, text_of, who_of, whole_of
 
@@ -145,7 +146,7 @@ class Desk:
         handle = self._verbs.get(verb) if isinstance(verb, str) else None
         if handle is None:
             raise Refused(f"there is no verb {plain(str(verb), 32)!r}; known are {', '.join(self._verbs)}")
-        return handle(request, Worker(self._state, teller, self.policy))
+        return _washed(handle(request, Worker(self._state, teller, self.policy)))
 
     def refuse(self, request: Mapping[str, Any], refused: Refused) -> Outcome:
         """A refusal, on the record if it was more than a look."""
@@ -220,7 +221,7 @@ class Desk:
         except Unaudited as error:
             raise Refused(f"it was not begun, for it cannot be audited: {error}", UNAUDITED) from None
         try:
-            outcome = perform(job)
+            outcome = _washed(perform(job))
         except Refused as refused:
             outcome = Outcome(REFUSED, refused.says, refused.code)
         except Exception as error:  # noqa: BLE001 - whatever it is, it began, and the audit must have its end
@@ -327,5 +328,10 @@ class Desk:
 def _told(request: Mapping[str, Any]) -> dict[str, Any]:
     """What of a request is written down: as it was said, cleaned and cut."""
     found: dict[str, Any] = {"action": text_of(request, "action"), "args": request.get("args", {})}
-    found |= {name: text_of(request, name, 500) for name in ("key", "run", "step", "reason")}
-    return {**found, "who": who_of(request)}
+    found |= {name: text_of(request, name, 500) for name in ("key", "run", "step")}
+    return {**found, "reason": redact_text(text_of(request, "reason", 500)), "who": who_of(request)}
+
+
+def _washed(outcome: Outcome) -> Outcome:
+    """Its sentence may hold the last words of a program, and those a secret."""
+    return replace(outcome, says=redact_text(outcome.says))
