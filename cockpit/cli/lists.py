@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cockpit.cli import incident_items, replica_items, said_items
+from cockpit.cli.acting import action_items
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import Look, look, watch
 from cockpit.cli.inputs import inventory_of
@@ -15,6 +16,7 @@ from cockpit.cli.printing import emit, emit_json, emit_table, plain
 from cockpit.cli.reasons import no_gpus, no_replicas
 from cockpit.cli.tables import HEADINGS, ROW
 from cockpit.errors import UsageError
+from cockpit.fleet.acting import rows
 from cockpit.fleet.columns import NUMBERS, WORDS
 from cockpit.fleet.pages import Past
 from cockpit.fleet.pools import pools
@@ -35,6 +37,8 @@ _SORTS = {
     "replicas": replica_items.REPLICA_SORTS,
     "pools": replica_items.POOL_SORTS,
     "events": ("host", "severity", "at", "seq", "kind", "subject"),
+    "actions": action_items.ACTION_SORTS,
+    "runs": action_items.RUN_SORTS,
 }
 _ITEMS: dict[str, Any] = {
     **ITEM,
@@ -42,6 +46,8 @@ _ITEMS: dict[str, Any] = {
     "annotations": said_items.standing_item,
     "replicas": replica_items.replica,
     "pools": replica_items.pool,
+    "actions": action_items.action,
+    "runs": action_items.run,
 }
 _HEADS = {
     **HEADINGS,
@@ -49,6 +55,8 @@ _HEADS = {
     "annotations": said_items.HEADINGS,
     "replicas": replica_items.REPLICA_HEADS,
     "pools": replica_items.POOL_HEADS,
+    "actions": action_items.ACTION_HEADS,
+    "runs": action_items.RUN_HEADS,
 }
 _ROWS: dict[str, Any] = {
     **ROW,
@@ -56,6 +64,8 @@ _ROWS: dict[str, Any] = {
     "annotations": said_items.row,
     "replicas": replica_items.replica_row,
     "pools": replica_items.pool_row,
+    "actions": action_items.action_row,
+    "runs": action_items.run_row,
 }
 _WHY_NONE: dict[str, Callable[[Fleet], Iterable[str]]] = {
     "gpus": no_gpus,
@@ -113,6 +123,10 @@ class Listed:
             entries = self._filter.pools(fleet, pools(fleet))
         elif self._command == "annotations":
             entries = self._filter.items(fleet, standing(fleet), said_items.sought)
+        elif self._command == "actions":
+            entries = self._filter.items(fleet, rows.actions(fleet), rows.action_sought)
+        elif self._command == "runs":
+            entries = self._filter.items(fleet, rows.runs(fleet), rows.run_sought)
         elif self._command == "events":
             known = [entry for entry in self.past.events(fleet) if entry.at >= self.since]
             entries = self._filter.events(fleet, known)

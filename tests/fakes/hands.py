@@ -5,6 +5,7 @@ again by a resume, a roll-back takes back only what was done, newest first. `adv
 with `auto` each look at `runs` is one, too. `said` has everything that was asked, in order.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -96,7 +97,7 @@ class FakeHands(Hands):
     bundle: bytes = b"bundle " * 1000
     said: list[tuple[Any, ...]] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
-    changes: int = 0
+    version: int = 0
     _runs: dict[str, _Run] = field(default_factory=dict)
 
     def fits(self, about: About) -> tuple[Fit, ...]:
@@ -226,10 +227,16 @@ class FakeHands(Hands):
                 progress(min(at + 1024, len(self.bundle)), len(self.bundle))
         return len(self.bundle)
 
-    @property
-    def version(self) -> int:
-        """Grows whenever a run changed."""
-        return self.changes
+    def trouble(self, run: str) -> str:
+        """None is met here."""
+        return ""
+
+    def stirred(self, host: int) -> None:
+        """Nothing waits for a host."""
+
+    async def work(self) -> None:
+        """Tests lead the runs."""
+        await asyncio.Event().wait()
 
     def advance(self, run: str) -> None:
         """One change of state of a run: a step begins or ends, the run ends. Nothing where nothing can happen."""
@@ -290,7 +297,7 @@ class FakeHands(Hands):
         steps = tuple(StepView(step, StepState.PENDING) for step in plan.steps)
         view = RunView(plan.id, plan, RunState.RUNNING, "", steps, author, reason, self.now(), None, True, ("abort",))
         self._runs[plan.id] = _Run(view, overrides=overrides)
-        self.changes += 1
+        self.version += 1
 
     def _known(self, run: str) -> _Run:
         if run not in self._runs:
@@ -300,7 +307,7 @@ class FakeHands(Hands):
     def _put(self, run: str, **changes: Any) -> None:
         known = self._runs[run]
         known.view = replace(known.view, **changes)
-        self.changes += 1
+        self.version += 1
 
     def _step(self, run: str, n: str, state: StepState, says: str, lines: tuple[str, ...] | None = None) -> None:
         view = self._runs[run].view

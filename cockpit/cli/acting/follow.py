@@ -16,7 +16,7 @@ from cockpit.cli.printing import emit, emit_json, plain
 from cockpit.cli.progress import Progress
 from cockpit.cli.terminal import Terminal
 from cockpit.clock import Clock
-from cockpit.errors import RequestError
+from cockpit.errors import CockpitError, RequestError
 from cockpit.fleet.rollup import SCHEMA, iso
 from cockpit.runbook.records import RunState, RunView, StepKind, StepState
 from cockpit.runtime.hands import Hands
@@ -41,32 +41,47 @@ class Follower:
         self._news = News()
         self._stop = asyncio.Event()
         self._stops = 0
-        self._said = -1
+        self._left = False
 
     async def follow(self, run: str, progress: Progress) -> RunView:
-        """Until it is over, or is no longer ours.
+        """Until it is over, or is left to others.
 
         Raises:
-            RequestError: nobody tells of the run.
+            CockpitError: it was not begun, or nobody tells of it any more.
         """
         seen_at = self._clock.real()
         with self._interrupts():
             while True:
                 view = self._hands.run(run)
+                if view is None and self._clock.real() - seen_at > GONE_S:
+                    raise RequestError("lost", self._hands.trouble(run) or f"run {run}: no host tells of it any more")
                 if view is not None:
                     seen_at = self._clock.real()
                     self._tell(view, progress)
-                    if view.state in STATUS and (view.state is not RunState.ORPHANED or not view.ours):
+                    if self._is_over(view):
                         return view
-                    if view.state is RunState.WAITING and not await self._decided(view, progress):
-                        self._hands.abort(run, self._author)
-                    if self._stop.is_set():
-                        await self._interrupted(view, progress)
-                elif self._clock.real() - seen_at > GONE_S:
-                    raise RequestError(
-                        "lost", f"run {run}: no host tells of it any more; `gpu-cockpit runs` looks again"
-                    )
+                    await self._attend(view, progress)
                 await self._clock.sleep(TICK_S)
+
+    def _is_over(self, view: RunView) -> bool:
+        """Whether there is nothing more to wait for.
+
+        Raises:
+            CockpitError: its hosts did not take it.
+        """
+        if view.ours or view.state in STATUS:
+            return view.state in STATUS and not (view.ours and view.state is RunState.ORPHANED)
+        trouble = self._hands.trouble(view.id)
+        if trouble and all(step.state is StepState.PENDING for step in view.steps):
+            raise CockpitError(f"nothing was done: {trouble}")
+        return bool(trouble) or self._left
+
+    async def _attend(self, view: RunView, progress: Progress) -> None:
+        """What the run or the operator wants now."""
+        if view.state is RunState.WAITING and view.ours and not await self._decided(view, progress):
+            self._hands.abort(view.id, self._author)
+        if self._stop.is_set():
+            await self._interrupted(view, progress)
 
     def already_told(self, view: RunView) -> None:
         """What stands in a run that is gone on with is not told again."""
@@ -129,14 +144,18 @@ class Follower:
         if word == "s":
             self._hands.abort(view.id, self._author)
         elif word == "l":
-            self._hands.leave(view.id)
+            self._leave(view)
+
+    def _leave(self, view: RunView) -> None:
+        self._left = True
+        self._hands.leave(view.id)
 
     def _give_up(self, view: RunView) -> None:
         """Where nobody can be asked: the first ctrl-c stops it after the step, the second leaves it."""
         if self._stops == 1:
             self._hands.abort(view.id, self._author)
         else:
-            self._hands.leave(view.id)
+            self._leave(view)
 
     async def _typed(self, text: str) -> str | None:
         """What the operator types; None if they press ctrl-c instead."""
@@ -172,6 +191,8 @@ def ending(view: RunView) -> str:
     says = plain(view.says) or view.state.value
     where = plain(view.plan.target.name)
     hints = []
+    if view.state in (RunState.RUNNING, RunState.WAITING):  # left, or taken over by another console
+        hints += [f"`gpu-cockpit runs` shows how it goes on; `gpu-cockpit run --resume {view.id}` takes it up"]
     if view.state in (RunState.FAILED, RunState.UNKNOWN, RunState.ABORTED, RunState.ORPHANED):
         hints += [f"`gpu-cockpit run --resume {view.id}` goes on"] if "continue" in view.may else []
         hints += [f"`gpu-cockpit run --roll-back {view.id}` takes it back"] if "undo" in view.may else []

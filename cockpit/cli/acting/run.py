@@ -24,6 +24,7 @@ from cockpit.runtime import Runtime
 
 _UNKNOWN = frozenset({"offline", "timeout", "lost", "too_old", "journal", "absent"})  # codes: nobody can know
 _WRONG = frozenset({"unknown", "invalid", "too_large"})
+PLAN_S = 0.2  # between two looks whether the plan of a run is here
 _VERBS = ("resume", "roll_back", "abort")
 
 
@@ -135,9 +136,21 @@ class _Acting:
                 emit("nothing was done")
                 return 1
         call = {"resume": self._hands.resume, "roll_back": self._hands.roll_back, "abort": self._hands.abort}[verb]
-        call(view.id, self._author)
+        await self._with_plan(lambda: call(view.id, self._author))
         wanted = {"resume": RunState.DONE, "roll_back": RunState.ROLLED_BACK, "abort": RunState.ABORTED}[verb]
         return await self._follow(view.id, wanted=wanted, before=view)
+
+    async def _with_plan(self, call: Callable[[], None]) -> None:
+        """Do it as soon as the plan of the run was had from its hosts, which is asked for in the background."""
+        clock = self._runtime.clock
+        until = clock.real() + self._arguments.timeout_s
+        while True:
+            try:
+                return call()
+            except RequestError as error:
+                if error.code != "offline" or clock.real() >= until:
+                    raise
+            await clock.sleep(PLAN_S)
 
     async def _follow(self, run: str, *, wanted: RunState, before: RunView | None = None) -> int:
         clock = self._runtime.clock
@@ -156,7 +169,7 @@ class _Acting:
                 drawing.cancel()
                 progress.clear()
         self._output.end(view, wanted=view.state is wanted)
-        return 0 if view.state is wanted else STATUS[view.state]
+        return 0 if view.state is wanted else STATUS.get(view.state, CANNOT_KNOW)
 
     def _under_way(self, run: str) -> Callable[[], str]:
         def says() -> str:

@@ -43,10 +43,35 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add("--watch", action="store_true", help="with --json: one object a line for every change, the last is the end")
 
 
+def _actions(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("verb", nargs="?", default="", choices=("", "show"), metavar="show", help="one run or action, whole")
+    add("what", nargs="?", default="", metavar="RUN|KEY", help="id of a run or key of an action, or its beginning")
+
+
+def _runbooks(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("verb", nargs="?", default="", choices=("", "show"), metavar="show", help="one of them with its steps")
+    add("name", nargs="?", default="", metavar="NAME", help="as the list names it")
+    add("--json", action="store_true", help="for scripts; schema 1")
+
+
 COMMANDS = (
     Command(
         "run", "do what a runbook says, step by step: plan, confirm, verify", f"{_AT}.run:run", _run,
         "The plan is printed before anything is done. Exit status: 0 done (or a dry run), 1 failed or\n"
         "refused, 2 wrong usage, 3 nobody can know how it ended. Ctrl-c asks: stop, leave, or go on.",
+    ),
+    Command(
+        "runbooks", "what can be done by name, what each does and needs", f"{_AT}.runbooks:runbooks", _runbooks,
+        "Own ones lie in ~/.config/gpu-cockpit/runbooks/*.toml; none replaces one of the library.",
+    ),
+    Command(
+        "actions", "what was done and is under way: who, what, to whom, how it ended", f"{_AT}.actions:actions",
+        _actions, "Of each host what is under way and the newest 100 of the last 7 days.", is_list=True,
+    ),
+    Command(
+        "runs", "runbooks that were begun: who, on what, how they stand", "cockpit.cli.lists:listing",
+        more="`actions show RUN` has the steps; `run --resume RUN` goes on with one that nobody leads.", is_list=True,
     ),
 )  # fmt: skip

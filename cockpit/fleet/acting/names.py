@@ -4,6 +4,7 @@ from cockpit.fleet.state import Fleet
 from cockpit.fleet.targets import About
 
 BACKEND = "backend:"
+POOL = "pool:"  # of no host: it stands at the first of those that serve it
 _WORDS = {"process": "process ", "unit": "unit ", "container": "container "}
 KINDS = (*_WORDS, "backend")  # subjects that have no row in any table
 
@@ -11,6 +12,8 @@ KINDS = (*_WORDS, "backend")  # subjects that have no row in any table
 def target_name(fleet: Fleet, host: int, subject: str) -> str:
     """A subject of a host with the host's name before it."""
     kind, mark, rest = subject.partition(":")
+    if subject.startswith(POOL):
+        return f"pool {rest}"
     if not mark or kind not in KINDS:
         return About(host, subject).name(fleet)
     return f"{fleet.hosts[host].name} {_WORDS[kind]}{rest}" if kind in _WORDS else _server(fleet, host, rest)

@@ -4,8 +4,9 @@ thing or is refused with what it could have meant; ids may be shortened as long 
 from collections.abc import Iterable
 
 from cockpit.errors import UsageError
-from cockpit.fleet.acting.names import KINDS
+from cockpit.fleet.acting.names import KINDS, POOL
 from cockpit.fleet.acting.rows import ActionItem, RunItem, actions, runs
+from cockpit.fleet.pools import pools
 from cockpit.fleet.records import HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.targets import About, target
@@ -16,12 +17,14 @@ _SHORTEST = 3
 
 def acting_target(fleet: Fleet, word: str) -> About:
     """As `cockpit.fleet.targets.target`, and HOST/process:PID, HOST/unit:NAME, HOST/container:NAME,
-    HOST/backend:LB/BACKEND/SERVER, with the open findings of what is meant.
+    HOST/backend:LB/BACKEND/SERVER, pool:NAME, with the open findings of what is meant.
 
     Raises:
         UsageError: it is none of these, or could be several.
         RequestError: it is a GPU or replica of a host that has told nothing of them.
     """
+    if word.startswith(POOL):
+        return _pool(fleet, word.removeprefix(POOL))
     name, mark, rest = _host_first(fleet, word)
     kind, colon, what = rest.partition(":")
     if mark and colon and kind in KINDS:
@@ -72,6 +75,16 @@ def _host_first(fleet: Fleet, word: str) -> tuple[str, str, str]:
     """(host, mark, rest) of a word that begins with the name of a host; a longer name wins."""
     names = sorted((name for name in fleet.numbers if word.startswith(f"{name}/")), key=len, reverse=True)
     return (names[0], "/", word[len(names[0]) + 1 :]) if names else ("", "", "")
+
+
+def _pool(fleet: Fleet, name: str) -> About:
+    known = {pool.name: pool for pool in pools(fleet)}
+    if name not in known:
+        raise UsageError(f"no pool {name!r}{did_you_mean(name, list(known))}; `gpu-cockpit pools` lists them")
+    hosts = known[name].hosts
+    if not hosts:
+        raise UsageError(f"pool {name} has no replica that was ever seen: there is nothing to act on")
+    return About(min(hosts), f"{POOL}{name}")
 
 
 def _of_kind(fleet: Fleet, record: HostRecord, kind: str, what: str, word: str) -> About:
