@@ -24,6 +24,7 @@ class Advice:
 _DRAIN = ("quarantine-host", "drain-replica", "collect-diagnostics")
 ADVICE: dict[str, Advice] = {
     "restart-replica": Advice("restart the replica", ("restart-replica",)),
+    "undrain-replica": Advice("put it back", ("undrain-replica",)),
     "free-ghost": Advice("free the memory", ("free-ghost-memory",)),
     "drain-reset": Advice("drain and reset the GPU", _DRAIN, _RESET),
     "drain-reboot": Advice("drain and reboot the host", _DRAIN, _REBOOT),

@@ -6,7 +6,7 @@ taking back is `3/undo`, then `3/undo~2`; the key of an action is RUN/NAME. That
 back, is written down before it is done.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.wire.actions import ActionFacts, ActState, Mark, RunFacts
@@ -140,8 +140,22 @@ def _attempt(plan: Plan, step: Step, known: Known, name: str, anew: frozenset[st
     return Now(step, _OF_MARK.get(mark.state, StepState.UNKNOWN), name, mark.says, None, None, mark.at)
 
 
-def takes_back(now: Now) -> bool:
-    """Whether rolling back has something to do here."""
+def undoable(nows: Sequence[Now]) -> frozenset[str]:
+    """The numbers of the steps in which rolling back has something to do. What a later step of the run has given back
+    is not taken back once more."""
+    given = {(now.step.target.host_id, now.step.target.subject) for now in nows if _gave(now)}
+    return frozenset(
+        now.step.n for now in nows if _takes(now) and (now.step.target.host_id, now.step.target.subject) not in given
+    )
+
+
+def _gave(now: Now) -> bool:
+    """Whether it was the step that gives back what the run took."""
+    back = now.step.kind is StepKind.CLAIM and now.step.condition == "back"
+    return now.state is StepState.DONE and (back or (now.step.keep and now.step.kind is StepKind.ACTION))
+
+
+def _takes(now: Now) -> bool:
     if now.back or now.step.keep:
         return False
     if now.step.kind is StepKind.CLAIM:

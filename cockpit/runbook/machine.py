@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cockpit.runbook.cost import stages
-from cockpit.runbook.journal import Known, Now, standing, takes_back
+from cockpit.runbook.journal import Known, Now, standing, undoable
 from cockpit.runbook.records import Plan, RunState, StepKind, StepState
 
 _OVER = (StepState.DONE, StepState.SKIPPED)
@@ -43,8 +43,8 @@ def decide(plan: Plan, nows: Sequence[Now], mind: Mind) -> Next:
     by_n = {now.step.n: now for now in nows}
     rows = [[by_n[step.n] for step in stage] for stage in stages(plan.steps)]
     if mind is Mind.BACK or rolling_back(nows):
-        return _back(rows, mind)
-    return _forth(plan, rows, mind)
+        return _back(rows, mind, undoable(nows))
+    return _forth(plan, rows, mind, undoable(nows))
 
 
 def rolling_back(nows: Sequence[Now]) -> bool:
@@ -52,7 +52,7 @@ def rolling_back(nows: Sequence[Now]) -> bool:
     return any(now.back and "/undo" in now.name for now in nows)
 
 
-def _forth(plan: Plan, rows: list[list[Now]], mind: Mind) -> Next:
+def _forth(plan: Plan, rows: list[list[Now]], mind: Mind, takes: frozenset[str]) -> Next:
     for number, row in enumerate(rows):
         gone = next((now for now in row if now.state is StepState.UNDONE), None)
         if gone is not None:
@@ -65,7 +65,7 @@ def _forth(plan: Plan, rows: list[list[Now]], mind: Mind) -> Next:
         if bad is not None and not busy:
             return _stopped(row, bad, mind)
         if mind is Mind.STOP and not busy:
-            return _ended(row, _left(rows[:number]), mind) or Next(RunState.ABORTED, "", end=True)
+            return _ended(row, _left(rows[:number], takes), mind) or Next(RunState.ABORTED, "", end=True)
         fresh = () if bad is not None or mind is Mind.STOP else tuple(
             now for now in row if now.state is StepState.PENDING
         )  # fmt: skip
@@ -89,9 +89,9 @@ def _ended(row: list[Now], says: str, mind: Mind) -> Next | None:
     return Next(RunState.FAILED if StepState.FAILED in states else RunState.ABORTED, says, end=True)
 
 
-def _left(rows: list[list[Now]]) -> str:
+def _left(rows: list[list[Now]], takes: frozenset[str]) -> str:
     """What an aborted run leaves behind."""
-    done = [now for row in rows for now in row if takes_back(now)]
+    done = [now for row in rows for now in row if now.step.n in takes]
     if not done:
         return "stopped; it leaves nothing changed that could be taken back"
     return f"stopped; it leaves: {'; '.join(now.step.title for now in done[:3])}{' ...' if len(done) > 3 else ''}"
@@ -105,13 +105,13 @@ def _under_way(plan: Plan, row: list[Now]) -> str:
     return f"step {first.n.partition('.')[0]} of {of}: {first.title}{more}"
 
 
-def _back(rows: list[list[Now]], mind: Mind) -> Next:
+def _back(rows: list[list[Now]], mind: Mind, takes: frozenset[str]) -> Next:
     for row in reversed(rows):
         busy = [
             now for now in row if now.state is StepState.UNDOING or (not now.back and now.state is StepState.RUNNING)
         ]
         bad = next((now for now in row if now.back and now.state in _BAD), None)
-        fresh = tuple(now for now in row if takes_back(now) or (now.back and now.state is StepState.PENDING))
+        fresh = tuple(now for now in row if now.step.n in takes or (now.back and now.state is StepState.PENDING))
         if bad is not None and not busy:
             says = f"step {bad.step.n} could not be taken back: {bad.says or bad.step.title}"
             return _ended(row, says, mind) or Next(RunState.WAITING, says, back=True, stuck=True)

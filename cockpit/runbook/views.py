@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.wire.actions import ActionFacts, Risk, RunFacts
-from cockpit.runbook.journal import Known, Now, standing, takes_back
+from cockpit.runbook.journal import Known, Now, standing, undoable
 from cockpit.runbook.machine import Mind, Next, decide
 from cockpit.runbook.records import (
     Blast,
@@ -103,16 +103,16 @@ def _step(
 
 def _may(state: RunState, decision: Next, nows: Sequence[Now], *, ours: bool) -> tuple[str, ...]:
     found: list[str] = []
-    undoable = any(takes_back(now) for now in nows)
+    takes = bool(undoable(nows))
     asks = any(now.step.kind is StepKind.ASK and now.state is StepState.PENDING for now in decision.begin)
     if state in (RunState.RUNNING, RunState.WAITING, RunState.ORPHANED):
         found += ["answer"] if asks and ours else []
         found += ["continue"] if state is RunState.ORPHANED or decision.stuck else []
         found += ["abort"]
-        found += ["undo"] if undoable and not decision.back else []
+        found += ["undo"] if takes and not decision.back else []
     else:
         found += ["continue"] if state in (RunState.ABORTED, RunState.FAILED, RunState.UNKNOWN) else []
-        found += ["undo"] if undoable else []
+        found += ["undo"] if takes else []
     if any(now.entry is not None and now.entry.parts for now in nows):
         found.append("fetch")
     return tuple(found)

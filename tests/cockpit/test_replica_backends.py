@@ -65,7 +65,7 @@ def test_a_loopback_that_one_host_tells_as_its_own_means_that_host() -> None:
     second.turn("vllm:8000", "ready", address="127.9.0.2")
     fleet.apply(1, second.told(), instant(1))
     assert balance(fleet, backend("s1", "127.9.0.2", 8000), host=0) == [("gpu-a02/vllm:8000", "s1")]
-    assert balance(fleet, backend("s1", "127.9.0.3", 8000), host=0) == []
+    assert balance(fleet, backend("s1", "127.9.0.3", 8000), host=0) == [("gpu-a01/vllm:8000", "s1")]
 
 
 def test_that_hosts_tell_the_usual_loopback_joins_nothing_across_hosts() -> None:
