@@ -6,7 +6,7 @@ one minutes to load, so what waits for an end waits 60 s and more, and what wait
 """
 
 from agent.wire.actions import ParamSpec, Risk
-from agent.wire.params import CHOICE, FLAG, SECONDS, WHOLE
+from agent.wire.params import CHOICE, FLAG, SECONDS, TEXT, WHOLE
 from agent.wire.signals import Scope
 from agent.wire.specs import ActionSpec
 
@@ -217,6 +217,7 @@ DIAGNOSTICS = (
         (
             ParamSpec("minutes", WHOLE, "how far back logs and records go", "15", False, 1, 1440),
             ParamSpec("max_mib", WHOLE, "the most that all of it may take", "64", False, 1, 1024),
+            ParamSpec("units", TEXT, "further units whose journals belong to it, with blanks between them", ""),
             ParamSpec("bug_report", FLAG, "also run nvidia-bug-report.sh where it is installed (minutes)", "no"),
         ),
         Risk.LOW,

@@ -17,6 +17,7 @@ from agent.actions.diagnostics.fetch import BUNDLE, digest, place
 from agent.actions.evidence import Evidence
 from agent.actions.specs import DIAGNOSTICS
 from agent.actions.targets import Target, boot, params, target
+from agent.actions.units import SERVICE, name_trouble
 from agent.errors import Refusal
 from agent.wire.actions import Act, ActionFacts, ActState, Guard
 from agent.wire.specs import ActionSpec
@@ -28,7 +29,6 @@ SURE_S = 180.0  # all the rest of what is read
 REPORT_S = 660.0  # the driver's own report has ten minutes
 READ_S = 10.0
 UNITS = 32
-SERVICE = ".service"
 NO_ROOM = "this agent keeps nothing on disk: it was brought along and ends with this console; install gpu-cockpit-agent"
 
 
@@ -43,7 +43,7 @@ class Collect:
         about = target(self.spec, act, world)
         given = params(self.spec, act)
         directory = _directory(world)
-        units = _units(about, world)
+        units = _units(about, given["units"], world)
         plan = await asking.planned(act, who, world, {**given, "units": units})
         whole = int(given["max_mib"]) * MIB
         names = [str(name) for name in plan.data.get("parts") or ()]
@@ -196,8 +196,15 @@ async def _room(directory: Path, whole: int, data: Mapping[str, Any]) -> tuple[G
     return (Guard("room", True, f"{min(has for _, has, _ in places) // MIB} MiB are free"),)
 
 
-def _units(about: Target, world: World) -> list[str]:
-    """The services that a bundle about this belongs to: those of its replicas and of what holds its GPUs."""
+def _units(about: Target, more: str, world: World) -> list[str]:
+    """The services that belong to a bundle about this: those of its replicas, of what holds its GPUs, and `more`.
+
+    Raises:
+        Refusal: what is named is no service.
+    """
+    for name in more.split():
+        if trouble := name_trouble(name):
+            raise Refusal("invalid", trouble)
     replicas = _rows(world.facts("replicas"))
     holders = _rows(world.facts("processes"))
     if about.kind == "replica":
@@ -209,7 +216,8 @@ def _units(about: Target, world: World) -> list[str]:
     named = [str(row.get("unit") or "") for row in (*replicas, *holders)]
     driver = [str(row.get("file") or "") for row in _rows(world.facts("units"))]
     driver += ["haproxy.service"] if world.facts("backends") else []
-    services = (name for name in (*named, *driver, "gpu-cockpit-agent.service") if name.endswith(SERVICE))
+    every = (*more.split(), *named, *driver, "gpu-cockpit-agent.service")
+    services = (name for name in every if name.endswith(SERVICE))
     return list(dict.fromkeys(services))[:UNITS]
 
 

@@ -116,6 +116,15 @@ async def test_journals_of_units_that_the_policy_does_not_name_stay_closed(hand:
     assert of_gpu.before["units"] == "vllm@0.service gpu-cockpit-agent.service"
 
 
+async def test_an_operator_may_name_further_units_that_the_policy_names_too(hand: Hand) -> None:
+    found = await hand.plan(COLLECT, "host", params={"units": "vllm@1.service  cron.service"})
+    assert found.before["units"].split()[:2] == ["vllm@1.service", "cron.service"]
+    assert any("--unit=vllm@1.service" in command for command in found.commands)
+    assert not any("cron" in command for command in found.commands)
+    with pytest.raises(Refusal, match="'--all' is not the name of a service"):
+        await hand.plan(COLLECT, "host", params={"units": "--all"})
+
+
 async def test_a_plan_collects_nothing_and_needs_no_more_than_to_look(hand: Hand) -> None:
     found = await hand.plan(COLLECT, "replica:vllm:8000")
     assert all(guard.ok for guard in found.guards), found.guards
