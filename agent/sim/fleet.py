@@ -26,6 +26,7 @@ from agent.sim.store import Store
 log = logging.getLogger(__name__)
 
 READY_S = 30.0  # a thousand hosts on a small machine
+WHOLE_S = 5.0  # what agents need to find their replicas, at most
 SAVE_EVERY_S = 30.0
 
 
@@ -193,6 +194,9 @@ class SimFleet:
             raise ServeError(
                 f"{waiting[0]} and {len(waiting) - 1} more agents did not start within {READY_S:g} s; try fewer --hosts"
             ) from None
+        end = self.clock.real() + WHOLE_S  # the fleet file owes replicas: whoever looks at once is to find them
+        while self.clock.real() < end and not all(host.whole for host in self._hosts):
+            await asyncio.sleep(0.05)
 
     async def _keep(self) -> None:
         """Save where the physics stands, now and then and at the end."""

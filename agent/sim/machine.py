@@ -18,6 +18,7 @@ from agent.sim.serving.engine import Engine
 from agent.sim.serving.kinds import engines
 from agent.sim.serving.layout import replicas
 from agent.sim.workload import Ghost, Replica, host_name, pool_of, rack_of
+from agent.wire.actions import ActionFacts
 from agent.wire.requests import Annotate
 
 UPTIME_S = 30 * 86_400.0
@@ -65,6 +66,7 @@ class Machine:
         self.driver_events: deque[DriverEvent] = deque(maxlen=1024)
         self.agent_down_until = self.helper_down_until = 0.0
         self.words: list[Annotate] = []  # what operators say to this host's agent
+        self.left: list[ActionFacts] = []  # what runs of before have left behind here
         self.ghosts: list[Ghost] = []
         self.dials = Dials()
         self.dials.facts["boot"] = {"id": self.boot_id, "previous": "", "anew": False, "orderly": None}

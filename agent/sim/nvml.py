@@ -209,6 +209,7 @@ class SimNvml:
             "vbios": "96.00.A5.00.01",
             "driver": DRIVER,
             "module_id": gpu.module_id,
+            "minor": gpu.index,
             "state": state,
             "last_seen": now.wall if state == "present" else gpu.changed_at,
             "last_processes": gpu.last_processes,

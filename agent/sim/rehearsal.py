@@ -18,6 +18,7 @@ from agent.recorder import Recorder, State
 from agent.sampler.cadence import Plan
 from agent.sim import scenario
 from agent.sim.fleet import schedule
+from agent.sim.hands.stage import Stage
 from agent.sim.host import SimHost
 from agent.sim.kernel_log import SimKernelLog
 from agent.sim.links import SimPci, link_sources
@@ -74,7 +75,8 @@ class _Stepped(Protocol):
 class Rehearsal:
     """One host's agent, stepped. To be used inside a running loop, which need not turn. Its replicas are looked at
     every `replicas_s` seconds at most, which may change; 0: at every tick, and read at their own pace. `own` is
-    the clock that it has, where several share one; without `hands` it does not act."""
+    the clock that it has, where several share one; without `hands` it has
+    those of a fleet of one."""
 
     def __init__(
         self,
@@ -166,6 +168,8 @@ class Rehearsal:
         for wish in self.machine.words[self._heard :]:
             self.agent.annotate(wish)
         self._heard = len(self.machine.words)
+        while self.machine.left:
+            self.agent.left_behind(self.machine.left.pop(0))
 
 
 def rehearse(

@@ -75,6 +75,12 @@ class Resident:
         self._agent: HostAgent | None = None
         self._stop = asyncio.Event()
 
+    @property
+    def whole(self) -> bool:
+        """Whether its agent, if it runs, has told of every replica that the host has."""
+        told = self._agent.facts.get("replicas") if self._agent else self.machine.replicas
+        return len(told or ()) >= len(self.machine.replicas)
+
     def close(self) -> None:
         """End soon."""
         self._stop.set()
@@ -84,7 +90,9 @@ class Resident:
             self._agent.close()
 
     async def run(self) -> None:
-        """Serve until closed."""
+        """Serve until closed. Engines that have run for weeks listen before anybody looks for them."""
+        if self.listeners:
+            await self.listeners.opened.wait()
         while not self._stop.is_set():
             down_s = (self.machine.agent_down_until - self._clock.wall()) / self._clock.speed
             if down_s > 0:
@@ -135,6 +143,8 @@ class Resident:
                 except Refusal as error:
                     log.info("%s: %s", self.machine.name, error)  # said before, and over meanwhile
             heard = len(self.machine.words)
+            while self.machine.left:
+                agent.left_behind(self.machine.left.pop(0))
             if self.machine.agent_down_until > moment:
                 agent.close()
                 return

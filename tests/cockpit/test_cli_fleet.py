@@ -127,7 +127,7 @@ def test_replicas_of_both_engines_are_ready_with_their_gpus_models_and_numbers(s
     assert items[0]["signals"]["replica.running"]["value"] > 0
     assert items[1]["signals"]["replica.kv.usage"]["quality"] == "unsupported"
     pools = {item["id"]: item for item in sim.items("pools")}
-    assert (pools["chat-70b"]["expected"], pools["chat-70b"]["floor"], pools["chat-70b"]["missing"]) == (4, None, 0)
+    assert (pools["chat-70b"]["expected"], pools["chat-70b"]["floor"], pools["chat-70b"]["missing"]) == (4, 3, 0)
 
 
 def test_rules_are_those_of_the_agents(sim: Simulated) -> None:

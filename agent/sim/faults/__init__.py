@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from agent.errors import UsageError
-from agent.sim.faults import gpu, host, links, log, memory, ports, recorder, serving, signals
+from agent.sim.faults import gpu, host, left, links, log, memory, ports, recorder, serving, signals
 from agent.sim.faults.spec import FaultSpec
 from agent.sim.params import ParamValue, checked, nearest
 
@@ -18,6 +18,7 @@ FAULTS: tuple[FaultSpec, ...] = (
     *log.FAULTS,
     *recorder.FAULTS,
     *serving.FAULTS,
+    *left.FAULTS,
     *signals.FAULTS,
 )
 

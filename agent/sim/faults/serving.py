@@ -19,7 +19,7 @@ _FOREVER_S = 86_400.0
 Act = Callable[[Machine, Engine, Params, float], None]
 
 
-def _to(act: Act) -> Callable[[Machine, Params, float], None]:
+def on_engine(act: Act) -> Callable[[Machine, Params, float], None]:
     """What happens at its moment to the engine of the chosen GPU, if there is one."""
 
     def plan(machine: Machine, params: Params, at: float) -> None:
@@ -59,7 +59,7 @@ def _wedge(machine: Machine, params: Params, at: float) -> None:
     engine = machine.engine(int(params["gpu"]))
     if engine is not None:
         engine.dev = params["dev"] == "yes"  # a matter of how it was started, before anything happens
-    _to(_mood(Mood.FROZEN))(machine, params, at)
+    on_engine(_mood(Mood.FROZEN))(machine, params, at)
 
 
 def _crash(machine: Machine, engine: Engine, params: Params, at: float) -> None:
@@ -190,18 +190,19 @@ FAULTS: tuple[FaultSpec, ...] = (
         _wedge,
         needs_gpu=False,
     ),
-    FaultSpec("engine-pause", "an operator pauses the engine", (_ONE, _FOR), _to(_mood(Mood.PAUSED)), needs_gpu=False),
+    FaultSpec("engine-pause", "an operator pauses the engine", (_ONE, _FOR), on_engine(_mood(Mood.PAUSED)),
+              needs_gpu=False),
     FaultSpec("engine-sleep", "an operator puts the engine to sleep: its memory is free", (_ONE, _FOR),
-              _to(_mood(Mood.ASLEEP)), needs_gpu=False),
+              on_engine(_mood(Mood.ASLEEP)), needs_gpu=False),
     FaultSpec(
         "engine-crash",
         "what computes dies under a front that goes on answering: 503 from a vLLM, errors from a Triton",
         (_ONE, Param("front", "seconds until a vLLM's front has noticed and ends too", 2.0, low=0, high=86_400), _BACK),
-        _to(_crash),
+        on_engine(_crash),
         needs_gpu=False,
     ),
     FaultSpec("engine-stop", "all processes of the replica are killed at once",
-              (_ONE, Param("back", _BACK.help, 0.0, low=0, high=86_400)), _to(_kill), needs_gpu=False),
+              (_ONE, Param("back", _BACK.help, 0.0, low=0, high=86_400)), on_engine(_kill), needs_gpu=False),
     FaultSpec(
         "crash-loop",
         "the replica dies and is started again, so many times; each start but the last dies before it is ready",
@@ -211,30 +212,30 @@ FAULTS: tuple[FaultSpec, ...] = (
             Param("life", "seconds that a start lives", 40.0, low=1, high=3600),
             Param("pause", "seconds until it is started again", 10.0, low=1, high=3600),
         ),
-        _to(_loop),
+        on_engine(_loop),
         needs_gpu=False,
     ),
     FaultSpec("slow-load", "the replica is started again, and loading takes long",
-              (_ONE, Param("seconds", "for how long it loads", 1500.0, low=1, high=86_400)), _to(_slow_load),
+              (_ONE, Param("seconds", "for how long it loads", 1500.0, low=1, high=86_400)), on_engine(_slow_load),
               needs_gpu=False),
     FaultSpec(
         "drain",
         "the replica is told to end and finishes what it has: a Triton unloads its model, a vLLM gets SIGTERM",
         (_ONE, Param("back", _BACK.help, 0.0, low=0, high=86_400)),
-        _to(_drain),
+        on_engine(_drain),
         needs_gpu=False,
     ),
     FaultSpec("stop-lingers", "told to end, the engine ends and its front stays until it is killed", (_ONE,),
-              _to(_clings), needs_gpu=False),
+              on_engine(_clings), needs_gpu=False),
     FaultSpec(
         "bad-start",
         "the next starts of the replica end with a health page that fails; nothing happens until then",
         (_ONE, Param("times", "how many starts", 1, low=1, high=100)),
-        _to(_bad_start),
+        on_engine(_bad_start),
         needs_gpu=False,
     ),
     FaultSpec("scrape-hang", "the engine accepts connections and says nothing; it goes on computing", (_ONE, _FOR),
-              _to(_mood(Mood.MUTE)), needs_gpu=False),
+              on_engine(_mood(Mood.MUTE)), needs_gpu=False),
     FaultSpec(
         "engine-flap",
         "the engine says nothing for a while, again and again",
@@ -244,14 +245,14 @@ FAULTS: tuple[FaultSpec, ...] = (
             Param("seconds", "for how long", 30.0, low=1, high=3600),
             Param("every", "seconds from one time to the next", 120.0, low=2, high=86_400),
         ),
-        _to(_flap),
+        on_engine(_flap),
         needs_gpu=False,
     ),
     FaultSpec(
         "kv-pressure",
         "prompts become so long that the KV cache is full",
         (_ONE, Param("overflow", "whether requests are pushed out of it", "yes", choices=_YES_NO)),
-        _to(_pressure),
+        on_engine(_pressure),
         needs_gpu=False,
     ),
     FaultSpec(
@@ -263,11 +264,11 @@ FAULTS: tuple[FaultSpec, ...] = (
             Param("slowing", "how much slower it gets from minute to minute", 1.0, low=1, high=10),
             Param("seconds", "for how long", 900.0, low=1, high=86_400),
         ),
-        _to(_growth),
+        on_engine(_growth),
         needs_gpu=False,
     ),
     FaultSpec("engine-errors", "a share of the requests fails",
-              (_ONE, Param("share", "which share", 0.2, low=0, high=1)), _to(_errors), needs_gpu=False),
+              (_ONE, Param("share", "which share", 0.2, low=0, high=1)), on_engine(_errors), needs_gpu=False),
     FaultSpec("slow-tokens", "everything takes longer in the engine, at full clocks",
-              (_ONE, Param("times", "how much longer", 12.0, low=1, high=100)), _to(_slow), needs_gpu=False),
+              (_ONE, Param("times", "how much longer", 12.0, low=1, high=100)), on_engine(_slow), needs_gpu=False),
 )  # fmt: skip

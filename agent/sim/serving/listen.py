@@ -88,6 +88,7 @@ class Listeners:
         self._machine, self._clock = machine, clock
         self._servers: dict[int, asyncio.Server] = {}
         self._connections: dict[int, set[Doorman]] = {}
+        self.opened = asyncio.Event()  # what is to be open at the start has been tried
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -100,9 +101,11 @@ class Listeners:
                     await self.settle()
                 except OSError as error:
                     log.warning("%s: %s", self._machine.name, error)
+                self.opened.set()
                 await self._changed.wait()
                 self._changed.clear()
         finally:
+            self.opened.set()
             self._machine.off_ports(self._changed.set)
             for port in list(self._servers):
                 self._shut(port)

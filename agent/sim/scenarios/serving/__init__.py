@@ -23,4 +23,6 @@ NAMES: tuple[str, ...] = (
     "replica-slow",
     "gpu-lost-under-replica",
     "oom-kills-replica",
+    "drain-orphaned",
+    "drain-ended",
 )
