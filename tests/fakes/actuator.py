@@ -18,23 +18,24 @@ WHO = {"uid": os.getuid(), "user": "alice", "by": "Alice", "role": "operator"}
 
 
 class ActuatorProcess:
-    """`policy` is the text of its policy; `folder` must be short, for a socket's path has 107 bytes."""
+    """`policy` is the text of its policy; `folder` must be short, for a socket's path has 107 bytes. `before` are words
+    in front of its command."""
 
-    def __init__(self, folder: Path, policy: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, policy: str, before: tuple[str, ...] = ()) -> None:
         self.folder, self.socket = folder, folder / "s"
         self.audit, self.state, self.log = folder / "audit.jsonl", folder / "state", folder / "log"
         self.policy = folder / "policy.toml"
         self.policy.write_text(policy)
         self.policy.chmod(0o644)
-        self._env = {**os.environ, **(env or {})}
+        self._before = before
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         files = {"--socket": self.socket, "--policy": self.policy, "--audit": self.audit, "--state": self.state}
         words = [str(word) for pair in files.items() for word in pair]
-        command = [sys.executable, "-I", str(PROGRAM), "--user", str(os.getuid()), "--idle", "0", *words]
+        command = [*self._before, sys.executable, "-I", str(PROGRAM), "--user", str(os.getuid()), "--idle", "0", *words]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + 20
         while time.monotonic() < end and process.poll() is None:
             try:
@@ -69,11 +70,11 @@ class ActuatorProcess:
 
 
 @contextmanager
-def actuator(policy: str, env: Mapping[str, str] | None = None) -> Iterator[ActuatorProcess]:
+def actuator(policy: str, before: tuple[str, ...] = ()) -> Iterator[ActuatorProcess]:
     """One in a short folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix="gca-", dir="/tmp"))
     try:
-        running = ActuatorProcess(folder, policy, env)
+        running = ActuatorProcess(folder, policy, before)
         try:
             yield running
         finally:
