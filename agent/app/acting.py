@@ -24,12 +24,12 @@ from agent.recorder import Recorder
 from agent.sampler import FactBook
 from agent.server.roles import Caller, Roles
 from agent.sources.base import Source
-from agent.wire.actions import ACTIONS, ActAnswer, ActRequest, Claim
+from agent.wire.actions import ACTIONS, ActAnswer, ActionFacts, ActRequest, Claim
 from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.requests import Done
 from agent.wire.specs import ActionSpec
 
-POOLS = "pools"
+POOLS, ORPHANED = "pools", "drain.orphaned"
 NO_HANDS = "this agent has no hands: it was started without actions"
 
 
@@ -124,6 +124,11 @@ class Acting:
             group.create_task(self._hands.conductor.run(), name="conductor")
             group.create_task(self._hands.notes.run(), name="audit")
 
+    def left_behind(self, facts: ActionFacts) -> None:
+        """Take an entry that no console has asked this agent for."""
+        if self._hands is not None:
+            self._hands.orphans.take(facts)
+
     def tick(self) -> None:
         """What time alone ends."""
         if self._hands is not None:
@@ -140,13 +145,13 @@ class Acting:
         """What is at work, or out on purpose, is nobody's fault."""
         if self._hands is None:
             return
-        out = self._hands.orphans.out()
-        if out != self._told:
-            self._told = out
+        draining = self._hands.orphans.draining()
+        if draining != self._told:
+            self._told = draining
             for source in self._sources:
                 if hasattr(source, "drained"):
-                    source.drained(frozenset(one.removeprefix(REPLICA) for one in out))
-        self._engine.busy({*out, *self._at_work()})
+                    source.drained(frozenset(one.removeprefix(REPLICA) for one in draining))
+        self._engine.busy({*self._at_work(), *self._hands.orphans.spoken_for()})
 
     def _at_work(self) -> Iterable[str]:
         assert self._hands is not None
@@ -155,7 +160,7 @@ class Acting:
             yield from replicas or (one for one in subjects if one.split(" ")[0] not in LOOKS)
 
     def _troubled(self) -> frozenset[str]:
-        return frozenset(one.subject for one in self._engine.open() if one.rule != "drain.orphaned")
+        return frozenset(one.subject for one in self._engine.open() if one.rule != ORPHANED)
 
     def _refresh(self, section: str) -> None:
         for source in self._sources:

@@ -38,6 +38,7 @@ from agent.server.desk import Desk
 from agent.server.roles import Roles
 from agent.sources.base import RawEvent, Reading, Reason, Source, Value
 from agent.sources.processes.redact import redact_value
+from agent.wire.actions import ActionFacts
 from agent.wire.requests import Annotate
 from agent.wire.specs import Cadence, Schema
 from agent.witness import Witness
@@ -228,6 +229,10 @@ class HostAgent:
     def annotate(self, wish: Annotate) -> None:
         """An operator's word from within this process; raises Refusal."""
         self._annotating.take(wish)
+
+    def left_behind(self, facts: ActionFacts) -> None:
+        """An action of a run of before, as the ledger would have it: for simulated hosts."""
+        self._acting.left_behind(facts)
 
     def let_go(self, released: bool) -> None:
         """Release what sources hold of the devices, or take it up again; the facts' reasons say when it is done."""

@@ -5,11 +5,12 @@ Everything behind the sources is the real agent; only its loop, its socket and i
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from agent.actions.base import Hands
+from agent.actions.base import Hands, Inside, Reply, Root, RootAbsent, Say
+from agent.actions.evidence import Evidence
 from agent.app import HostAgent
 from agent.clock import Clock, Instant
 from agent.config import AgentConfig, HostIdentity
@@ -18,7 +19,6 @@ from agent.recorder import Recorder, State
 from agent.sampler.cadence import Plan
 from agent.sim import scenario
 from agent.sim.fleet import schedule
-from agent.sim.hands.stage import Stage
 from agent.sim.host import SimHost
 from agent.sim.kernel_log import SimKernelLog
 from agent.sim.links import SimPci, link_sources
@@ -72,11 +72,41 @@ class _Stepped(Protocol):
     def read_now(self, due: frozenset[Cadence]) -> Reading: ...
 
 
+class _Away:
+    """A world without a root helper."""
+
+    evidence: Evidence | None = None
+
+    def __init__(self, inside: Inside) -> None:
+        self.clock = inside.clock
+        self.root: Root = self
+        self._inside = inside
+
+    def facts(self, section: str) -> Any:
+        """As the agent has told them."""
+        return self._inside.facts(section)
+
+    def refresh(self, section: str) -> None:
+        """Nothing has changed."""
+
+    async def let_go(self, released: bool, deadline_s: float) -> bool:
+        """As the agent does."""
+        return await self._inside.let_go(released, deadline_s)
+
+    async def ask(self, request: Mapping[str, Any], said: Say | None = None, deadline_s: float = 5.0) -> Reply:
+        """Nobody is there."""
+        raise RootAbsent("a rehearsal has no root helper")
+
+    async def post(self, replica: str, path: str, body: bytes = b"", deadline_s: float = 5.0) -> tuple[int, str]:
+        """Nobody asks."""
+        raise OSError("a rehearsal asks no engine to do anything")
+
+
 class Rehearsal:
     """One host's agent, stepped. To be used inside a running loop, which need not turn. Its replicas are looked at
     every `replicas_s` seconds at most, which may change; 0: at every tick, and read at their own pace. `own` is
-    the clock that it has, where several share one; without `hands` it has
-    those of a fleet of one."""
+    the clock that it has, where several share one; without `hands` its
+    root helper is away: what runs of before have left behind is known, and nothing is done about it."""
 
     def __init__(
         self,
@@ -122,7 +152,7 @@ class Rehearsal:
             (self._nvml, self._kernel_log, *others),
             Recorder(None, clock, machine.boot_id, state=State.ephemeral()),  # numbers from 1, the same every time
             normal=normal(machine, declared(RULES)),
-            hands=hands,
+            hands=hands or _Away,
         )
 
     def run(self, seconds: float) -> None:

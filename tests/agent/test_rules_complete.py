@@ -15,7 +15,8 @@ from agent.sim.scenario import SCENARIOS
 DATA = Path(__file__).parent.parent / "data"
 RUNBOOKS = frozenset(
     {"observe", "restart-replica", "free-ghost", "drain-reset", "drain-reboot", "drain-replace", "diag", "cooling",
-     "power", "bus-check", "link-check", "fabric", "driver", "config", "network", "disk", "agent"}
+     "power", "bus-check", "link-check", "fabric", "driver", "config", "network", "disk", "agent",
+     "undrain-replica"}
 )  # fmt: skip
 MOST_NOT_OURS = 20
 

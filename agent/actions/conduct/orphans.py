@@ -17,6 +17,7 @@ from agent.wire.replicas import PREFIX as REPLICA
 EVERY_S = 1.0
 TRIES = 3
 AGENT = "agent"
+DRAIN = "engine.drain"
 _READY = frozenset({"ready", "up"})
 _GIVES_NOTHING = frozenset({ActState.FAILED, ActState.INTERRUPTED})
 
@@ -39,6 +40,14 @@ class Orphans:
         for entry in leases.after_absence(self.record.ledger, self.boot_id, self.record.clock.now()):
             self._quietly(entry)
         self.record.publish()
+
+    def take(self, facts: ActionFacts) -> None:
+        """Put an entry on record that came from elsewhere, with the lease that it names."""
+        now = self.record.clock.now()
+        entry = Entry(facts)
+        if facts.lease:
+            entry = leases.granted(entry, max(0.0, facts.lease - now.wall), self.boot_id, now)
+        self.record.write(entry)
 
     def heard(self, run: str) -> None:
         """The run has spoken."""
@@ -85,13 +94,18 @@ class Orphans:
                 says = f"{entry.facts.action} {entry.facts.subject}: its target is ready again"
                 self.record.write(leases.without(entry), says)
 
-    def out(self) -> frozenset[str]:
-        """Replicas of this host that are out on purpose: those under a lease or kept as orphans."""
+    def spoken_for(self) -> frozenset[str]:
+        """Replicas of this host that a run has its hands on: what befalls them is not news while it leads."""
         found: set[str] = set()
         for entry in self.record.ledger:
-            if entry.lease is not None or entry.facts.orphaned:
+            if entry.lease is not None and not entry.facts.orphaned:
                 found |= {one for one in concerned(entry.facts.subject, self.facts) if one.startswith(REPLICA)}
         return frozenset(found)
+
+    def draining(self) -> frozenset[str]:
+        """Replicas of this host whose engine is being told to end: it drains, however its pages look meanwhile."""
+        opened = (entry.facts for entry in self.record.ledger.open())
+        return frozenset(one.subject for one in opened if one.action == DRAIN and one.subject.startswith(REPLICA))
 
     def _decide(self, entry: Entry) -> None:
         facts = entry.facts

@@ -17,6 +17,7 @@ from agent.detect.rules import (
     network,
     nvlink,
     nvlink5,
+    orphan,
     pcie,
     power,
     recorder,
@@ -133,4 +134,5 @@ RULES: tuple[Rule, ...] = (
     service.replica_errors,
     service.replica_latency,
     exposed.replica_on_sick_gpu,
+    orphan.drain_orphaned,
 )

@@ -65,6 +65,7 @@ class Replica:
         self._seen: float | None = None
         self._stood = False
         self._left_as: tuple[str, float] | None = None
+        self.drain_asked = False  # we took it out of service
         self._floods: set[str] = set()  # pages that were too large the last time
         if group is not None:
             self.join(group)
@@ -284,6 +285,7 @@ class Replica:
             self.latencies.value("itl", 0.99),
             self.latencies.value("e2e", 0.99),
             slo_burning=sample is not None and self._misses_objective(),
+            drain_asked=self.drain_asked,
         )
 
     def _misses_objective(self) -> bool:

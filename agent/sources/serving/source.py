@@ -50,6 +50,7 @@ class ServingSource:
         self._told_reasons: tuple[Reason, ...] | None = None
         self._told_at: float | None = None
         self._minute: float | None = None
+        self._out: frozenset[str] = frozenset()
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """What became known since the last reading."""
@@ -83,6 +84,10 @@ class ServingSource:
             return Answer(failure=Failure.REFUSED, says=f"nobody listens where {identity} serves")
         return await self._client.fetch(door, Ask(path, method="POST", body=body, deadline_s=deadline_s, fresh=True))
 
+    def drained(self, identities: frozenset[str]) -> None:
+        """These replicas, and no others, are being told to end by an action: they drain, however their pages look."""
+        self._out = identities
+
     def retire(self, identity: str, facts: Mapping[str, Any]) -> None:
         """A replica that is down is no longer owed an answer."""
         del facts
@@ -111,6 +116,8 @@ class ServingSource:
             self._sight = sight
             self._roster.see(sight, now)
             self._client.allow(self._roster.addresses())
+        for identity, replica in self._roster.replicas.items():
+            replica.drain_asked = identity in self._out
         self._roster.decide(now)
 
     def _reading(self, now: Instant) -> Reading:
