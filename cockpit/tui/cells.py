@@ -110,6 +110,11 @@ def subject(fleet: Fleet, host: int, text: str) -> str:
     if text.startswith("gpu:"):
         row = fleet.gpus.row(host, text[4:])
         return plain(text[4:])[:12] if row is None else gpu_label(fleet, row)
+    kind, _, rest = text.partition(":")
+    if kind == "backend":  # `llm/s2`: the balancer may be a path
+        return plain("/".join(rest.rsplit("/", 2)[-2:]))
+    if kind in ("process", "unit", "container", "pool"):
+        return plain(f"pid {rest}" if kind == "process" else rest)
     return plain(text.removeprefix(PREFIX)) or "host"
 
 

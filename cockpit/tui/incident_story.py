@@ -10,14 +10,15 @@ from cockpit.fleet.state import Fleet
 from cockpit.incidents import Incident, Role, State, Step
 from cockpit.incidents.impact import impact, says
 from cockpit.incidents.needs import Need
-from cockpit.incidents.words import offset, said_text, state_text, step_text, timeline, where
+from cockpit.incidents.story import Told, story
+from cockpit.incidents.words import offset, said_text, state_text, step_text, where
 from cockpit.tui.cells import event_text, gpu_label, subject
 from cockpit.tui.format import duration, fit, moment, plain, plural
 from cockpit.tui.lines import BLANK, Line, Span, joined, spread, wrapped
 from cockpit.tui.replicas.story import replica_story, replica_title
 from cockpit.tui.replicas.words import unnamed
 from cockpit.tui.story import Fact, fact_lines, gpu_story
-from cockpit.tui.theme import CHECK, GLYPH, INK, Ink
+from cockpit.tui.theme import CHECK, GLYPH, HAND, INK, Ink
 
 _ROLE = {Role.CAUSE: ("cause", Ink.STRONG), Role.EFFECT: ("then", Ink.TEXT), Role.ECHO: ("echo", Ink.MUTED)}
 _GONE = (GpuState.LOST, GpuState.MISSING)
@@ -88,13 +89,33 @@ def page_lines(fleet: Fleet, incident: Incident, now: float, width: int, *, unfo
         lines += _step(fleet, incident, step, now, width)
         if unfolded and step.role is Role.ECHO:
             lines += _unfolded(fleet, incident, step, now)
-    lines += [BLANK, _heading("TIMELINE", plural(len(incident.events), "event"))]
-    told = timeline(incident)
-    lines += [_event(fleet, incident, entry, now, says_so) for entry, says_so in told[:_LINES]]
+    told = story(fleet, incident)
+    lines += [BLANK, _heading("TIMELINE", _counted(incident, told))]
+    lines += [line for one in told[:_LINES] for line in _told(fleet, incident, one, now, width)]
     if len(told) > _LINES:
         more = f"   and {len(told) - _LINES:,} more: gpu-cockpit incident export {incident.id}"
         lines.append(((more, Ink.FAINT),))
     return lines
+
+
+def _counted(incident: Incident, told: Sequence[Told]) -> str:
+    """`15 events, 4 deeds`."""
+    deeds = len({one.deed.key for one in told if one.deed is not None})
+    return plural(len(incident.events), "event") + (f", {plural(deeds, 'deed')} of people" if deeds else "")
+
+
+def _told(fleet: Fleet, incident: Incident, one: Told, now: float, width: int) -> list[Line]:
+    """What happened, as it is told everywhere; what somebody did, with who, in words that wrap below each other."""
+    if one.deed is None and one.entry is not None:
+        return [_event(fleet, incident, one.entry, now, one.says)]
+    lead: list[Span] = [
+        (f" {moment(one.at, now)} {offset(one.at - incident.since):>{_OFFSET}}  ", Ink.MUTED),
+        (f"{HAND} ", Ink.ACCENT),
+    ]
+    loud = INK[one.severity] if one.severity >= Severity.WARNING else Ink.STRONG
+    used = sum(len(text) for text, _ in lead)
+    said = wrapped(plain(one.says), max(20, width - used - 1), 4) or [""]
+    return [joined([*lead, (said[0], loud)]), *(joined([(" " * used, Ink.FAINT), (part, loud)]) for part in said[1:])]
 
 
 def _headline(fleet: Fleet, incident: Incident, now: float, width: int) -> Line:

@@ -59,6 +59,7 @@ INK = {
 }
 CHECK = "✓"
 TOMBSTONE = "†"
+HAND = "»"  # what somebody does, or did
 CURSOR = "▌"
 
 

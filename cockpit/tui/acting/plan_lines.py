@@ -10,7 +10,7 @@ from cockpit.runbook.records import Blast, Plan, Step, StepKind
 from cockpit.tui.acting import words
 from cockpit.tui.acting.confirming import OVERRIDE, passes, refusing
 from cockpit.tui.format import duration, fit, number, plain, plural
-from cockpit.tui.lines import BLANK, Line, Span, joined, spread, wrapped
+from cockpit.tui.lines import BLANK, Line, Span, joined, spread, width_of, wrapped
 from cockpit.tui.theme import Ink
 
 SINGLE = "action:"
@@ -25,7 +25,8 @@ def head_lines(plan: Plan, now: float, width: int) -> list[Line]:
     glyph, ink = words.risk(plan.risk)
     name = plain(plan.runbook.removeprefix(SINGLE)) or plain(plan.title)
     title: list[Span] = [("PLAN  ", Ink.HEADING), (name, Ink.STRONG)]
-    title += [(f"  {plain(plan.title)}", Ink.MUTED)] if plan.title and plan.title != name else []
+    what = plain(plan.title).removesuffix(f": {plain(plan.target.name)}")
+    title += [(f"  {what}", Ink.MUTED)] if what and what != name else []
     lines = [spread(joined(title), ((f"{glyph} risk", ink),), width)]
     about = [plain(plan.target.name), *(f"{plain(name)} {plain(value)}" for name, value in plan.params.items())]
     lines += [
@@ -132,9 +133,16 @@ def _step(step: Step, width: int) -> list[Line]:
     kind = "" if plain(step.title).casefold().startswith(kind) else kind
     right = _where(step)
     lead: list[Span] = [(f"{plain(step.n):>{_NUMBER - 1}} ", Ink.MUTED), (f"{kind} " if kind else "", Ink.FAINT)]
-    lines = [spread(joined([*lead, (plain(step.title), Ink.STRONG)]), right, width)]
+    used = width_of(tuple(lead))
+    room = width - width_of(right) - used - 2
+    said = wrapped(plain(step.title), max(20, room)) or [""]
+    lines = [spread(joined([*lead, (said[0], Ink.STRONG)]), right, width)]
+    lines += [joined([(" " * used, Ink.FAINT), (part, Ink.STRONG)]) for part in said[1:]]
     for command in step.command:
-        lines += command_lines(command, width, Ink.ACCENT if step.kind is StepKind.ACTION else Ink.MUTED)
+        if step.kind is StepKind.ACTION:
+            lines += command_lines(command, width, Ink.ACCENT)
+        elif plain(command).casefold() not in plain(step.title).casefold():
+            lines += _indented(plain(command), width, Ink.MUTED)
     if step.effect:
         lines += _indented(plain(step.effect), width, Ink.MUTED)
     if step.kind is StepKind.ACTION and not step.undo:
@@ -146,11 +154,18 @@ def _step(step: Step, width: int) -> list[Line]:
 
 def _where(step: Step) -> Line:
     """On whom, and how long it may take."""
-    name = plain(step.target.name)
-    shown = name if len(name) <= 28 else f"{name[:27]}…"
+    shown = aside(step, 28)
     if step.kind in (StepKind.WAIT, StepKind.ACTION) and step.deadline_s:
         return ((shown, Ink.TEXT), (f"  ≤ {duration(step.deadline_s)}", Ink.FAINT))
     return ((shown, Ink.MUTED),)
+
+
+def aside(step: Step, most: int) -> str:
+    """On whom a step is, where its title does not say so."""
+    name = plain(step.target.name)
+    if name in plain(step.title):
+        return ""
+    return name if cell_len(name) <= most else fit(name, most)
 
 
 def _indented(text: str, width: int, ink: Ink, lead: str = "") -> list[Line]:

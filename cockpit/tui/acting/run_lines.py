@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cockpit.runbook.records import RunState, RunView, StepKind, StepState, StepView
 from cockpit.tui.acting import words
-from cockpit.tui.acting.plan_lines import SINGLE
+from cockpit.tui.acting.plan_lines import SINGLE, aside
 from cockpit.tui.format import duration, fit, moment, plain, plural, size
 from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, wrapped
 from cockpit.tui.theme import Ink
@@ -157,8 +157,7 @@ def _output(one: StepView, width: int, indent: int, *, unfolded: bool) -> list[L
 
 def _right(one: StepView, now: float) -> Line:
     """Elapsed and deadline of what runs, how long what is over took, else the target."""
-    name = plain(one.step.target.name)
-    shown = name if len(name) <= 24 else f"{name[:23]}…"
+    shown = aside(one.step, 24)
     if one.at is None or one.state in (StepState.PENDING, StepState.SKIPPED):
         return ((f"{shown} ", Ink.FAINT),)
     if one.state not in (StepState.RUNNING, StepState.UNDOING):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agent.wire.replicas import replica_subject
 from cockpit.fleet import replicas
-from cockpit.fleet.acting.names import target_name
+from cockpit.fleet.acting.names import POOL, target_name
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.targets import About, of_gpu, of_host, of_replica
 from cockpit.incidents import Incident
@@ -45,8 +45,27 @@ def around(fleet: Fleet, about: About, incident: Incident | None = None) -> tupl
         found += [of_replica(fleet, row) for row in replicas.on_gpu(fleet, gpu)]
     if about.subject.startswith(PROCESS):
         found += _served_by(fleet, about)
+    found += _pools(fleet, found)
     found.append(of_host(fleet, about.host))
     return tuple(_first_of_each(_kept(one, about) for one in found))[:_MOST]
+
+
+def _pools(fleet: Fleet, found: Iterable[About]) -> list[About]:
+    """The pools of the replicas among them; a pool stands at the first host that serves it."""
+    rows = [row for one in found if (row := fleet.replica_row(one.host, one.subject)) is not None]
+    names = dict.fromkeys(name for row in rows if (name := replicas.pool(fleet, row)))
+    first = {name: min(_serving(fleet, name)) for name in names}
+    return [About(host, f"{POOL}{name}") for name, host in first.items()]
+
+
+def _serving(fleet: Fleet, pool: str) -> set[int]:
+    """The hosts that serve a pool."""
+    rows = range(fleet.replicas.n)
+    return {
+        int(fleet.replicas.host[row])
+        for row in rows
+        if fleet.replicas.counted[row] and replicas.pool(fleet, row) == pool
+    }
 
 
 def _kept(one: About, about: About) -> About:

@@ -5,16 +5,15 @@ from agent.wire.actions import Guard, Risk
 from cockpit.runbook.records import RunState, RunView, StepState
 from cockpit.tui.format import plain
 from cockpit.tui.lines import Span
-from cockpit.tui.theme import CHECK, Ink
+from cockpit.tui.theme import CHECK, HAND, Ink
 
-RUNNING = "»"
 BACK = "←"
 CROSS = "✖"
 WARN = "▲"
 
 _STEPS: dict[StepState, tuple[str, str, Ink]] = {
     StepState.PENDING: ("·", "to come", Ink.FAINT),
-    StepState.RUNNING: (RUNNING, "running", Ink.ACCENT),
+    StepState.RUNNING: (HAND, "running", Ink.ACCENT),
     StepState.DONE: (CHECK, "done", Ink.OK),
     StepState.FAILED: (CROSS, "failed", Ink.CRITICAL),
     StepState.UNKNOWN: ("?", "unknown", Ink.UNKNOWN),
@@ -23,7 +22,7 @@ _STEPS: dict[StepState, tuple[str, str, Ink]] = {
     StepState.UNDONE: (BACK, "undone", Ink.MUTED),
 }
 _RUNS: dict[RunState, tuple[str, str, Ink]] = {
-    RunState.RUNNING: (RUNNING, "running", Ink.ACCENT),
+    RunState.RUNNING: (HAND, "running", Ink.ACCENT),
     RunState.WAITING: (WARN, "waits for you", Ink.WARNING),
     RunState.ORPHANED: (WARN, "orphaned", Ink.WARNING),
     RunState.DONE: (CHECK, "done", Ink.OK),

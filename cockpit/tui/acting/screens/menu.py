@@ -27,7 +27,7 @@ from cockpit.tui.acting.screens.asking import Parameters
 from cockpit.tui.acting.screens.parts import Part, Window, keys_line
 from cockpit.tui.acting.targets import fault_of, title
 from cockpit.tui.format import plain
-from cockpit.tui.lines import BLANK, Line, wrapped
+from cockpit.tui.lines import Line, clipped, wrapped
 from cockpit.tui.theme import GLYPH, INK, Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
@@ -205,14 +205,16 @@ class Menu(Window[Drafted | None]):
             waited = self.view.hands() - self._since
             asking = f"asking the agents what {name_of(item)} would do, {waited:.1f} s ...  nothing is done"
             lines = [((asking, Ink.ACCENT),), ()]
-        elif item is not None and item.fits and item.params:
-            lines = [lines[0], ((f"tab sets {preview(item.params)}"[:width], Ink.FAINT),)]
         keys = [("enter", "shows its plan; nothing is done yet")] if item and item.fits else []
         if self._since is not None:
             keys = []
         elif len(self.targets) > 1:
             keys.append(("← →", "another target"))
-        return [*lines, BLANK, keys_line([*keys, ("esc", "leaves")])]
+        sets = item is not None and item.fits and item.params
+        params: Line = (
+            clipped((("tab sets ", Ink.FAINT), (preview(item.params), Ink.FAINT)), width) if sets and item else ()
+        )
+        return [*lines, params, keys_line([*keys, ("esc", "leaves")])]
 
     # Hands.
 

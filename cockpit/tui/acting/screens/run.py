@@ -16,7 +16,7 @@ from cockpit.tui.acting.run_lines import asking, brief, head_lines, run_lines, t
 from cockpit.tui.acting.run_rows import known_runs
 from cockpit.tui.acting.screens.deciding import NO, Deciding, decision
 from cockpit.tui.format import plain
-from cockpit.tui.lines import Line, text_of
+from cockpit.tui.lines import Line, text_of, wrapped
 from cockpit.tui.messages import OpenHost
 from cockpit.tui.screens.place import Place
 from cockpit.tui.theme import Ink
@@ -119,6 +119,9 @@ class RunPage(Place):
                 ((f" {words.WARN} run {plain(self.run_id)} is not known here (yet): no host tells of it", Ink.WARNING),)
             ]
         lines = head_lines(run, self.view.wall, min(width, _WIDEST))
+        hands = self.view.acting
+        if hands is not None and run.ours and (trouble := hands.trouble(run.id)):
+            lines += [((f"   {words.WARN} {part}", Ink.WARNING),) for part in wrapped(plain(trouble), width - 6, 3)]
         if self.wrong:
             lines.append(((f"   ✖ {plain(self.wrong)}", Ink.CRITICAL),))
         return [*lines, ()]
