@@ -35,6 +35,12 @@ def home() -> Path:
     return Path(base) / "gpu-cockpit"
 
 
+def state_home() -> Path:
+    """The directory of what consoles of this operator remember."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "gpu-cockpit"
+
+
 def author(config: Config) -> str:
     """The name under which this operator speaks: `operator` of the settings, else the local user."""
     if config.operator:

@@ -1,6 +1,8 @@
 """For every test: what the machine lacked is said at the end, never whispered."""
 
+import os
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import Generator
 
@@ -11,6 +13,10 @@ from tests.lab import HOW, LEFT_OUT
 # A run in the background of a script is started with ctrl-C ignored, and every program under test would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What consoles under test remember of hosts is nothing for the tester's own state directory.
+_STATE = tempfile.TemporaryDirectory(prefix="gpu-cockpit-tests-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from cockpit.cli.arguments import Arguments
 from cockpit.clock import Clock, ScaledClock, SystemClock
-from cockpit.config import Config, home
+from cockpit.config import Config, home, state_home
 from cockpit.config import load as load_config
 from cockpit.errors import NothingToLookAt, UsageError
 from cockpit.inventory import AGENT_SOCKET, HostEntry, Inventory, UnixTarget, from_hosts, load
 
 if TYPE_CHECKING:
     from cockpit.link import Prompter, Timing
+    from cockpit.link.audit_heads import AuditHeads
     from cockpit.link.ssh.trail import Trails
     from cockpit.runtime import LinkFactory, LinkSink, RunningLink
 
@@ -109,7 +110,16 @@ def links_of(
         )
         return links_for(inventory, sink, clock, timing, operator=operator, options=options, trails=trails)
 
-    return links
+    from cockpit.link.audit_heads import noting
+
+    return noting(links, audit_heads())
+
+
+def audit_heads() -> "AuditHeads":
+    """What this operator's consoles remember of the audits of hosts."""
+    from cockpit.link.audit_heads import AuditHeads
+
+    return AuditHeads(state_home() / "audit-heads.json")
 
 
 def _fleet_file(arguments: Arguments) -> Path | None:

@@ -1,7 +1,9 @@
 """A line on standard error that says how far a command has come, once it takes longer than a second; on a terminal
 only, gone when the answer comes, and silent while the operator is asked something."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TextIO
 
 from cockpit.clock import Clock
@@ -47,3 +49,18 @@ class Progress:
         self._shown = True
         self._out.write(f"{_ERASE}gpu-cockpit: {text}")
         self._out.flush()
+
+
+@asynccontextmanager
+async def beside(
+    clock: Clock, out: TextIO, said: Callable[[], str], asked_s: Callable[[], float] | None = None
+) -> AsyncIterator[Progress]:
+    """A line that is drawn while the block runs, and gone behind it."""
+    progress = Progress(clock, out, said, asked_s)
+    async with asyncio.TaskGroup() as group:
+        drawing = group.create_task(progress.run())
+        try:
+            yield progress
+        finally:
+            drawing.cancel()
+            progress.clear()

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from agent.wire import version
+from agent.wire.actions import ActRequest
 from agent.wire.block import columns, pack_columns, pack_schema
 from agent.wire.codec import Decoder, encode
 from agent.wire.frames import (
@@ -70,6 +71,7 @@ class FakeAgent:
         self.opened = 0
         self.minor = version.MINOR
         self.snapshot = Snapshot({}, ())
+        self.audit: tuple[int, str] = (0, "")  # its lines and the hash of the last, as every hello tells
         self.rules: tuple[RuleSpec, ...] = ()
         self.answers: Callable[[Request], Sequence[Answer]] = lambda request: ()  # silence is what a test asks for
         self.writers: set[asyncio.StreamWriter] = set()
@@ -149,7 +151,7 @@ class FakeAgent:
     def _answer(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
         if isinstance(frame, Ping):
             writer.write(encode(Pong(frame.id, 5000.0, mono())))
-        elif isinstance(frame, History | Journal | Annotate | Log):
+        elif isinstance(frame, History | Journal | Annotate | Log | ActRequest):
             for answer in self.answers(frame):
                 writer.write(encode(answer))
 
@@ -173,7 +175,8 @@ class FakeAgent:
         schema = b"" if schema_id in client.have else schema
         return Hello(
             "fake-agent", minor=self.minor, wall=5000.0, mono=mono(), host_id="host-1", host="n01",
-            boot_id=self.boot_id, epoch=7, schema_id=schema_id, schema=schema,
+            boot_id=self.boot_id, epoch=7, schema_id=schema_id, schema=schema, audit_count=self.audit[0],
+            audit_head=self.audit[1],
         )  # fmt: skip
 
     async def _silent(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

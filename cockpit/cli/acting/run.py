@@ -1,6 +1,5 @@
 """`run`: a runbook or one action, from its plan to its end; and what becomes of a run: resume, roll back, abort."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import CANNOT_KNOW, Look, meet
 from cockpit.cli.inputs import inventory_of
 from cockpit.cli.printing import emit, plain
-from cockpit.cli.progress import Progress
+from cockpit.cli.progress import beside
 from cockpit.cli.terminal import Terminal
 from cockpit.errors import CockpitError, RequestError, UsageError
 from cockpit.fleet.acting.words import acting_target
@@ -160,14 +159,8 @@ class _Acting:
         )  # fmt: skip
         if before is not None:
             follower.already_told(before)
-        progress = Progress(clock, sys.stderr, self._under_way(run), lambda: self._terminal.asked_s)
-        async with asyncio.TaskGroup() as group:
-            drawing = group.create_task(progress.run())
-            try:
-                view = await follower.follow(run, progress)
-            finally:
-                drawing.cancel()
-                progress.clear()
+        async with beside(clock, sys.stderr, self._under_way(run), lambda: self._terminal.asked_s) as progress:
+            view = await follower.follow(run, progress)
         self._output.end(view, wanted=view.state is wanted)
         return 0 if view.state is wanted else STATUS.get(view.state, CANNOT_KNOW)
 

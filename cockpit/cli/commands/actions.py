@@ -49,6 +49,19 @@ def _actions(parser: argparse.ArgumentParser) -> None:
     add("what", nargs="?", default="", metavar="RUN|KEY", help="id of a run or key of an action, or its beginning")
 
 
+def _audit(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "words",
+        nargs="*",
+        metavar="verify|HOST",
+        help="verify: whether each audit is what it was; hosts: only these",
+    )
+    add("--last", type=int, default=50, metavar="N", help="of the list: the newest lines of each host (default 50)")
+    add("--forget", action="store_true", help="with verify HOST: forget what was seen before, where it began anew")
+    add("--json", action="store_true", help="for scripts; schema 1")
+
+
 def _runbooks(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("verb", nargs="?", default="", choices=("", "show"), metavar="show", help="one of them with its steps")
@@ -73,5 +86,11 @@ COMMANDS = (
     Command(
         "runs", "runbooks that were begun: who, on what, how they stand", "cockpit.cli.lists:listing",
         more="`actions show RUN` has the steps; `run --resume RUN` goes on with one that nobody leads.", is_list=True,
+    ),
+    Command(
+        "audit", "the record that each host keeps of what was done; verify: whether it is intact", f"{_AT}.audit:audit",
+        _audit,
+        "Exit status of verify: 0 intact, 1 broken (the place is named), 3 cannot know. Heads that this\n"
+        "operator's consoles saw are kept in ~/.local/state/gpu-cockpit/audit-heads.json.",
     ),
 )  # fmt: skip
