@@ -213,6 +213,28 @@ def test_trimming_takes_the_oldest_and_leaves_what_is_open_and_what_it_rests_on(
     assert [one.seq for one in events] == numbers[3:8]
 
 
+def test_trimming_leaves_the_life_of_actions_and_runs_that_are_not_over(path: Path) -> None:
+    store = Store(path, "boot-1", 1 << 20)
+    line = {"line": "x" * 900}
+    old = [
+        event(1, "action", data={"action": {"key": "r/1", "state": "running"}}),
+        event(2, "action", data={"key": "r/1", "line": "waiting"}),
+        event(3, "run", data={"run": {"id": "r"}}),
+        event(4, "action", data={"action": {"key": "r/0", "state": "done"}}),
+        event(5, "run", data={"run": {"id": "q"}}),
+    ]
+    rows = (Row("action", "r/1", 1.0, {"x": 1}), Row("action", "r/0", 1.0, {"x": 1}, old=True),
+            Row("run", "r", 1.0, {"x": 1}), Row("run", "q", 1.0, {"x": 1}, old=True))  # fmt: skip
+    store.write(Batch(tuple(old), (), {}, rows))
+    for start in range(1000, 5000, 100):
+        store.write(Batch(tuple(event(number, data=line) for number in range(start, start + 100))))
+        while store.trim():
+            pass
+    store.close()
+    assert [one.seq for one in reader.recall(path, 10_000).tail][:3] == [1, 2, 3]
+    assert not {4, 5} & {one.seq for one in reader.recall(path, 10_000).tail}
+
+
 def test_nothing_is_trimmed_before_it_is_known_what_is_open(path: Path) -> None:
     line = {"line": "x" * 900}
     written(path, Batch((told(1, "open"),), (finding("open"),)))

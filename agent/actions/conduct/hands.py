@@ -172,7 +172,7 @@ class Hands:
         data = reply.data
         if reply.end != "done":
             return AuditLines(wish.id, wish.first, (), says=reply.says or "the audit cannot be read")
-        lines = tuple(str(line).encode() for line in data.get("lines") or ())
+        lines = tuple(str(line).encode("utf-8", "surrogateescape") for line in data.get("lines") or ())
         return AuditLines(
             wish.id, int(data.get("first") or wish.first), lines, int(data.get("count") or 0),
             str(data.get("head") or ""), str(data.get("says") or reply.says),

@@ -210,9 +210,15 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+# Where an event of this kind says what it tells the life of: the record in its data, and the name in that.
+_LIVES = {"finding": ("finding", "id"), "action": ("action", "key"), "run": ("run", "id")}
+
+
 def _about(event: Event) -> str | None:
-    """What the event tells the life of: a finding or an annotation."""
-    if event.kind == "finding":
-        finding = event.data.get("finding")
-        return str(finding.get("id")) if isinstance(finding, Mapping) else None
+    """What the event tells the life of: a finding, an annotation, an action or a run."""
+    if event.kind in _LIVES:
+        record, name = _LIVES[event.kind]
+        told = event.data.get(record)
+        found = told.get(name) if isinstance(told, Mapping) else event.data.get("key")
+        return None if found is None else str(found)
     return str(event.data.get("id")) if event.kind == "annotation" else None
