@@ -6,7 +6,7 @@ has a health check. Unhealthy, or not healthy in time, is failed however well th
 
 from collections.abc import Mapping
 
-from agent.actions import asking, containers, watching
+from agent.actions import asking, containers, patience, watching
 from agent.actions.asking import Lost
 from agent.actions.base import Preflight, Result, Say, Who, World
 from agent.actions.containers import Container
@@ -39,7 +39,7 @@ class ContainerAction:
         grace_s = float(given.get("grace_s", "0"))
         main = await asking.look(world, "process", pid=now.pid) if now.shell and now.pid else None
         comm = str(main.get("comm") or "") if main is not None else ""
-        traps = containers.traps(now, self.verb, grace_s, serves=about.replica is not None, comm=comm)
+        traps = containers.traps(now, self.verb, grace_s, patience.needs_s(about.replica, world), comm)
         guards = (asking.identity(act, expect), *plan.guards, *traps, *_owner(about, now))
         before = {
             "runtime": now.runtime,

@@ -14,7 +14,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 HEALTHY, UNHEALTHY, STARTING = "healthy", "unhealthy", "starting"
 SHELLS = ("sh", "ash", "dash", "bash", "busybox", "zsh", "ksh")
 KILLED = 137  # 128 + SIGKILL, the exit code of a main process that was killed
-GRACE_LEAST_S = 25.0  # as of units: an engine was gone 10 s after its last token
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +66,18 @@ def read(said: Mapping[str, Any]) -> Container:
     )
 
 
-def traps(container: Container, verb: str, grace_s: float, *, serves: bool, comm: str = "") -> tuple[Guard, ...]:
-    """What would make it end otherwise than the operator thinks. `comm`: the name of its main process, as seen."""
+def traps(
+    container: Container, verb: str, grace_s: float, needs: tuple[float, str], comm: str = ""
+) -> tuple[Guard, ...]:
+    """What would make it end otherwise than the operator thinks. `needs`: what it needs to end well (see `patience`);
+    `comm`: the name of its main process, as seen."""
     found = []
     if verb in ("stop", "restart") and container.running:
-        found.append(_signal(container, grace_s, comm))
-        if serves and grace_s < GRACE_LEAST_S:
-            says = (
-                f"its main process is killed {grace_s:g} s after SIGTERM; an engine needs what its longest request "
-                f"takes and 15 s more: take its traffic off first, or give grace_s {GRACE_LEAST_S:g} and more"
-            )
+        found.append(signalled(container, grace_s, comm))
+        needed_s, why = needs
+        if grace_s < needed_s:
+            says = f"its main process is killed {grace_s:g} s after SIGTERM: {why}"
+            says += f"; take its traffic off first, or give it grace_s {needed_s:g}"
             found.append(Guard("grace", False, says, soft=True))
     if verb == "stop" and container.restart == "always":
         says = (
@@ -89,7 +90,8 @@ def traps(container: Container, verb: str, grace_s: float, *, serves: bool, comm
     return tuple(found)
 
 
-def _signal(container: Container, grace_s: float, comm: str) -> Guard:
+def signalled(container: Container, grace_s: float, comm: str) -> Guard:
+    """Whether its main process makes anything of the signal."""
     if container.shell and not container.init and comm in ("", *SHELLS):
         says = (
             f"its main process is a shell ({comm or 'sh'} -c), which does not pass SIGTERM on: all is killed after "

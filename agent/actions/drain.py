@@ -6,11 +6,12 @@ KillMode does. An engine was seen to linger for minutes after its SIGTERM: witho
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agent.actions import asking, containers, natives, units, watching
+from agent.actions import asking, containers, natives, patience, systemd, units, watching
 from agent.actions.asking import Lost
 from agent.actions.base import Preflight, Result, Say, Who, World
+from agent.actions.containers import Container
 from agent.actions.targets import boot, params, target
 from agent.actions.units import Unit
 from agent.errors import Refusal
@@ -33,8 +34,7 @@ class _Found:
     comm: str
     known: watching.Marks
     unit: Unit | None = None
-    container: str = ""
-    runtime: str = ""
+    box: Container | None = None
 
 
 class Drain:
@@ -57,17 +57,17 @@ class Drain:
             "pid": str(found.pid),
             "started": found.started,
             "unit": found.unit.name if found.unit is not None else "",
-            "container": found.container,
-            "runtime": found.runtime,
+            "container": found.box.id if found.box is not None else "",
+            "runtime": found.box.runtime if found.box is not None else "",
             "processes": watching.pack(found.known),
         }
         plan = await asking.planned(act, who, world, _args(before, given["deadline_s"], expect))
-        count = len(found.known)
+        deadline_s, count = float(given["deadline_s"]), len(found.known)
         effect = (
             f"SIGTERM to process {found.pid} ({found.comm}) of {found.facts.id} alone; what is left of its {count} "
-            f"process{'' if count == 1 else 'es'} {float(given['deadline_s']):g} s later is killed; {_after(found)}"
+            f"process{'' if count == 1 else 'es'} {deadline_s:g} s later is killed; {_after(found)}"
         )
-        guards = (asking.identity(act, expect), *plan.guards, *_traps(found))
+        guards = (asking.identity(act, expect), *plan.guards, *_traps(found, deadline_s, world))
         return Preflight(plan.commands, guards, effect, "", expect, before, plan.role)
 
     async def run(self, act: Act, who: Who, found: Preflight, world: World, say: Say) -> Result:
@@ -135,25 +135,28 @@ async def _found(facts: ReplicaFacts, world: World) -> _Found:
         box = await asking.look(world, "container", container=facts.container, runtime="")
         if box is None:
             raise Refusal("unknown", f"neither docker nor podman of this host knows container {facts.container[:12]}")
-        shown = containers.read(box)
-        return _Found(facts, pid, found.started, found.comm, known, None, shown.id, shown.runtime)
+        return replace(found, box=containers.read(box))
     if facts.unit.endswith(units.SERVICE):
-        said = await asking.look(world, "unit", unit=facts.unit)
-        unit = units.read(facts.unit, said or {})
-        if unit.load == "loaded":
-            return _Found(facts, pid, found.started, found.comm, known, unit)
+        unit = units.read(facts.unit, await asking.look(world, "unit", unit=facts.unit) or {})
+        return replace(found, unit=unit) if unit.load == "loaded" else found
     return found
 
 
-def _traps(found: _Found) -> tuple[Guard, ...]:
+def _traps(found: _Found, deadline_s: float, world: World) -> tuple[Guard, ...]:
     """What an operator should know before a SIGTERM."""
     facts = found.facts
+    needed_s, why = patience.needs_s(facts, world)
     finishes, says = natives.term(facts.engine, facts.carrier)
     guards = [Guard("sigterm", finishes, says, soft=True)]
     if facts.engine == "sglang" and facts.phase == Phase.PAUSED.word:
         says = "SGLang that is paused truncates what it has at SIGTERM: resume it first"
         guards.append(Guard("paused", False, says, soft=True))
+    if deadline_s < needed_s:
+        guards.append(Guard("deadline", False, f"it is killed {deadline_s:g} s after SIGTERM: {why}", soft=True))
+    if found.box is not None:
+        guards.append(containers.signalled(found.box, deadline_s, found.comm if found.box.pid == found.pid else ""))
     if found.unit is not None:
+        guards += systemd.shared(facts.id, found.unit.name, "stop", world)
         mode = found.unit.kill_mode or "control-group"
         says = (
             f"KillMode={mode} does not matter: its root process alone is signalled, and the unit is stopped afterwards"
@@ -165,7 +168,7 @@ def _traps(found: _Found) -> tuple[Guard, ...]:
 def _after(found: _Found) -> str:
     if found.unit is not None:
         return f"then {found.unit.name} is stopped, so that Restart={found.unit.restart or 'no'} does not bring it back"
-    if found.container:
+    if found.box is not None:
         return "its container stays stopped until somebody starts it"
     return "nothing starts it again"
 

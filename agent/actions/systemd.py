@@ -7,7 +7,7 @@ not judged here: a plan waits for the replica to be ready.
 
 from collections.abc import Mapping
 
-from agent.actions import asking, units, watching
+from agent.actions import asking, patience, units, watching
 from agent.actions.asking import Lost
 from agent.actions.base import Preflight, Result, Say, Who, World
 from agent.actions.specs import SYSTEMD
@@ -39,8 +39,8 @@ class Systemd:
         pids = about.replica.pids if about.replica is not None else (unit.pid,)
         known = await watching.marks(world, pids if unit.runs else ())
         expect = self._expect(unit, world)
-        serves = about.replica is not None
-        traps = units.traps(unit, self.verb, serves=serves, deadline_s=float(given["deadline_s"]))
+        needs = patience.needs_s(about.replica, world)
+        traps = units.traps(unit, self.verb, needs, float(given["deadline_s"]))
         return Preflight(
             plan.commands,
             (asking.identity(act, expect), *plan.guards, *traps, *self._shared(about, unit, world)),
@@ -101,8 +101,7 @@ class Systemd:
             raise Refusal("denied", f"{name} is this tool itself: it would cut the branch it sits on; use a shell")
         seen = await asking.look(world, "unit", unit=name)
         unit = units.read(name, seen if seen is not None else {"LoadState": "not-found"})
-        agent = world.facts("agent")
-        if unit.pid and isinstance(agent, dict) and agent.get("pid") == unit.pid:
+        if await _is_ours(name, world):
             raise Refusal("denied", f"{name} runs this agent: it would cut the branch it sits on; use a shell")
         if trouble := units.load_trouble(unit, self.verb):
             raise Refusal("unknown" if unit.load == "not-found" else "invalid", trouble)
@@ -119,11 +118,7 @@ class Systemd:
 
     def _shared(self, about: Target, unit: Unit, world: World) -> tuple[Guard, ...]:
         """Whether others go with it."""
-        others = _neighbours(about, unit.name, world)
-        if not others or self.verb == "reload":
-            return ()
-        says = f"{unit.name} also runs {', '.join(others[:8])}: a {self.verb} is theirs too"
-        return (Guard("shared", False, says, soft=True),)
+        return () if self.verb == "reload" else shared(about.name, unit.name, self.verb, world)
 
     def _effect(self, about: Target, unit: Unit, processes: int) -> str:
         name, count = unit.name, f"{processes} process{'' if processes == 1 else 'es'}"
@@ -213,6 +208,14 @@ class Systemd:
         return ""
 
 
+async def _is_ours(name: str, world: World) -> bool:
+    """Whether the agent lives in this unit, whatever that is called."""
+    agent = world.facts("agent")
+    pid = agent.get("pid") if isinstance(agent, Mapping) else None
+    seen = await asking.look(world, "process", pid=pid) if isinstance(pid, int) and pid > 0 else None
+    return seen is not None and seen.get("unit") == name
+
+
 def _up(unit: Unit) -> bool:
     return unit.runs or unit.active == "activating"
 
@@ -263,11 +266,15 @@ def _unit_of(about: Target) -> str:
     )
 
 
-def _neighbours(about: Target, unit: str, world: World) -> list[str]:
-    """Other replicas that the same unit runs."""
-    rows = world.facts("replicas") or []
-    return [str(row.get("id")) for row in rows if isinstance(row, dict) and row.get("unit") == unit and row.get("pids")
-            and row.get("id") != about.name]  # fmt: skip
+def shared(mine: str, unit: str, verb: str, world: World) -> tuple[Guard, ...]:
+    """Other replicas that the same unit runs, and that go with it."""
+    rows = [row for row in world.facts("replicas") or [] if isinstance(row, Mapping)]
+    others = [str(row.get("id")) for row in rows if row.get("unit") == unit and row.get("pids")]
+    others = [name for name in others if name != mine]
+    if not others:
+        return ()
+    says = f"{unit} also runs {', '.join(others[:8])}: a {verb} is theirs too"
+    return (Guard("shared", False, says, soft=True),)
 
 
 EXECUTORS = tuple(Systemd(spec) for spec in SYSTEMD)

@@ -13,7 +13,6 @@ from agent.wire.actions import Guard
 
 NAME = re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,250}")
 SERVICE = ".service"
-STOP_LEAST_S = 25.0  # a large engine was gone 10 s after its last token, and 15 s are to spare
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|min|s|h|d|w)")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _INVOCATION = re.compile(r"[0-9a-f]{32}")
@@ -103,11 +102,12 @@ def load_trouble(unit: Unit, verb: str) -> str:
     return ""
 
 
-def traps(unit: Unit, verb: str, *, serves: bool, deadline_s: float) -> tuple[Guard, ...]:
-    """What would make it end otherwise than the operator thinks. `serves`: it runs a replica."""
+def traps(unit: Unit, verb: str, needs: tuple[float, str], deadline_s: float) -> tuple[Guard, ...]:
+    """What would make it end otherwise than the operator thinks. `needs`: what it needs to end well (see `patience`),
+    0 s for what serves nobody."""
     found = []
     if verb in ("stop", "restart") and unit.runs:
-        found += _stopping(unit, serves=serves, deadline_s=deadline_s)
+        found += _stopping(unit, needs, deadline_s)
     if verb in ("start", "restart") and unit.stale:
         says = (
             f"the files of {unit.name} have changed and systemd does not know it yet: it would start with the old "
@@ -117,18 +117,16 @@ def traps(unit: Unit, verb: str, *, serves: bool, deadline_s: float) -> tuple[Gu
     return tuple(found)
 
 
-def _stopping(unit: Unit, *, serves: bool, deadline_s: float) -> list[Guard]:
-    found = [_kill_mode(unit, serves=serves)]
+def _stopping(unit: Unit, needs: tuple[float, str], deadline_s: float) -> list[Guard]:
+    needed_s, why = needs
+    found = [_kill_mode(unit, serves=needed_s > 0)]
     if unit.raw.get("TimeoutStopUSec") == "infinity":
         says = f"systemd waits for ever until {unit.name} has stopped (TimeoutStopSec=infinity)"
         found.append(Guard("stop-timeout", False, says, soft=True))
     elif unit.stop_s is None:
         pass  # not said
-    elif serves and unit.stop_s < STOP_LEAST_S:
-        says = (
-            f"systemd kills it {unit.stop_s:g} s after SIGTERM (TimeoutStopSec); an engine needs what its longest "
-            f"request takes and 15 s more, {STOP_LEAST_S:g} s at least"
-        )
+    elif unit.stop_s < needed_s:
+        says = f"systemd kills it {unit.stop_s:g} s after SIGTERM (TimeoutStopSec): {why}, {needed_s:g} s in all"
         found.append(Guard("stop-timeout", False, says, soft=True))
     elif unit.stop_s + 10.0 > deadline_s:
         says = f"systemd may take {unit.stop_s:g} s to stop it (TimeoutStopSec), and deadline_s is {deadline_s:g}"
