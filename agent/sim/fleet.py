@@ -195,7 +195,7 @@ class SimFleet:
                 f"{waiting[0]} and {len(waiting) - 1} more agents did not start within {READY_S:g} s; try fewer --hosts"
             ) from None
         end = self.clock.real() + WHOLE_S  # the fleet file owes replicas: whoever looks at once is to find them
-        while self.clock.real() < end and not all(host.whole for host in self._hosts):
+        while self.clock.real() < end and not all(host.whole for host in self._hosts):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.05)
 
     async def _keep(self) -> None:

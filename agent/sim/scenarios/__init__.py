@@ -1,6 +1,6 @@
 """Every scenario by name, with the folder its TOML file is in: nights to look at here, proofs of rules by family."""
 
-from agent.sim.scenarios import host, links, memory, recorder, serving, xid
+from agent.sim.scenarios import drills, host, links, memory, recorder, serving, xid
 
 NIGHTS: tuple[str, ...] = (
     "healthy-night",
@@ -18,4 +18,5 @@ FOLDERS: dict[str, str] = {
     **dict.fromkeys(host.NAMES, "host"),
     **dict.fromkeys(recorder.NAMES, "recorder"),
     **dict.fromkeys(serving.NAMES, "serving"),
+    **dict.fromkeys(drills.NAMES, "drills"),
 }

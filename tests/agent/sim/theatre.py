@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agent.actions.base import Inside, Reply, World
+from agent.actions.base import Inside, Reply, Result, Who, World
+from agent.actions.registry import BY_ID
+from agent.sim import scenario
+from agent.sim.fleet import schedule
+from agent.sim.hands import stats
 from agent.sim.hands.crew import Crew
 from agent.sim.hands.root import SimRoot
 from agent.sim.hands.service import Service
@@ -11,6 +15,9 @@ from agent.sim.hands.stage import Stage
 from agent.sim.hands.world import SimWorld
 from agent.sim.machine import Machine
 from agent.sim.rehearsal import EPOCH, HandClock, Rehearsal
+from agent.sources.balancer import haproxy
+from agent.wire.actions import Act, ActMode
+from agent.wire.shape import pack
 
 WHO = {"uid": 1000, "user": "ada", "role": "operator", "by": "Ada"}
 CHAT = "vllm-chat-70b@0.service"
@@ -30,11 +37,13 @@ class TheatreClock(HandClock):
 class Theatre:
     """`hosts` machines; the agent of the first is there once `rehearsed`."""
 
-    def __init__(self, hosts: int = 4, gpus: int = 8, deeds: tuple[Any, ...] = (), *, shift: int = 0) -> None:
+    def __init__(self, hosts: int = 4, gpus: int = 8, deeds: tuple[Any, ...] = (), night: str = "") -> None:
         self.clock = TheatreClock(self, EPOCH)
-        self.machines = tuple(Machine(1, number, gpus, EPOCH, shift=shift) for number in range(hosts))
+        self.machines = tuple(Machine(1, number, gpus, EPOCH) for number in range(hosts))
         for number, machine in enumerate(self.machines):
             machine.address = f"127.9.0.{number + 1}"
+            if night:
+                schedule(machine, scenario.load(night), hosts)
         self.kept: list[Any] = []
         self.stage = Stage(self.machines, self.clock, deeds, self.kept.append)
         self.rehearsals: list[Rehearsal] = []
@@ -76,9 +85,21 @@ class Theatre:
         async def let_go(released: bool, deadline_s: float) -> bool:
             return True
 
-        told = self.rehearsals[0].agent.facts.get if self.rehearsals else (facts or {}).get
+        def told(section: str) -> Any:
+            if section == "backends":
+                return self.backends(host)
+            return self.rehearsals[0].agent.facts.get(section) if self.rehearsals else (facts or {}).get(section)
+
         found: World = self.hands(host)(Inside(self.clock, told, let_go))
         return found
+
+    def backends(self, host: int = 0) -> list[Any]:
+        """The section of that name, as the agent's own parser makes it of what the socket prints."""
+        balancer = self.stage.balancer
+        if balancer is None or host:
+            return []
+        texts = (stats.answer(balancer, haproxy.STAT), stats.answer(balancer, haproxy.STATE))
+        return [pack(one) for one in haproxy.backends("edge", *texts, self.clock.wall())]
 
     def root(self, host: int = 0) -> SimRoot:
         """The root helper of a host."""
@@ -86,6 +107,15 @@ class Theatre:
         assert isinstance(world, SimWorld)
         assert isinstance(world.root, SimRoot)
         return world.root
+
+    async def play(self, action: str, subject: str, key: str, host: int = 0, **params: str) -> Result:
+        """One action of an operator by its own executor, with what it looks at before and after."""
+        executor, world = BY_ID[action], self.world(host)
+        act = Act(1, key, ActMode.RUN, action, subject, params, author="Ada", run=key.partition("/")[0])
+        who = Who(1000, "ada", "operator", "Ada")
+        found = await executor.preflight(act, who, world)
+        assert [guard.says for guard in found.guards if not guard.ok and not guard.soft] == []
+        return await executor.run(act, who, found, world, lambda line: None)
 
     async def act(self, action: str, key: str, host: int = 0, run: str = "r", **args: Any) -> Reply:
         """One action of an operator, to its end."""
