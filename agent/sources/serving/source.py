@@ -77,11 +77,15 @@ class ServingSource:
         yield
 
     async def post(self, identity: str, path: str, body: bytes, deadline_s: float) -> Answer:
-        """Ask a replica to do something. Nothing but an action of an operator comes here; reading never posts."""
+        """Ask a replica to do something. Nothing but an action of an operator comes here; reading never posts. Whoever
+        took its port since the last look is told nothing."""
         replica = self._roster.replicas.get(identity)
+        listener = replica.listener if replica is not None else None
         door = replica.door if replica is not None else None
-        if door is None:
+        if listener is None or door is None:
             return Answer(failure=Failure.REFUSED, says=f"nobody listens where {identity} serves")
+        if not self._landscape.still(listener.port, listener.key):
+            return Answer(failure=Failure.REFUSED, says=f"another process has taken the port of {identity}")
         return await self._client.fetch(door, Ask(path, method="POST", body=body, deadline_s=deadline_s, fresh=True))
 
     def drained(self, identities: frozenset[str]) -> None:

@@ -612,3 +612,32 @@ def test_a_port_in_a_table_that_all_hosts_share_promises_nothing() -> None:
     host = Host(known=(Serving(port=8000, pool="chat"),))
     host.run(30)
     assert host.replicas == {}
+
+
+async def test_what_an_operator_wants_of_a_replica_goes_to_its_port_with_its_token(tmp_path: Path) -> None:
+    table = Serving(place="serving 1", port=8000, user="ml", unit="vllm.service", token_file=secret(tmp_path))
+    host = Host(known=(table,))
+    host.runs(70, "vllm serve m --port 8000", 8000, unit="vllm.service")
+    host.pages[8000] = vllm() | {"/pause?mode=wait": Answer(200, b"{}")}
+    host.run(12)
+    host.asked.clear()
+    host.tokens.clear()
+    assert (await host.source.post("vllm:8000", "/pause?mode=wait", b"", 5.0)).status == 200
+    assert host.asked == [(8000, "POST", "/pause?mode=wait")]
+    assert host.tokens == ["s3cret"]
+
+
+async def test_who_took_its_port_or_is_nobody_is_told_nothing() -> None:
+    host = Host()
+    group = host.runs(70, "vllm serve m --port 8000", 8000)
+    host.pages[8000] = vllm()
+    host.run(12)
+    host.asked.clear()
+    host.taken.add(8000)
+    assert "another process has taken the port" in (await host.source.post("vllm:8000", "/pause", b"", 5.0)).says
+    assert (await host.source.post("vllm:9999", "/pause", b"", 5.0)).failure is Failure.REFUSED
+    host.ends(group)
+    host.run(12)
+    host.asked.clear()
+    assert (await host.source.post("vllm:8000", "/pause", b"", 5.0)).failure is Failure.REFUSED
+    assert host.asked == []
