@@ -5,6 +5,7 @@ import argparse
 import grp
 import os
 import pwd
+import signal
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from agent.actuator.audit import Audit, Unusable
 from agent.actuator.desk import Closed, Desk
 from agent.actuator.families import FAMILIES
 from agent.actuator.policy import Policy, Wrong
-from agent.actuator.server import NOTES_A_MINUTE, Rate, Server, listener, on_signals
+from agent.actuator.server import NOTES_A_MINUTE, Rate, Server, listener
 
 PROGRAM = "gpu-cockpit-actuator"
 POLICY = Path("/etc/gpu-cockpit/policy.toml")
@@ -38,7 +39,7 @@ def main() -> int:
     except OSError as error:
         return _fail(str(error), CANNOT)
     server = Server(socket, _desk(arguments, group), uid, arguments.idle or None)
-    on_signals(server.stop)
+    server.end_on(signal.SIGTERM, signal.SIGINT)
     server.serve()
     return 0
 

@@ -30,7 +30,7 @@ from agent.actuator.family import (
 )
 from agent.actuator.policy import covered
 
-REPLICA = Arg(r"[A-Za-z0-9][A-Za-z0-9_.:@/+-]{0,127}")
+REPLICA = Arg(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.:@/+-]{0,127}")
 _RUNTIME = Arg("docker|podman", "docker")
 _STOP_S = 60.0  # for systemd to say that the unit is down once all of it was killed
 _KILL_S = 10.0
@@ -42,7 +42,7 @@ _DRAIN = {
     "runtime": _RUNTIME,
     "deadline_s": Arg(process.SECONDS, "60", 1, 3600),
 }
-_NATIVE = {"replica": REPLICA, "engine": Arg(r"[a-z0-9_.-]{0,32}", "")}
+_NATIVE = {"replica": REPLICA, "engine": Arg(r"|[a-z0-9][a-z0-9_.-]{0,31}", "")}
 
 
 def _covers(entry: Entry, values: Values) -> str:

@@ -200,15 +200,22 @@ def _content(path: Path, owners: Set[int]) -> bytes:
         raise
     except OSError as error:
         raise Wrong(f"it cannot be read ({error.strerror or error})") from None
-    with open(file, "rb") as reader:
+    try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise Wrong("it is not a regular file")
         _trusted(found, owners, "it", sticky=False)
-        content = reader.read(BYTES + 1)
+        content = _bytes(file)
+    finally:
+        os.close(file)
     if len(content) > BYTES:
         raise Wrong(f"it is larger than {BYTES} bytes")
     return content
+
+
+def _bytes(file: int) -> bytes:
+    with open(file, "rb", closefd=False) as reader:
+        return reader.read(BYTES + 1)
 
 
 def _trusted(found: os.stat_result, owners: Set[int], what: str, sticky: bool) -> None:

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 from agent.actuator.desk import Closed, Desk
@@ -54,12 +53,11 @@ class Server:
         self._threads: set[threading.Thread] = set()
         self._stop, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def stop(self, *_: object) -> None:
-        """Take nothing new. For signal handlers too."""
-        try:
-            os.write(self._wake, b"x")
-        except BlockingIOError:
-            pass
+    def end_on(self, *numbers: signal.Signals) -> None:
+        """These signals end it in order. The pipe is written by the interpreter itself, whichever thread is hit."""
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, _nothing)
 
     def serve(self) -> None:
         """Until it is told to end or nobody wants anything."""
@@ -86,7 +84,8 @@ class Server:
         except OSError:
             return
         if not self._free.acquire(blocking=False):
-            Teller(connection).end(Outcome(REFUSED, f"there are {CONNECTIONS} requests under way already", MANY))
+            says = f"there are {CONNECTIONS} requests under way already"
+            _refuse(connection, Teller(connection), Outcome(REFUSED, says, MANY), wait_s=0.0)
             connection.close()
             return
         thread = threading.Thread(target=self._handle, args=(connection,), daemon=True)
@@ -110,15 +109,28 @@ class Server:
         if uid != self._uid:
             says = f"user {uid} is not the agent: nobody else is heard here, root neither; ask the agent"
             self._desk.mark({"outcome": REFUSED, "says": says, "code": DENIED, "who": {"uid": uid}})
-            teller.end(Outcome(REFUSED, says, DENIED))
+            _refuse(connection, teller, Outcome(REFUSED, says, DENIED))
             return
         try:
             wanted = request(connection)
         except Refused as refused:
             self._desk.mark({"outcome": REFUSED, "says": refused.says, "code": refused.code, "who": {"uid": uid}})
-            teller.end(Outcome(REFUSED, refused.says, refused.code))
+            _refuse(connection, teller, Outcome(REFUSED, refused.says, refused.code))
             return
         teller.end(_answered(self._desk, wanted, teller))
+
+
+def _refuse(connection: socket.socket, teller: Teller, outcome: Outcome, wait_s: float = 1.0) -> None:
+    """Say it, and take what is still on its way: closing over unread bytes would break the answer off."""
+    teller.end(outcome)
+    end = time.monotonic() + wait_s
+    try:
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(wait_s)
+        while connection.recv(65536) and time.monotonic() < end:
+            pass
+    except OSError:
+        pass
 
 
 def _answered(desk: Desk | Closed, wanted: dict[str, object], teller: Teller) -> Outcome:
@@ -152,7 +164,5 @@ def listener(path: Path | None) -> socket.socket:
     return made
 
 
-def on_signals(stop: Callable[..., None]) -> None:
-    """SIGTERM and ctrl-c end it in order."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+def _nothing(number: int, frame: object) -> None:
+    """That it came is told by the pipe."""

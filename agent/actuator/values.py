@@ -9,7 +9,7 @@ from agent.actuator.text import plain
 
 CHARS = 1024  # of one argument
 MANY = 64
-KEY = r"[A-Za-z0-9][A-Za-z0-9._~/:-]{0,95}"
+KEY = r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._~/:-]{0,95}"
 _EXPECT = re.compile(r"[A-Za-z0-9_]{1,32}", re.ASCII)
 
 

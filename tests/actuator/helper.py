@@ -28,6 +28,7 @@ class Helper:
         self.process: subprocess.Popen[str] | None = None
         if policy:
             self.policy.write_text(policy)
+            self.policy.chmod(0o644)
 
     def __enter__(self) -> "Helper":
         self.start()
@@ -47,12 +48,13 @@ class Helper:
         )  # fmt: skip
         end = time.monotonic() + 20
         while time.monotonic() < end and self.process.poll() is None:
-            try:
-                socket.socket(socket.AF_UNIX).connect(str(self.socket))
-            except OSError:
-                time.sleep(0.01)
-            else:
-                return
+            with socket.socket(socket.AF_UNIX) as connection:
+                try:
+                    connection.connect(str(self.socket))
+                except OSError:
+                    time.sleep(0.01)
+                else:
+                    return
         raise AssertionError(f"it does not listen: {self.process.communicate()[1] if self.process.poll() else ''}")
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:

@@ -56,7 +56,7 @@ def test_a_whole_chain_has_no_fault() -> None:
     assert (found.ok, found.lines, found.faults) == (True, 5, ())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_single_change_of_a_chain_is_found_and_its_place_is_named(data: st.DataObject) -> None:
     lines = made(6)
@@ -92,7 +92,7 @@ def test_any_single_change_of_a_chain_is_found_and_its_place_is_named(data: st.D
     assert first in ((1, at + 1) if kind == "truncate" else (at + 1, at + 2))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 6))
 def test_a_chain_that_was_computed_anew_is_found_by_a_head_that_was_seen(changed_at: int, seen_at: int) -> None:
     lines = made(6)
@@ -135,7 +135,7 @@ def test_an_end_that_is_gone_is_said_with_what_was_there() -> None:
     assert verify([], {6: "a" * 64}).faults[0].line == 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.binary(max_size=200).filter(lambda value: b"\n" not in value), max_size=8))
 def test_no_line_whatever_breaks_the_walk(lines: list[bytes]) -> None:
     found = verify(lines, {3: "0" * 64})
