@@ -80,23 +80,24 @@ class Store:
         self._write(PLAN, {"format": _FORMAT, "plan": asdict(plan), "injected": [asdict(item) for item in injected]})
 
     def deeds(self) -> list[Deed]:
-        """What hands have done here, oldest first; a last line that was cut while it was written is left out."""
+        """What hands have done here, oldest first; a last line that was cut while it was written is removed.
+
+        Raises:
+            StateError: the file is not one of ours.
+        """
         path = self.directory / DEEDS
-        found: list[Deed] = []
         try:
-            lines = path.read_text("utf-8").splitlines()
+            whole, _, cut = path.read_text("utf-8").rpartition("\n")
         except FileNotFoundError:
-            return found
+            return []
         except (OSError, ValueError) as error:
             raise StateError(f"{path}: cannot be read ({error}); use another --dir or remove it") from None
-        for number, line in enumerate(lines, 1):
-            try:
-                found.append(Deed(**json.loads(line)))
-            except (ValueError, TypeError):
-                if number == len(lines):
-                    break
-                raise StateError(f"{path}: line {number} is no deed; use another --dir or remove it") from None
-        return found
+        if cut:
+            self._replace(path, f"{whole}\n" if whole else "")
+        try:
+            return [Deed(**json.loads(line)) for line in whole.splitlines()]
+        except (ValueError, TypeError) as error:
+            raise StateError(f"{path}: no list of deeds ({error}); use another --dir or remove it") from None
 
     def keep(self, deed: Deed) -> None:
         """One more, before it happens."""
