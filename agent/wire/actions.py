@@ -222,12 +222,13 @@ class RunFacts:
     says: str = wired(string(limits.TEXT), default="")
     marks: tuple[Mark, ...] = wired(sequence(record(Mark), 128), default=())
     heard: float = wired(real(), default=0.0)  # when its leader was last heard of, as of the last change of this item
+    host: str = wired(string(), default="")  # id of the host that `subject` is of
 
 
 @dataclass(frozen=True, slots=True)
 class RunSays:
     """A word of the console that leads a run, for the journal of a target; answered by a `Done`. `key` makes a repeat
-    harmless. `hosts` are the ids of all hosts that the run touches."""
+    harmless. `host` is the id of the host that `subject` is of: not each host of a run is."""
 
     KIND: ClassVar[FrameKind] = FrameKind.RUN
     id: int = wired(whole())
@@ -244,6 +245,7 @@ class RunSays:
     plan_hash: str = wired(string(64), default="")
     reason: str = wired(string(limits.TEXT), default="")
     incident: str = wired(string(64), default="")
+    host: str = wired(string(), default="")
 
 
 class Wanted(StrEnum):

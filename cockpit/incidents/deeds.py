@@ -147,7 +147,7 @@ def _of_run(fleet: Fleet, host: int, run: RunFacts) -> Iterable[Deed]:
     """The run itself, and what its console judged: waits, checks, answers, notes."""
     record, now = fleet.hosts[host], fleet.now.wall
     tellers = (other.number for other in fleet.hosts if run.id in other.hands.runs)
-    whose = home(fleet, tellers, run.subject)
+    whose = home(fleet, run, tellers)
     whose = host if whose is None else whose
     target, by = target_name(fleet, whose, run.subject), who(run.by, run.user)
     ended = None if run.ended is None else ours(record, run.ended, now)

@@ -42,6 +42,7 @@ class Voice:
         plan = self._plan
         word = replace(
             self._word(Said.BEGUN, "begun"), runbook=plan.runbook, subject=plan.target.subject, plan=packed(plan),
+            host=plan.target.host_id,
             plan_hash=plan.hash, reason=self.reason[:SAYS], incident=plan.incident,
         )  # fmt: skip
         results = await self._all(word, plan.hosts)

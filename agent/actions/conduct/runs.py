@@ -115,6 +115,7 @@ class Runs:
             id=word.run, runbook=word.runbook, plan_hash=word.plan_hash or sha256(word.plan).hexdigest()[:16],
             subject=word.subject, by=by, user=user[:64], leader=word.author, reason=word.reason[:SAYS],
             incident=word.incident, at=now.wall, state=RUNNING, says=word.says[:SAYS], heard=now.wall,
+            host=word.host,
         )  # fmt: skip
         return Heard(Run(facts, word.plan), f"run {word.run} of {word.runbook or 'a plan'} begun by {by}")
 

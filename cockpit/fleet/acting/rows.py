@@ -154,9 +154,11 @@ def _action(fleet: Fleet, host: int, facts: ActionFacts) -> ActionItem:
     return ActionItem(host, facts, target, record.here(facts.at, now), ours(facts.began), ours(facts.ended))
 
 
-def home(fleet: Fleet, hosts: Iterable[int], subject: str) -> int | None:
-    """The one of these hosts that has the subject of a run: every host of a run writes the run down."""
-    return next((host for host in hosts if _has(fleet, host, subject)), None)
+def home(fleet: Fleet, run: RunFacts, hosts: Iterable[int]) -> int | None:
+    """The host that the subject of a run is of: that which the run names, else (an older agent) one of these that has
+    such a subject. Every host of a run writes the run down."""
+    named = next((record.number for record in fleet.hosts if run.host and record.host_id == run.host), None)
+    return named if named is not None else next((host for host in hosts if _has(fleet, host, run.subject)), None)
 
 
 def _run(fleet: Fleet, told: list[tuple[int, RunFacts]], done: Iterable[ActionItem]) -> RunItem:
@@ -164,7 +166,7 @@ def _run(fleet: Fleet, told: list[tuple[int, RunFacts]], done: Iterable[ActionIt
     now = fleet.now.wall
     host, facts = max(told, key=lambda item: (item[1].ended is not None, fleet.hosts[item[0]].here(item[1].heard, now)))
     record = fleet.hosts[host]
-    whose = home(fleet, (number for number, _ in told), facts.subject)
+    whose = home(fleet, facts, (number for number, _ in told))
     whose = host if whose is None else whose
     ended = None if facts.ended is None else record.here(facts.ended, now)
     return RunItem(
