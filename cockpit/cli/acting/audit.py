@@ -164,7 +164,7 @@ async def _verdict(runtime: Runtime, record: HostRecord, heads: AuditHeads, done
     since = {0: "", 1: ", and one head seen before is found again"}.get(
         found.remembered, f", and {found.remembered} heads seen before are found again"
     )
-    return Verdict(had, INTACT, f"{found.lines} lines{since}", found)
+    return Verdict(had, INTACT, f"{found.lines} {'line' if found.lines == 1 else 'lines'}{since}", found)
 
 
 def _why(had: Had) -> str:

@@ -34,7 +34,7 @@ def item(record: HostRecord, number: int, line: bytes, found: AuditRecord | None
         "outcome": outcome or None,
         "action": _text(says, "action") or None,
         "on": _on(says),
-        "by": who(_text(person, "claimed"), _text(person, "user")),
+        "by": who(_text(person, "claimed") or _text(person, "by"), _text(person, "user")),
         "role": _text(person, "role") or None,
         "key": _text(says, "key") or None,
         "rule": _text(says, "rule") or None,
@@ -50,6 +50,9 @@ def item(record: HostRecord, number: int, line: bytes, found: AuditRecord | None
 def row(found: Item) -> Sequence[Any]:
     """One row of the table."""
     what = found["what"] if found["outcome"] is None else f"{found['what']} {found['outcome']}"
+    told = found["record"].get("record") if found["record"] else None
+    if isinstance(told, Mapping):  # in the agent's own words: what, then the rest
+        what = _text(told, "what") or what
     at = (found["at"] or "")[:19]
     says = str(found["says"] or "")[:_CUT]
     return (at, found["host"], found["n"], what, found["action"] or "", found["on"], found["by"], says)

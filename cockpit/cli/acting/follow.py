@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from cockpit.cli.acting.news import News
 from cockpit.cli.acting.plan_items import run_item
+from cockpit.cli.acting.plan_text import named
 from cockpit.cli.collect import CANNOT_KNOW
 from cockpit.cli.printing import emit, emit_json, plain
 from cockpit.cli.progress import Progress
@@ -42,6 +43,7 @@ class Follower:
         self._stop = asyncio.Event()
         self._stops = 0
         self._left = False
+        self._before: RunView | None = None
 
     async def follow(self, run: str, progress: Progress) -> RunView:
         """Until it is over, or is left to others.
@@ -49,7 +51,7 @@ class Follower:
         Raises:
             CockpitError: it was not begun, or nobody tells of it any more.
         """
-        seen_at = self._clock.real()
+        began = seen_at = self._clock.real()
         with self._interrupts():
             while True:
                 view = self._hands.run(run)
@@ -58,7 +60,7 @@ class Follower:
                 if view is not None:
                     seen_at = self._clock.real()
                     self._tell(view, progress)
-                    if self._is_over(view):
+                    if self._is_over(view) and not (self._is_old(view) and self._clock.real() - began < GONE_S):
                         return view
                     await self._attend(view, progress)
                 await self._clock.sleep(TICK_S)
@@ -76,6 +78,14 @@ class Follower:
             raise CockpitError(f"nothing was done: {trouble}")
         return bool(trouble) or self._left
 
+    def _is_old(self, view: RunView) -> bool:
+        """Whether it stands as it did before it was taken up again: what was asked of it has not begun yet."""
+        old = self._before
+        return old is not None and (view.state, view.ended) == (old.state, old.ended) and not self._trouble(view)
+
+    def _trouble(self, view: RunView) -> str:
+        return "" if view.ours else self._hands.trouble(view.id)
+
     async def _attend(self, view: RunView, progress: Progress) -> None:
         """What the run or the operator wants now."""
         if view.state is RunState.WAITING and view.ours and not await self._decided(view, progress):
@@ -86,6 +96,7 @@ class Follower:
     def already_told(self, view: RunView) -> None:
         """What stands in a run that is gone on with is not told again."""
         self._news.known(view)
+        self._before = view
 
     def _tell(self, view: RunView, progress: Progress) -> None:
         now = self._clock.wall()
@@ -189,11 +200,11 @@ async def before(answer: Awaitable[str], stop: asyncio.Event) -> str | None:
 def ending(view: RunView) -> str:
     """The last sentence about a run, with what can be done next."""
     says = plain(view.says) or view.state.value
-    where = plain(view.plan.target.name)
+    what = plain(named(view.plan.title, view.plan.target.name))
     hints = []
     if view.state in (RunState.RUNNING, RunState.WAITING):  # left, or taken over by another console
         hints += [f"`gpu-cockpit runs` shows how it goes on; `gpu-cockpit run --resume {view.id}` takes it up"]
     if view.state in (RunState.FAILED, RunState.UNKNOWN, RunState.ABORTED, RunState.ORPHANED):
         hints += [f"`gpu-cockpit run --resume {view.id}` goes on"] if "continue" in view.may else []
         hints += [f"`gpu-cockpit run --roll-back {view.id}` takes it back"] if "undo" in view.may else []
-    return f"{view.state.value}: {view.plan.title} of {where}, run {view.id}: {says}" + "".join(f"; {h}" for h in hints)
+    return f"{view.state.value}: {what}, run {view.id}: {says}" + "".join(f"; {h}" for h in hints)

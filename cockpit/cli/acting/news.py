@@ -5,7 +5,7 @@ from cockpit.cli.acting.plan_text import step_title
 from cockpit.cli.printing import plain
 from cockpit.fleet.problems import clock_text
 from cockpit.fleet.times import lasting
-from cockpit.runbook.records import RunView, StepState, StepView
+from cockpit.runbook.records import RunState, RunView, StepState, StepView
 
 _OVER = frozenset({StepState.DONE, StepState.FAILED, StepState.UNKNOWN, StepState.SKIPPED, StepState.UNDONE})
 _WORD = {StepState.FAILED: "FAILED", StepState.UNKNOWN: "UNKNOWN"}
@@ -24,7 +24,7 @@ class News:
         found: list[str] = []
         for step in run.steps:
             found += self._of_step(step, now)
-        if run.says and run.says != self._says and run.ended is None:
+        if run.says and run.says != self._says and run.state is not RunState.RUNNING and run.ended is None:
             found.append(f"{clock_text(now)}  {plain(run.says)}")
         self._says = run.says
         return found
@@ -60,7 +60,8 @@ class News:
             return []
         if step.state is StepState.SKIPPED:
             return []
-        return [f"{lead}  {plain(step_title(step.step))} ({whom})"]
+        title = plain(step_title(step.step))
+        return [f"{lead}  {title}" if whom in title else f"{lead}  {title} ({whom})"]
 
     def _unsaid(self, step: StepView) -> tuple[str, ...]:
         """The lines of progress that were not printed yet; a list that was cut from the front goes on where it can."""

@@ -16,7 +16,7 @@ _ORPHAN = {
 
 def plan_lines(plan: Plan) -> list[str]:
     """The whole plan, a sentence a line."""
-    lines = [f"{plan.title}: {plan.target.name}", f"  runbook   {plan.runbook}, plan {plan.id} ({plan.hash[:12]})"]
+    lines = [named(plan.title, plan.target.name), f"  runbook   {plan.runbook}, plan {plan.id} ({plan.hash[:12]})"]
     if plan.params:
         lines.append("  with      " + ", ".join(f"{name}={value}" for name, value in plan.params.items()))
     if plan.incident or plan.finding:
@@ -32,7 +32,7 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def step_lines(plan: Plan, step: Step) -> Iterator[str]:
     """One step with its commands; its target where it is not that of the plan."""
-    whom = "" if step.target.name == plan.target.name else f" ({step.target.name})"
+    whom = "" if step.target.name in (plan.target.name, *_in(step)) else f" ({step.target.name})"
     batch = f", with the others of batch {step.group}" if step.group else ""
     yield f"  {step.n:>4}  {step_title(step)}{whom}{batch}"
     if step.kind is StepKind.ACTION:
@@ -40,7 +40,7 @@ def step_lines(plan: Plan, step: Step) -> Iterator[str]:
         if step.effect:
             yield f"          {step.effect}"
         yield f"          undo: {step.undo or 'cannot be undone'}; risk {step.risk.value}"
-    elif step.kind in (StepKind.WAIT, StepKind.CHECK):
+    elif step.kind is StepKind.WAIT:
         yield from (f"          {command}" for command in step.command)
     if step.lease_s:
         yield f"          renewed by this console every {lasting(step.lease_s / 3)}; {_ORPHAN[step.on_orphan]}"
@@ -49,9 +49,19 @@ def step_lines(plan: Plan, step: Step) -> Iterator[str]:
 def step_title(step: Step) -> str:
     """What it does in a few words, with its deadline where it waits."""
     if step.kind is StepKind.WAIT:
-        return f"wait at most {lasting(step.deadline_s)}: {step.title}"
+        return f"{step.title}, at most {lasting(step.deadline_s)}"
     lead = {StepKind.CHECK: "check: ", StepKind.ASK: "ask: ", StepKind.NOTE: "note: "}.get(step.kind, "")
     return f"{lead}{step.title}" + (f" ({step.action})" if step.action else "")
+
+
+def named(title: str, name: str) -> str:
+    """What is done, with its target where the title does not name it."""
+    return title if name in title else f"{title}: {name}"
+
+
+def _in(step: Step) -> tuple[str, ...]:
+    """The target's name if the title has it already."""
+    return (step.target.name,) if step.target.name in step.title else ()
 
 
 def blast_lines(blast: Blast) -> list[str]:

@@ -7,6 +7,7 @@ from cockpit.cli.acting.asking import Consent, agreed, check, consent_of
 from cockpit.cli.acting.follow import STATUS, Follower
 from cockpit.cli.acting.named import led, named
 from cockpit.cli.acting.output import Output
+from cockpit.cli.acting.plan_text import named as shown
 from cockpit.cli.annotate import author_of
 from cockpit.cli.arguments import Arguments
 from cockpit.cli.collect import CANNOT_KNOW, Look, meet
@@ -105,9 +106,11 @@ class _Acting:
             self._output.dry(plan)
             return 0
         self._output.plan(plan)
+        if plan.refused and not self._consent.overrides:
+            self._output.refused(plan)
+            return 1
         check(plan, self._consent)
-        passed = {guard.id for guard in plan.refused} <= set(self._consent.overrides)
-        if not passed:
+        if not {guard.id for guard in plan.refused} <= set(self._consent.overrides):
             self._output.refused(plan)
             return 1
         if not await agreed(plan, self._consent, self._terminal):
@@ -130,7 +133,7 @@ class _Acting:
         if not self._consent.yes and verb != "abort":
             if not self._consent.asks:
                 raise UsageError(f"nobody can be asked here: say it with --yes; `actions show {view.id}` shows the run")
-            what = f"{plain(view.plan.title)} of {plain(view.plan.target.name)}, {view.state.value}"
+            what = f"{plain(shown(view.plan.title, view.plan.target.name))}, {view.state.value}"
             if not await self._terminal.confirm(f"{word} run {view.id}, {what}?"):
                 emit("nothing was done")
                 return 1

@@ -36,7 +36,7 @@ def test_a_dry_run_in_words_names_every_command_cost_and_undo(line: Line) -> Non
     out, _ = line.run(*RESTART, "--dry-run", "--param", "deadline_s=30")
     for part in (
         "restart a replica: n01 vllm:8000", "deadline_s=30", "$ systemctl restart -- vllm@8000.service",
-        "undo: cannot be undone; risk medium", "wait at most 1 min: no request is in flight",
+        "undo: cannot be undone; risk medium", "no request is in flight, at most 1 min",
         "pool      llm: 3 of 3 ready now, 2 meanwhile, floor 1; one more may fail without going below it",
         "in flight 3 requests now, 420 tokens/s", "ok  policy: allowed by rule 1",
         "takes back all but step 3, which cannot be undone", "a dry run: nothing was done.",
@@ -63,7 +63,7 @@ def test_a_run_tells_each_step_and_how_it_ended(line: Line) -> None:
     assert "| begun: restart it" in out
     assert out.count("done: seen in the world") >= 5
     assert out.rstrip().endswith(
-        f"done: restart a replica of n01 vllm:8000, run {start[1]}: the replica is ready again"
+        f"done: restart a replica: n01 vllm:8000, run {start[1]}: the replica is ready again"
     )
     assert err == ""
 
@@ -89,7 +89,7 @@ def test_a_step_that_fails_is_not_one_of_which_nobody_knows(
     line.change = lambda hands: hands.ends.update({"3": (state, "Job for vllm@8000.service failed")})
     out, err = line.run(*RESTART, "--yes", status=status)
     assert f"{state.value.upper()}: Job for vllm@8000.service failed" in out
-    assert err.startswith(f"gpu-cockpit: {word}: restart a replica of n01 vllm:8000")
+    assert err.startswith(f"gpu-cockpit: {word}: restart a replica: n01 vllm:8000")
     assert "goes on" in err
 
 
@@ -206,4 +206,4 @@ def test_a_run_is_taken_back_and_that_is_what_was_wanted(line: Line) -> None:
 def test_a_run_is_stopped(line: Line) -> None:
     line.change = orphaned
     out, _ = line.run("run", "--abort", "0badf00d")
-    assert f"{RunState.ABORTED.value}: restart a replica of n01 vllm:8000" in out
+    assert f"{RunState.ABORTED.value}: restart a replica: n01 vllm:8000" in out
