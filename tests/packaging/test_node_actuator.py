@@ -4,9 +4,11 @@ The agent's user asks through the client that the agent itself has, from the ins
 """
 
 import json
+import os
 import shlex
 import stat
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,8 @@ from tests.packaging.node import CLEAN, Node, eventually, require_node
 from tests.packaging.station import Station
 
 SERVICE, SOCKET = "gpu-cockpit-actuator.service", "gpu-cockpit-actuator.socket"
+AGENT = "/run/gpu-cockpit/agent.sock"
+COCKPIT = Path(sys.executable).with_name("gpu-cockpit")
 PATH = "/run/gpu-cockpit/actuator.sock"
 AUDIT = "var/log/gpu-cockpit/audit.jsonl"
 POLICY = "etc/gpu-cockpit/policy.toml"
@@ -155,6 +159,36 @@ def test_the_agents_user_restarts_a_unit_that_the_policy_names_and_it_is_on_the_
     assert (began["reason"], began["run"], began["step"]) == ("it hangs", "1a2b3c4d", "1")
     again = helped.act("systemd.restart", args)
     assert (again["end"], again["code"]) == ("refused", 409), "the unit is another one than the plan was made for"
+
+
+def cockpit(helped: Helped, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """The console on this machine, against the node's agent."""
+    target = f"unix://{helped.node.inside / AGENT[1:]}"
+    command = [COCKPIT, words[0], "--host", target, "--timeout", "20", *words[1:]]
+    env = {**os.environ, "HOME": str(folder)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+def test_the_agent_restarts_a_unit_for_an_operator_and_shows_him_the_audit(helped: Helped, tmp_path: Path) -> None:
+    helped.station.until("the agent answers", lambda picture: picture.synced is not None)
+    before = helped.invocation(REPLICA)
+    target = f"gpu-cockpit/unit:{REPLICA}"  # a host that is named by its socket is called after its folder
+    dry = cockpit(helped, tmp_path, "run", "action:systemd.restart", target, "--dry-run", "--json")
+    assert dry.returncode == 0, dry.stdout + dry.stderr
+    (step,) = json.loads(dry.stdout)["plan"]["steps"]
+    assert step["command"] == [f"/usr/bin/systemctl --no-ask-password restart -- {REPLICA}"]
+    assert helped.invocation(REPLICA) == before
+    done = cockpit(helped, tmp_path, "run", "action:systemd.restart", target, "--yes", "--reason", "it hangs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert helped.invocation(REPLICA) != before
+    began, ended = [record for record in helped.records() if record["what"] in ("began", "ended")][-2:]
+    assert (began["action"], began["reason"], ended["outcome"]) == ("systemd.restart", "it hangs", "done")
+    assert began["who"]["user"] == "root", "the console of this test is root's"
+    refused = cockpit(helped, tmp_path, "run", "action:systemd.restart", f"gpu-cockpit/unit:{OTHER}", "--yes")
+    assert refused.returncode != 0
+    assert f"allows units lab-replica@*.service, and not {OTHER}" in refused.stdout + refused.stderr
+    verified = cockpit(helped, tmp_path, "audit", "verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 @pytest.mark.parametrize(
