@@ -43,10 +43,10 @@ class HostHands:
         return (BalancerConfig(Path(SOCKET), LB),) if self.balancer else ()
 
     def source(self, clock: Clock) -> tuple[BalancerSource, ...]:
-        """What reads the balancer, where one runs: the agent's own source over a socket that is simulated."""
+        """What reads the balancer: the agent's own source over a simulated socket. Where none runs it says so."""
         balancer = self.balancer
         if balancer is None:
-            return ()
+            return (BalancerSource(clock, (), ()),)
 
         async def ask(_path: Path, command: str) -> str:
             return stats.answer(balancer, command)

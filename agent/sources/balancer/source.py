@@ -61,6 +61,7 @@ class BalancerSource:
         self._told: list[object] | None = None
         self._reasons: tuple[Reason, ...] | None = None
         self._closely = 0.0  # until when, in real seconds
+        self._began = clock.real()
 
     def poke(self, section: str) -> None:
         """Somebody has just changed what this section says."""
@@ -69,7 +70,7 @@ class BalancerSource:
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """What is due; each balancer has a deadline of its own, so that none waits for another."""
-        if Cadence.MEDIUM not in due and self._clock.real() >= self._closely:
+        if Cadence.MEDIUM not in due and self._clock.real() >= self._closely and not self._waited_for:
             return Reading()
         usual = self._door()
         known = [*self._known, *([usual] if usual else [])]
@@ -79,7 +80,8 @@ class BalancerSource:
             usual.trouble = None
         facts = [pack(one) for known_one in known for one in known_one.found]
         reasons = tuple(one.trouble for one in known if one.trouble is not None)
-        return Reading(facts=self._changed(facts, bool(known)), reasons=self._changed_reasons(reasons))
+        is_known = all(one.heard or one.trouble is None for one in known)
+        return Reading(facts=self._changed(facts, is_known), reasons=self._changed_reasons(reasons))
 
     async def watch(self) -> AsyncIterator[RawEvent]:
         """Nothing pushes here."""
@@ -116,9 +118,15 @@ class BalancerSource:
         state = await self._ask_at(known.path, haproxy.STATE)
         return haproxy.backends(known.name, stat, state, self._clock.wall())
 
-    def _changed(self, facts: list[object], any_known: bool) -> dict[str, object]:
-        """The section if it is news. A host without any balancer never has one."""
-        if facts == self._told or (self._told is None and not any_known):
+    @property
+    def _waited_for(self) -> bool:
+        """Whether somebody named a balancer that has not been heard yet, and it is early: it may start just now."""
+        early = self._clock.real() - self._began < CLOSELY_S
+        return early and any(not one.heard for one in self._known)
+
+    def _changed(self, facts: list[object], is_known: bool) -> dict[str, object]:
+        """The section if it is news. There is none until it is known which servers there are, be it none at all."""
+        if facts == self._told or (self._told is None and not is_known and not facts):
             return {}
         self._told = facts
         return {SECTION: facts}

@@ -111,8 +111,25 @@ async def test_what_did_not_change_is_not_said_again(tmp_path: Path, clock: Fake
 async def test_nothing_is_asked_while_nothing_is_due(tmp_path: Path, clock: FakeClock) -> None:
     haproxy = Balancing(GOOD)
     async with listening(tmp_path / "s", haproxy):
-        assert (await named(clock, tmp_path / "s").read(frozenset({Cadence.FAST}))).facts == {}
+        balancer = named(clock, tmp_path / "s")
+        await balancer.read(MEDIUM)
+        haproxy.asked.clear()
+        assert (await balancer.read(frozenset({Cadence.FAST}))).facts == {}
     assert haproxy.asked == []
+
+
+async def test_a_named_balancer_that_starts_later_is_heard_at_the_next_tick_and_none_is_claimed_until_then(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    balancer = named(clock, tmp_path / "s")
+    assert (await balancer.read(MEDIUM)).facts == {}, "nobody knows yet"
+    async with listening(tmp_path / "s", Balancing(GOOD)):
+        clock.move(1)
+        assert (await balancer.read(frozenset({Cadence.FAST}))).facts["backends"]
+        clock.move(1)
+    silent = named(clock, tmp_path / "never")
+    clock.move(61)
+    assert (await silent.read(frozenset({Cadence.FAST}))).reasons is None, "later it is asked when it is due"
 
 
 async def test_after_somebody_acted_on_it_a_balancer_is_read_at_every_tick_for_a_minute(
@@ -121,6 +138,8 @@ async def test_after_somebody_acted_on_it_a_balancer_is_read_at_every_tick_for_a
     haproxy = Balancing(GOOD)
     async with listening(tmp_path / "s", haproxy):
         balancer = named(clock, tmp_path / "s")
+        await balancer.read(MEDIUM)
+        haproxy.said[STATE] = state(1)
         balancer.poke("units")
         assert (await balancer.read(frozenset({Cadence.FAST}))).facts == {}
         balancer.poke("backends")
@@ -185,7 +204,7 @@ async def test_somebody_else_in_its_place_is_asked_one_thing_and_named(tmp_path:
     other = Balancing({INFO: "-ERR unknown\x1b[2J command 'show'\r\n"})
     async with listening(tmp_path / "s", other):
         reading = await named(clock, tmp_path / "s").read(MEDIUM)
-    assert reading.facts == {"backends": []}
+    assert reading.facts == {}
     (reason,) = reading.reasons or ()
     assert reason.code == "balancer_odd"
     assert "is no HAProxy" in reason.says
@@ -210,7 +229,8 @@ async def test_a_socket_that_may_not_be_read_is_said_with_what_to_try(tmp_path: 
 
 async def test_the_usual_places_are_looked_at_and_not_missed(tmp_path: Path, clock: FakeClock) -> None:
     balancer = BalancerSource(clock, (), usual=(tmp_path / "stats", tmp_path / "admin"))
-    assert (await balancer.read(MEDIUM)).facts == {}, "a host without any balancer has no such section"
+    assert (await balancer.read(MEDIUM)).facts == {"backends": []}, "that there is none is said, not guessed"
+    assert (await balancer.read(MEDIUM)).facts == {}
     async with listening(tmp_path / "admin", Balancing(GOOD)):
         assert [one.lb for one in await servers(balancer)] == ["haproxy"]
         asked = Balancing(GOOD)
