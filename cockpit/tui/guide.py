@@ -9,6 +9,7 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("reading.md", "reading the screens"),
     ("replicas.md", "replicas and pools"),
     ("incidents.md", "incidents"),
+    ("actions.md", "actions and runs"),
     ("filter.md", "filter and sort"),
     ("saying.md", "ack, silence, note"),
     ("hosts.md", "reaching hosts"),

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import random
+from collections.abc import Iterator, Sequence
 
 import pytest
 from rich.color import Color
@@ -12,9 +14,11 @@ from cockpit.fleet.link_state import LinkState
 from cockpit.tui import check_terminal, run_tui
 from cockpit.tui.app import CockpitApp
 from cockpit.tui.format import plain
+from cockpit.tui.screens import SCREENS
 from cockpit.tui.screens.place import Place
 from cockpit.tui.theme import GLYPH, INK, SHADES, Ink, Inks
 from cockpit.tui.widgets.heatmap import HeatMap
+from tests.tui.acting_stage import Acting
 from tests.tui.screen import press, running, screen_text, settle
 from tests.tui.stage import Stage, StagedFeed
 
@@ -242,3 +246,75 @@ async def test_a_changed_host_key_is_shown_as_a_security_event_in_80_columns() -
         assert "SECURITY: the host" in screen_text(app)
         await press(pilot, "8")
         assert "SECURITY: " in screen_text(app)
+
+
+# Nothing is started but by a plan that was shown and the word that it asks for.
+
+KEYS = (
+    *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "space", "enter", "tab", "down", "up", "left", "right", "home", "end", "pageup", "pagedown", "backspace", "delete",
+    "slash", "exclamation_mark", "at", "minus", "plus", "comma", "full_stop", "left_square_bracket",
+    "right_square_bracket", "less_than_sign", "greater_than_sign", "ctrl+d", "ctrl+l", "ctrl+r", "ctrl+w", "ctrl+u",
+)  # fmt: skip
+LEADERS = {spec.key: () for spec in SCREENS} | {
+    "2 enter": ("2", "enter"), "3 enter": ("3", "enter"), "4 enter": ("4", "enter"), "5 enter": ("5", "enter"),
+}  # fmt: skip
+
+
+def _still(acting: Acting) -> None:
+    assert [said for said in acting.hands.said if said[0] != "draft"] == []
+
+
+async def _each_key(acting: Acting, place: tuple[str, ...], depth: tuple[str, ...], keys: Sequence[str]) -> None:
+    """Each of these keys where `place` and then `depth` lead, from a fresh start each time."""
+    async with running(acting.feed, (80, 24)) as (app, pilot):
+        await pilot.press(*place)
+        base = len(app.screen_stack)
+        for key in keys:
+            await pilot.press(*depth)
+            acting.feed.clock.at += 1.0  # not typed ahead
+            await pilot.press(key)
+            _still(acting)
+            app._exit = False
+            while len(app.screen_stack) > base:
+                app.pop_screen()
+            await pilot.press(*place[:1])
+            await pilot.press(*place[1:])
+
+
+@pytest.fixture
+def acting(wedged: StagedFeed) -> Iterator[Acting]:
+    before = wedged.clock.at
+    yield Acting(wedged)
+    wedged.clock.at, wedged.hands = before, None
+
+
+@pytest.mark.parametrize("depth", [("x",), ("x", "enter")], ids=["menu", "plan"])
+async def test_no_key_of_the_menu_or_of_a_plan_that_asks_for_a_word_starts_anything(
+    acting: Acting, depth: tuple[str, ...]
+) -> None:
+    await _each_key(acting, ("4",), depth, ("y", "Y", "enter", "space", "tab", "down", "r", "c", "x", "n", "right"))
+    assert acting.hands.said
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("depth", [(), ("x",), ("x", "enter")], ids=["place", "menu", "plan"])
+@pytest.mark.parametrize("place", sorted(LEADERS))
+async def test_no_key_alone_starts_anything_from_any_place_or_page(
+    place: str, depth: tuple[str, ...], acting: Acting
+) -> None:
+    await _each_key(acting, LEADERS[place] or (place,), depth, KEYS)
+
+
+@pytest.mark.more
+@pytest.mark.parametrize("seed", range(12))
+async def test_no_sequence_of_keys_without_the_word_starts_anything(seed: int, acting: Acting) -> None:
+    """A cat on the keyboard: everything but the letters that could spell a word of confirmation."""
+    keys = [key for key in KEYS if key not in tuple("yes")]
+    chosen = random.Random(seed)
+    async with running(acting.feed, (80, 24)) as (app, pilot):
+        for _ in range(250):
+            acting.feed.clock.at += chosen.choice((0.0, 0.2, 1.0))
+            await pilot.press("x" if chosen.random() < 0.15 else chosen.choice(keys))
+            app._exit = False
+        _still(acting)

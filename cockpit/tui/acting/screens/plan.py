@@ -125,7 +125,7 @@ class PlanWindow(Window[str | None]):
         return [danger_line(plan, width), *lines] if dangerous(plan) else lines
 
     def _lines(self, width: int) -> list[Line]:
-        return plan_lines(self.drafted.plan, (width or self.inside()) - 1)
+        return plan_lines(self.drafted.plan, (width or self.inside()) - 2)
 
     def _foot(self, width: int) -> list[Line]:
         ask = self.ask
