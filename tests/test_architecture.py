@@ -108,6 +108,16 @@ def test_every_rule_is_registered() -> None:
     assert len(written) == len(RULES)
 
 
+def test_every_executor_is_registered() -> None:
+    from agent.actions.registry import ACTIONS
+
+    folders = {info.name for info in pkgutil.iter_modules(importlib.import_module("agent.actions").__path__)}
+    modules = [importlib.import_module(f"agent.actions.{name}") for name in sorted(folders)]
+    written = [one.spec.id for module in modules for one in getattr(module, "EXECUTORS", ())]
+    assert sorted(written) == sorted(action.spec.id for action in ACTIONS)
+    assert len(written) == len(set(written)) > 0
+
+
 def test_every_scenario_that_a_rule_names_is_registered() -> None:
     from agent.detect.rules import RULES
     from agent.sim.scenario import SCENARIOS

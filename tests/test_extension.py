@@ -137,6 +137,7 @@ def test_every_kind_of_extension_is_one_file_and_one_line() -> None:
         "A signal": ["line", "line"],
         "A rule": pair,
         "A scenario": pair,
+        "An action": pair,
         "A screen": pair,
     }
 
@@ -160,9 +161,9 @@ def test_a_file_without_its_line_is_found(tmp_path: Path) -> None:
         if not example.registry:
             example.apply(folder)
     said = registries(folder, status=1)
-    for word in ("PressureSource", "bentoml", "host.cpu_starved", "two-gpus-lost.toml", "Links"):
+    for word in ("PressureSource", "bentoml", "host.cpu_starved", "two-gpus-lost.toml", "balancers.refresh", "Links"):
         assert word in said
-    assert said.count("FAILED") == 5
+    assert said.count("FAILED") == 6
 
 
 @pytest.fixture
@@ -299,6 +300,28 @@ def test_a_new_scenario_opens_findings_on_both_its_gpus_and_nowhere_else(tree: P
     opened = [line.split()[4] for line in faulty if "OPENED gpu.lost" in line]
     assert [name.rpartition("/")[2] for name in opened] == ["GPU4", "GPU5"]
     assert "two-gpus-lost" in run(tree, sys.executable, "-m", "agent", "sim", "scenarios")
+
+
+def test_a_new_action_is_planned_done_and_refused(tree: Path) -> None:
+    text = """
+    import asyncio, json
+    from agent.actions.registry import BY_ID
+    from agent.errors import Refusal
+    from tests.agent.actions.executors.house import WHO, House, act
+    async def live():
+        house, executor, wish = House(), BY_ID["balancers.refresh"], act("balancers.refresh", "host")
+        try:
+            await executor.preflight(wish, WHO, house)
+        except Refusal as error:
+            refused = error.code
+        house.told["backends"] = [{}, {}]
+        found = await executor.preflight(wish, WHO, house)
+        result = await executor.run(wish, WHO, found, house, lambda line: None)
+        return [refused, found.effect, result.state, house.refreshed]
+    print(json.dumps(asyncio.run(live())))
+    """
+    expected = ["invalid", "2 servers are read at once; nothing changes", "done", ["backends"]]
+    assert script(tree, text) == expected
 
 
 def test_a_new_screen_is_reached_by_its_key_and_shows_every_host(tree: Path) -> None:
