@@ -150,6 +150,7 @@ def _sketched(fleet: Fleet, told: Mapping[int, RunFacts]) -> Plan:
         for key, entry in fleet.hosts[number].hands.actions.items()
         if entry.run == run.id
     }
-    number = next(iter(told))
+    number = host_number(fleet, run.host) if run.host else None
+    number = next(iter(told)) if number is None else number
     about = target(fleet, number, run.subject or "host")
     return sketch(run, fleet.hosts[number].host_id, fleet.hosts[number].name, about.name, entries)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 
+from agent.wire.actions import Risk
 from cockpit.cli.acting.action_items import action
 from cockpit.cli.acting.news import News
 from cockpit.cli.acting.plan_items import run_item
@@ -68,10 +69,15 @@ async def _with_plan(runtime: Runtime, run: str) -> RunView | None:
     until = runtime.clock.real() + _PLAN_S
     while runtime.clock.real() < until:
         view = runtime.hands.run(run)
-        if view is not None and view.steps:
+        if view is not None and not _is_sketch(view):
             return view
         await asyncio.sleep(0.05)
     return runtime.hands.run(run)
+
+
+def _is_sketch(view: RunView) -> bool:
+    """Whether its plan is only what the ledgers name."""
+    return view.plan.risk is Risk.UNKNOWN
 
 
 def _show_entry(arguments: Arguments, seen: Look, found: ActionItem) -> None:
@@ -95,11 +101,12 @@ def _run_lines(fleet: Fleet, found: RunItem, view: RunView | None, now: float) -
         yield f"  ended     {iso(found.ended)}: {facts.says or found.state}"
     if facts.incident:
         yield f"  answers   incident {facts.incident}"
-    if view is None or not view.steps:
+    if view is None or _is_sketch(view):
         yield "  its plan could not be had from any of its hosts; what follows is what their ledgers have"
     else:
         yield ""
         yield from plan_lines(view.plan)
+    if view is not None and view.steps:
         yield ""
         yield "AS IT WENT"
         yield from (f"  {line}" for line in News().lines(view, now))

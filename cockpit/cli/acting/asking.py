@@ -73,7 +73,7 @@ async def agreed(plan: Plan, consent: Consent, terminal: Terminal) -> bool:
         return await terminal.answer(f"type {plain(plan.confirm)} to do it: ") == plan.confirm
     if consent.yes:
         return True
-    if plan.confirm == YES:
+    if plan.confirm == YES or any(guard.soft and not guard.ok for guard in plan.guards):
         return await terminal.answer("type yes to do it: ") == YES
     return await terminal.confirm("do it?")
 

@@ -38,7 +38,8 @@ class News:
     def _of_step(self, step: StepView, now: float) -> list[str]:
         n, before = step.step.n, self._states.get(step.step.n, StepState.PENDING)
         found = []
-        moment = clock_text(step.at if step.at is not None else now)
+        first = step.at if step.at is not None else step.ended
+        moment = clock_text(first if first is not None else now)
         lead = f"{moment}  {n:>4}"
         if step.state is not before and before in (StepState.PENDING, StepState.DONE, StepState.FAILED):
             found += self._begun(step, lead, before)
