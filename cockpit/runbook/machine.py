@@ -5,7 +5,7 @@ the operator decides. What was begun is never begun again under the same name.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cockpit.runbook.cost import stages
@@ -13,6 +13,7 @@ from cockpit.runbook.journal import Known, Now, standing, undoable
 from cockpit.runbook.records import Plan, RunState, StepKind, StepState
 
 _OVER = (StepState.DONE, StepState.SKIPPED)
+_PASSED = (*_OVER, StepState.UNDONE)
 _BAD = (StepState.FAILED, StepState.UNKNOWN)
 _JUDGED = (StepKind.WAIT, StepKind.CHECK, StepKind.CLAIM)
 
@@ -53,12 +54,12 @@ def rolling_back(nows: Sequence[Now]) -> bool:
 
 
 def _forth(plan: Plan, rows: list[list[Now]], mind: Mind, takes: frozenset[str]) -> Next:
+    gone = _missed(rows)
+    if gone is not None:
+        says = f"step {gone.step.n} does not hold any more ({gone.says}): roll back the rest, or plan anew"
+        return _ended([gone], says, mind) or Next(RunState.WAITING, says, stuck=True)
     for number, row in enumerate(rows):
-        gone = next((now for now in row if now.state is StepState.UNDONE), None)
-        if gone is not None:
-            says = f"step {gone.step.n} does not hold any more ({gone.says}): roll back the rest, or plan anew"
-            return _ended(row, says, mind) or Next(RunState.WAITING, says, stuck=True)
-        if all(now.state in _OVER for now in row):
+        if all(now.state in _PASSED for now in row):
             continue
         bad = next((now for now in row if now.state in _BAD), None)
         busy = [now for now in row if now.state is StepState.RUNNING]
@@ -71,6 +72,17 @@ def _forth(plan: Plan, rows: list[list[Now]], mind: Mind, takes: frozenset[str])
         )  # fmt: skip
         return Next(RunState.RUNNING, _under_way(plan, row), fresh)
     return Next(RunState.DONE, "all steps are done", end=True)
+
+
+def _missed(rows: list[list[Now]]) -> Now | None:
+    """What was taken back behind the run's back, as when its lease ran out, where something that needs it is still to
+    come; what only gives back needs nothing."""
+    needs = any(
+        now.step.kind is StepKind.ACTION and not now.step.keep and now.state not in _PASSED
+        for row in rows
+        for now in row
+    )
+    return next((now for row in rows for now in row if needs and now.state is StepState.UNDONE), None)
 
 
 def _stopped(row: list[Now], bad: Now, mind: Mind) -> Next:
@@ -111,7 +123,7 @@ def _back(rows: list[list[Now]], mind: Mind, takes: frozenset[str]) -> Next:
             now for now in row if now.state is StepState.UNDOING or (not now.back and now.state is StepState.RUNNING)
         ]
         bad = next((now for now in row if now.back and now.state in _BAD), None)
-        fresh = tuple(now for now in row if now.step.n in takes or (now.back and now.state is StepState.PENDING))
+        fresh = tuple(_undo(now) for now in row if now.step.n in takes or (now.back and now.state is StepState.PENDING))
         if bad is not None and not busy:
             says = f"step {bad.step.n} could not be taken back: {bad.says or bad.step.title}"
             return _ended(row, says, mind) or Next(RunState.WAITING, says, back=True, stuck=True)
@@ -124,6 +136,11 @@ def _back(rows: list[list[Now]], mind: Mind, takes: frozenset[str]) -> Next:
     stays = [now.step.title for now in kept if not now.step.keep]
     says = f"taken back; what cannot be stays: {'; '.join(stays[:3])}" if stays else "all of it was taken back"
     return Next(RunState.ROLLED_BACK, says, back=True, end=True)
+
+
+def _undo(now: Now) -> Now:
+    """Its first attempt to take it back, or the one that was decided."""
+    return now if now.back else replace(now, name=f"{now.step.n}/undo", back=True)
 
 
 def anew(plan: Plan, known: Known) -> frozenset[str]:

@@ -102,12 +102,14 @@ def _step(
 
 
 def _may(state: RunState, decision: Next, nows: Sequence[Now], *, ours: bool) -> tuple[str, ...]:
+    """What the operator can do with it. Going on with a run that others lead takes it over."""
     found: list[str] = []
+    retries = any(now.state in (StepState.FAILED, StepState.UNKNOWN) for now in nows)
     takes = bool(undoable(nows))
     asks = any(now.step.kind is StepKind.ASK and now.state is StepState.PENDING for now in decision.begin)
     if state in (RunState.RUNNING, RunState.WAITING, RunState.ORPHANED):
         found += ["answer"] if asks and ours else []
-        found += ["continue"] if state is RunState.ORPHANED or decision.stuck else []
+        found += ["continue"] if (decision.stuck and retries) or not (ours or decision.stuck) else []
         found += ["abort"]
         found += ["undo"] if takes and not decision.back else []
     else:

@@ -12,8 +12,8 @@ from cockpit.errors import RequestError
 from cockpit.runbook import journal
 from cockpit.runbook.packing import packed
 from cockpit.runbook.records import Plan, RunState
-from cockpit.runtime.base import DOUBT, Owner, ask, name_of
-from cockpit.runtime.outbox import Outbox
+from cockpit.runtime.base import AWAY, DOUBT, Owner, ask, name_of
+from cockpit.runtime.outbox import AGAIN_S, Outbox
 
 TOLD_S = 5.0  # real seconds that one waits for a word to be in the journals, before going on without
 LAST_S = 10.0
@@ -107,13 +107,15 @@ class Voice:
         return dict(zip(hosts, results, strict=True))
 
     async def _tell(self, host: str, word: RunSays) -> RequestError | None:
-        """To one host, twice where the first answer was lost."""
-        for last in (False, True):
+        """To one host, said again while it is not known whether it has it; why it has not."""
+        clock = self._owner.clock
+        until = clock.real() + TOLD_S
+        while True:
             try:
                 await ask(self._owner, host, word)
             except RequestError as error:
-                if last or error.code not in DOUBT:
+                if error.code not in DOUBT | AWAY or clock.real() >= until:
                     return error
             else:
-                break
-        return None
+                return None
+            await clock.sleep(AGAIN_S)

@@ -1,0 +1,369 @@
+"""Runs, led over links that lose things, against the agents' own ledgers: nothing runs twice, nothing is forgotten, and
+any console goes on with what another began."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.wire.actions import Act, ActMode, RunSays, Said
+from agent.wire.requests import Request
+from cockpit.errors import RequestError, UsageError
+from cockpit.runbook.records import Plan, RunState, RunView, StepKind, StepState
+from tests.fakes.town import Console, Town, TownHost, town
+
+REPLICA = "replica:vllm:8000"
+OVER = (RunState.DONE, RunState.FAILED, RunState.UNKNOWN, RunState.ABORTED, RunState.ROLLED_BACK)
+
+
+async def until(console: Console, run: str, holds: Callable[[RunView], bool], within_s: float = 20.0) -> RunView:
+    """The run as soon as it stands so."""
+    seen = None
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                seen = console.hands.run(run)
+                if seen is not None and holds(seen):
+                    return seen
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        steps = seen and [(step.step.n, step.state.value, step.says) for step in seen.steps]
+        pytest.fail(f"{seen and (seen.state, seen.says, seen.may)} {steps} {console.hands.trouble(run)}")
+
+
+def view(console: Console, run: str) -> RunView:
+    seen = console.hands.run(run)
+    assert seen is not None
+    return seen
+
+
+async def over(console: Console, run: str) -> RunView:
+    return await until(console, run, lambda seen: seen.state in OVER)
+
+
+async def stuck(console: Console, run: str) -> RunView:
+    return await until(console, run, lambda seen: seen.state is RunState.WAITING)
+
+
+async def drafted(console: Console, runbook: str, host: str = "gpu-a02", **params: str) -> Plan:
+    return await console.hands.draft(runbook, console.host(host), REPLICA, params)
+
+
+async def test_a_replica_is_restarted_behind_its_balancer(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        plan = await drafted(one, "restart-replica")
+        assert not plan.refused, plan.refused
+        assert (plan.blast.ready_before, plan.blast.ready_after, plan.blast.floor) == (3, 2, 1)
+        assert made.done == []
+        run = one.hands.start(plan, author="eva", reason="it is sick")
+        seen = await over(one, run)
+        assert (seen.state, seen.says) == (RunState.DONE, "all steps are done")
+        assert [action for _, action, _ in made.done] == ["haproxy.drain", "systemd.restart", "haproxy.ready"]
+        assert {step.state for step in seen.steps} == {StepState.DONE}
+        assert (seen.by, seen.reason, seen.may) == ("eva", "it is sick", ())
+        assert seen.steps[1].lines == ("haproxy.drain is at work",)
+        assert made.servers["gpu-a02"].state == "ready"
+
+
+async def test_another_console_sees_the_run_and_its_plan(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one, two = await console().start(), await console().start()
+        plan = await drafted(one, "drain-replica")
+        run = one.hands.start(plan, author="eva")
+        await over(one, run)
+        seen = await until(two, run, lambda seen: seen.plan == plan and seen.state is RunState.DONE)
+        assert not seen.ours
+        assert seen.may == ("undo",)
+        two.hands.roll_back(run, "otto")
+        await until(two, run, lambda seen: seen.state is RunState.ROLLED_BACK)
+        assert [action for _, action, _ in made.done] == ["haproxy.drain", "haproxy.ready"]
+        assert made.servers["gpu-a02"].state == "ready"
+
+
+async def test_a_refused_plan_and_an_old_one_are_not_begun(tmp_path: Path) -> None:
+    async with town(tmp_path, replicas=2, floor=2) as (made, console):
+        one = await console().start()
+        plan = await drafted(one, "drain-replica")
+        assert {guard.id for guard in plan.refused} == {"floor"}
+        with pytest.raises(RequestError, match="the floor is 2"):
+            one.hands.start(plan, author="eva")
+        with pytest.raises(RequestError, match="the floor is 2"):
+            one.hands.start(plan, author="eva", overrides=("floor",))
+        easing = await drafted(one, "undrain-replica")
+        await made.clock.sleep(70.0)
+        with pytest.raises(RequestError, match="older than its data"):
+            one.hands.start(easing, author="eva")
+        assert made.done == []
+        assert one.hands.runs() == ()
+
+
+async def test_a_host_that_does_not_take_the_plan_ends_the_run_before_it_began(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        plan = await drafted(one, "restart-replica")
+        one.link("gpu-a02").cut(stay=True)
+        await asyncio.sleep(0.02)
+        with pytest.raises(RequestError, match="not live"):
+            one.hands.start(plan, author="eva")
+        one.link("gpu-a02").retry()
+        await asyncio.sleep(0.05)
+        made.fault = lambda host, request: "before" if isinstance(request, RunSays) and host.name == "gpu-a02" else ""
+        run = one.hands.start(plan, author="eva")
+        seen = await over(one, run)
+        assert seen.state is RunState.FAILED
+        assert "nothing was done" in seen.says
+        assert made.done == []
+
+
+class Loses:
+    """Loses the first answer to each request that `wanted` names, as `how`."""
+
+    def __init__(self, how: str, wanted: Callable[[Request], bool]) -> None:
+        self.how, self.wanted, self.seen = how, wanted, set[str]()
+
+    def __call__(self, host: TownHost, request: Request) -> str:
+        key = str(getattr(request, "key", ""))
+        if not self.wanted(request) or key in self.seen:
+            return ""
+        self.seen.add(key)
+        return self.how
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+async def test_a_lost_reply_is_looked_for_and_nothing_is_done_twice(how: str, tmp_path: Path) -> None:
+    def runs(request: Request) -> bool:
+        return isinstance(request, Act) and request.mode is ActMode.RUN
+
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        plan = await drafted(one, "restart-replica")
+        made.fault = Loses(how, runs)
+        seen = await over(one, one.hands.start(plan, author="eva"))
+        assert seen.state is RunState.DONE
+        assert len(made.keys()) == len(set(made.keys())) == 3
+
+
+async def test_lost_words_are_said_again(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one, two = await console().start(), await console().start()
+        plan = await drafted(one, "drain-replica")
+        made.fault = Loses("after", lambda request: isinstance(request, RunSays))
+        run = one.hands.start(plan, author="eva")
+        assert (await over(one, run)).state is RunState.DONE
+        made.fault = lambda host, request: ""
+        seen = await until(two, run, lambda seen: seen.state is RunState.DONE and seen.plan == plan)
+        assert {step.state for step in seen.steps} == {StepState.DONE}
+
+
+async def test_a_failed_step_stops_the_run_until_it_is_tried_again(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        made.breaks.add(("systemd.restart", REPLICA))
+        plan = await drafted(one, "restart-replica")
+        run = one.hands.start(plan, author="eva")
+        seen = await stuck(one, run)
+        assert "it broke" in seen.says
+        assert seen.may == ("continue", "abort", "undo")
+        assert made.servers["gpu-a02"].state == "drain"
+        made.breaks.clear()
+        one.hands.resume(run, "eva")
+        assert (await over(one, run)).state is RunState.DONE
+        assert [key.partition("/")[2] for key in made] == ["2", "4", "4~2", "7"]
+
+
+async def test_a_failed_step_is_rolled_back(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        made.breaks.add(("systemd.restart", REPLICA))
+        run = one.hands.start(await drafted(one, "restart-replica"), author="eva")
+        await stuck(one, run)
+        one.hands.roll_back(run, "eva")
+        seen = await over(one, run)
+        assert seen.state is RunState.ROLLED_BACK
+        assert seen.steps[1].state is StepState.UNDONE
+        assert made.servers["gpu-a02"].state == "ready"
+        assert [key.partition("/")[2] for key in made] == ["2", "4", "2/undo"]
+
+
+async def test_a_failed_step_that_is_given_up_ends_the_run_as_failed(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one, two = await console().start(), await console().start()
+        made.breaks.add(("systemd.restart", REPLICA))
+        run = one.hands.start(await drafted(one, "restart-replica"), author="eva")
+        await stuck(one, run)
+        one.hands.abort(run, "eva")
+        assert (await over(one, run)).state is RunState.FAILED
+        made.breaks.clear()
+        seen = await until(two, run, lambda seen: seen.state is RunState.FAILED and "continue" in seen.may)
+        assert "undo" in seen.may
+        two.hands.resume(run, "otto")
+        assert (await until(two, run, lambda seen: seen.state is RunState.DONE)).id == run
+
+
+async def test_a_wait_past_its_deadline_fails_with_what_was_seen_last(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        made.sticky = True
+        run = one.hands.start(await drafted(one, "drain-replica", drain_s="5"), author="eva")
+        seen = await stuck(one, run)
+        assert "not within 5 s: 2 in flight, 0 queued" in seen.says
+
+
+async def test_an_abort_stops_at_the_step_under_way_and_says_what_it_leaves(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        made.slow.add("haproxy.drain")
+        run = one.hands.start(await drafted(one, "restart-replica"), author="eva")
+        await until(one, run, lambda seen: seen.steps[1].state is StepState.RUNNING and bool(made.done))
+        one.hands.abort(run, "eva")
+        await asyncio.sleep(0.05)
+        assert view(one, run).state is RunState.RUNNING
+        made.release.set()
+        seen = await over(one, run)
+        assert seen.state is RunState.ABORTED
+        assert seen.says.startswith("stopped; it leaves: take ")
+        assert [action for _, action, _ in made.done] == ["haproxy.drain"]
+        assert seen.may == ("continue", "undo")
+
+
+async def test_a_second_abort_no_longer_waits(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        made.slow.add("systemd.restart")
+        run = one.hands.start(await drafted(one, "restart-replica"), author="eva")
+        await until(one, run, lambda seen: seen.steps[3].state is StepState.RUNNING and len(made.done) == 2)
+        one.hands.abort(run, "eva")
+        one.hands.abort(run, "eva")
+        seen = await over(one, run)
+        assert seen.state in (RunState.ABORTED, RunState.UNKNOWN)
+        assert seen.steps[4].state is StepState.PENDING
+
+
+async def test_whoever_takes_a_run_over_leads_it_alone(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one, two = await console().start(), await console().start()
+        made.breaks.add(("systemd.restart", REPLICA))
+        run = one.hands.start(await drafted(one, "restart-replica"), author="eva")
+        await stuck(one, run)
+        await until(two, run, lambda seen: seen.state is RunState.WAITING and "undo" in seen.may and bool(
+            seen.plan.steps[1].command))  # fmt: skip
+        two.hands.roll_back(run, "otto")
+        await until(two, run, lambda seen: seen.state is RunState.ROLLED_BACK)
+        await until(one, run, lambda seen: seen.state is RunState.ROLLED_BACK and not seen.ours)
+        assert made.keys().count(f"{run}/2/undo") == 1
+        with pytest.raises(UsageError, match="cannot be continued"):
+            one.hands.resume(run, "eva")
+
+
+# Killed at every boundary of every step: another console goes on, and nothing runs twice.
+
+
+def _counts(request: Request) -> bool:
+    """What changes something or writes it down: looks and signs of life pass uncounted."""
+    if isinstance(request, RunSays):
+        return request.what is not Said.RENEW
+    return isinstance(request, Act) and request.mode is not ActMode.DRY
+
+
+class Killed:
+    """Lets so many requests through; at the next the console is dead, before or after the agent has it."""
+
+    def __init__(self, after: int, how: str) -> None:
+        self.left, self.how = after, how
+        self.dead = asyncio.Event()
+        self.count = 0
+
+    def __call__(self, host: TownHost, request: Request) -> str:
+        if not _counts(request):
+            return "before" if self.dead.is_set() else ""
+        self.count += 1
+        if self.dead.is_set():
+            return "before"
+        if self.left == 0:
+            self.dead.set()
+            return self.how
+        self.left -= 1
+        return ""
+
+
+async def _killed(tmp_path: Path, runbook: str, after: int, how: str) -> None:
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        plan = await drafted(one, runbook)
+        death = Killed(after, how)
+        made.fault = death
+        run = one.hands.start(plan, author="eva")
+        async with asyncio.timeout(20):
+            while not death.dead.is_set() and view(one, run).state not in OVER:
+                await asyncio.sleep(0.002)
+        await one.kill()
+        made.fault = lambda host, request: ""
+        await _continued(made, await console().start(), run, plan)
+
+
+async def _continued(made: Town, two: Console, run: str, plan: Plan) -> None:
+    """The second console sees what the first left, goes on with it, and world and ledgers agree."""
+    known = [name for name, host in made.hosts.items() if host.hands._runs.get(run)]
+    if not known:
+        assert made.done == [], "what nobody wrote down was not begun"
+        return
+    seen = await until(two, run, lambda seen: seen.plan == plan or seen.state in OVER)
+    if seen.state not in OVER:
+        two.hands.resume(run, "otto")
+        seen = await over(two, run)
+    assert seen.state is RunState.DONE, seen.says
+    assert len(made.keys()) == len(set(made.keys())), made.keys()
+    wanted = [step.action for step in plan.steps if step.kind is StepKind.ACTION]
+    assert [action for _, action, _ in made.done] == wanted
+    assert made.servers["gpu-a02"].state == ("drain" if plan.runbook == "drain-replica" else "ready")
+    assert made.least == 2
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize(("runbook", "after"), [("restart-replica", 6), ("restart-replica", 11), ("drain-replica", 3)])
+async def test_a_console_killed_at_a_boundary_leaves_a_run_that_another_goes_on_with(
+    runbook: str, after: int, how: str, tmp_path: Path
+) -> None:
+    await _killed(tmp_path, runbook, after, how)
+
+
+@pytest.mark.more
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("runbook", ["drain-replica", "restart-replica"])
+async def test_a_console_killed_at_any_boundary_leaves_a_run_that_another_goes_on_with(
+    runbook: str, how: str, tmp_path: Path
+) -> None:
+    (tmp_path / "whole").mkdir()
+    async with town(tmp_path / "whole") as (made, console):
+        one = await console().start()
+        whole = Killed(1_000, how)
+        made.fault = whole
+        assert (await over(one, one.hands.start(await drafted(one, runbook), author="eva"))).state is RunState.DONE
+    assert whole.count >= 9
+    for after in range(whole.count):
+        folder = tmp_path / str(after)
+        folder.mkdir()
+        await _killed(folder, runbook, after, how)
+
+
+async def test_a_run_that_is_left_alone_is_an_orphan_and_its_drain_is_taken_back(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one, two = await console().start(), await console().start()
+        made.sticky = True
+        run = one.hands.start(await drafted(one, "restart-replica"), author="eva")
+        await until(one, run, lambda seen: seen.steps[2].state is StepState.RUNNING)
+        await one.kill()
+        seen = await until(two, run, lambda seen: seen.state is RunState.ORPHANED)
+        assert seen.says.startswith("nobody leads it: eva was last heard ")
+        seen = await until(two, run, lambda seen: seen.steps[1].state is StepState.UNDONE)
+        assert made.servers["gpu-a02"].state == "ready"
+        two.hands.resume(run, "otto")
+        seen = await stuck(two, run)
+        assert seen.says.startswith("step 2 does not hold any more (taken back by")
+        assert seen.may == ("abort",)
+        two.hands.abort(run, "otto")
+        assert (await over(two, run)).state is RunState.ABORTED
+        assert [action for _, action, _ in made.done] == ["haproxy.drain", "haproxy.ready"]
