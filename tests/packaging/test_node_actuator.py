@@ -3,6 +3,7 @@
 The agent's user asks through the client that the agent itself has, from the installed library.
 """
 
+import base64
 import json
 import os
 import shlex
@@ -42,6 +43,30 @@ users = ["nobody"]
 actions = ["engine.drain"]
 replicas = ["*"]
 units = ["lab-lingers@*.service"]
+
+[[allow]]
+actions = ["haproxy.*"]
+socket = "/run/lab-haproxy/admin.sock"
+backends = ["llm"]
+servers = ["*"]
+
+[[allow]]
+actions = ["diagnostics.collect"]
+"""
+BALANCER = """
+global
+  stats socket /run/lab-haproxy/admin.sock mode 600 user daemon group daemon level admin
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 1s
+  timeout server 1s
+frontend door
+  bind 127.0.0.1:18080
+  default_backend llm
+backend llm
+  server r1 127.0.0.1:18081
+  server r2 127.0.0.1:18082
 """
 ASK = """
 import asyncio, json, sys
@@ -362,6 +387,49 @@ def test_a_policy_that_cannot_be_trusted_allows_nothing_and_says_why(helped: Hel
         helped.policy.write_text(ALLOWED)
         node.run("chmod", "644", f"/{POLICY}")
     assert helped.ask(verb="look", what="policy")["end"] == "done"
+
+
+def test_another_users_admin_socket_is_within_its_reach_and_the_floor_holds(helped: Helped) -> None:
+    require("haproxy", has_command("haproxy"))
+    node = helped.node
+    (node.lab / "haproxy.cfg").write_text(BALANCER)
+    words = ["--unit=lab-haproxy", "--property=RuntimeDirectory=lab-haproxy", "/usr/sbin/haproxy", "-db", "-f"]
+    node.run("systemd-run", "--quiet", *words, "/lab/haproxy.cfg")
+    for _ in eventually("it has its socket"):
+        if (node.inside / "run/lab-haproxy/admin.sock").exists():
+            break
+    place = {"lb": "haproxy", "backend": "llm", "server": "r1"}
+    seen = helped.ask(verb="look", what="haproxy", **place)
+    assert (seen["end"], seen["data"]["state"]) == ("done", "ready"), seen
+    drained = helped.act("haproxy.drain", {**place, "floor": 1})
+    assert (drained["end"], drained["data"]["state"]) == ("done", "drain"), drained
+    below = helped.act("haproxy.drain", {**place, "server": "r2", "floor": 1})
+    assert below["end"] == "refused"
+    node.run("systemctl", "stop", "lab-haproxy")
+
+
+def test_a_bundle_is_collected_in_its_sandbox_and_carried_away(helped: Helped) -> None:
+    request = {"verb": "act", "action": "diagnostics.collect", "key": "feed/1", "who": WHO}
+    done = helped.ask(**request, args={"minutes": 15, "units": ["gpu-cockpit-agent.service"]})
+    assert done["end"] == "done", done
+    parts = done["data"]["parts"]
+    whole = {name: part for name, part in parts.items() if not part.get("missing")}
+    assert any("gpu-cockpit-agent.service" in name for name in whole), parts
+    assert any("kernel" in name for name in whole), parts
+    for name, part in whole.items():
+        read = helped.ask(verb="read", bundle="feed/1", part=name, offset=0)
+        content = base64.b64decode(read["data"]["base64"])
+        assert len(content) == min(part["bytes"], 256 * 1024)
+    assert helped.ask(verb="read", bundle="feed/1", part="passwd", offset=0)["code"] == 404
+
+
+def test_docker_runs_in_its_sandbox_and_says_that_nobody_answers(helped: Helped) -> None:
+    require("docker", has_command("docker"))
+    said = helped.ask(verb="plan", action="container.stop", args={"runtime": "docker", "container": "a"}, who=WHO)
+    assert "no [[allow]] names container.stop" in said["data"]["says"]
+    seen = helped.ask(verb="look", what="container", container="vllm-0", runtime="docker")
+    assert seen["end"] == "failed"
+    assert "Operation not permitted" not in seen["says"]
 
 
 def test_its_sandbox_is_right_and_tight_and_what_it_needs_works_in_it(helped: Helped) -> None:
