@@ -51,7 +51,7 @@ class Memory:
             "samples.json": _json(samples),
             "facts.json": _json({**facts, "processes": self._facts.get("processes") or []}),
             "events.json": _json(await self._events(since, until)),
-            "history.json": await asyncio.to_thread(_json, await self._history(since, until)),
+            "history.json": await asyncio.to_thread(_lines, await self._history(since, until)),
             "agent.json": _json({**agent, "signals": _own(samples)}),
         }
 
@@ -108,14 +108,19 @@ class Memory:
 
 
 def _series(scope: Scope, row: str, told: Iterable[Series]) -> list[dict[str, Any]]:
-    """What was recorded; a signal of which nothing was is left out."""
+    """What was recorded, from the first point that was; a signal of which nothing was is left out."""
     found = []
     for one in told:
         columns = {name: _column(getattr(one, name)) for name in ("mean", "low", "high")}
-        if any(value is not None for value in columns["mean"]):
-            why = {place: Quality(code).name.lower() for place, code in enumerate(one.why) if code in _CODES and code}
-            head = {"scope": scope.word, "row": row, "signal": one.signal, "unit": one.unit}
-            found.append({**head, "start": one.start, "step_s": one.step_s, **columns, "why": why})
+        first = next((place for place, value in enumerate(columns["mean"]) if value is not None), None)
+        if first is None:
+            continue
+        why = {
+            place: Quality(code).name.lower() for place, code in enumerate(one.why[first:]) if code in _CODES and code
+        }
+        head = {"scope": scope.word, "row": row, "signal": one.signal, "unit": one.unit}
+        at = {"start": one.start + first * one.step_s, "step_s": one.step_s}
+        found.append({**head, **at, **{name: column[first:] for name, column in columns.items()}, "why": why})
     return found
 
 
@@ -131,6 +136,13 @@ def _own(samples: Mapping[str, Any]) -> dict[str, Any]:
     """What the agent says of itself."""
     rows = samples[Scope.HOST.word].values()
     return {name: cell for row in rows for name, cell in row.items() if name.startswith("agent.")}
+
+
+def _lines(history: Mapping[str, Any]) -> bytes:
+    """One JSON object with a signal a line: it is looked for with grep as often as it is parsed."""
+    head = json.dumps({name: value for name, value in history.items() if name != "series"})
+    series = ",\n".join(json.dumps(_clean(one)) for one in history["series"])
+    return f'{head[:-1]}, "series": [\n{series}\n]}}\n'.encode()
 
 
 def _json(value: Any) -> bytes:

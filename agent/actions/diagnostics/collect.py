@@ -162,7 +162,7 @@ class Collect:
             "parts": said,
             "redacted": "secrets are replaced by ***: what looks like one, and what processes of this host hold as one",
         }
-        packed = await asyncio.to_thread(pack.pack, folder, folder.name, manifest)
+        packed = await asyncio.to_thread(pack.pack, folder, f"gpu-cockpit-{pack.plain(name)}-{folder.name}", manifest)
         gaps = f"; missing: {', '.join(gone[:6])}" if (gone := [n for n, one in said.items() if one["missing"]]) else ""
         says = f"{have} of {len(said)} parts, {size} bytes, packed into {packed}{gaps}"
         return Result(ActState.DONE, says, {BUNDLE: packed})

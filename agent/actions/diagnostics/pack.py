@@ -27,6 +27,11 @@ def fits(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def plain(name: str) -> str:
+    """A host's name as part of a file's."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", name)[:64].strip(".") or "host"
+
+
 def stage(folder: Path) -> Path:
     """A new folder for a bundle's parts; older bundles make room, and what an interrupted one left goes."""
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
