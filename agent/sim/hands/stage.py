@@ -31,7 +31,7 @@ AUDIT = "audit.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class HostHands:
-    """What one agent is given: how its world is made, the balancer that runs beside it, the pools that it keeps."""
+    """What one agent is given: how its world is made, the balancer that runs beside it, the pools that have keepers."""
 
     hands: Hands
     balancer: Balancer | None
@@ -82,7 +82,7 @@ class Stage:
             name, own = crew.machine.name, self.balancer if crew.machine is machines[0] else None
             audit = SimAudit(folder(name) / AUDIT if folder else None, clock, crew.machine.boot_id)
             root = SimRoot(Site(crew, own), of_site(floor), audit)
-            self.hosts[name] = HostHands(_hands(root), own, kept if name in keepers else ())
+            self.hosts[name] = HostHands(_hands(root), own, kept)
 
 
 def _hands(root: SimRoot) -> Hands:

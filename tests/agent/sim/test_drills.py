@@ -1,7 +1,9 @@
 """Nights in which somebody has to act, played by the real executors: what is found, what is done, whether it helps."""
 
+from itertools import pairwise
 from typing import Any
 
+from agent.sim import scenario
 from agent.sim.rehearsal import Rehearsal
 from agent.wire.actions import ActState
 from agent.wire.specs import FindingState
@@ -119,10 +121,9 @@ async def test_a_stop_that_lingers_meets_its_deadline() -> None:
     assert open_findings(agent) == set()
 
 
-async def test_a_night_of_work_has_something_for_four_hosts() -> None:
-    theatre = Theatre(hosts=8, night="drill-night")
-    theatre.pass_time(120.0)
-    lively = [service.engine.life.value + service.engine.mood.value
-              for host in range(8) for service in theatre.crew(host).services]  # fmt: skip
-    assert len([word for word in lively if word != "upwell"]) == 4
-    assert theatre.machines[4].ghosts
+def test_a_night_of_work_has_something_for_four_hosts_and_time_between() -> None:
+    faults = scenario.load("drill-night").faults
+    hosts = [fault.host for fault in faults if fault.fault != "bad-start"]
+    assert (len(hosts), len(set(hosts))) == (4, 4)
+    moments = sorted({fault.at for fault in faults})
+    assert all(later - sooner >= 840.0 for sooner, later in pairwise(moments)), "a breaker counts ten minutes"
