@@ -20,16 +20,19 @@ Sink = Callable[[bytes], None]
 Progress = Callable[[int, int], None]
 
 
-async def fetch(owner: Owner, host: int, key: str, part: str, sink: Sink, progress: Progress | None = None) -> int:
-    """The bytes of `part` in order; how many.
+async def fetch(
+    owner: Owner, host: int, key: str, part: str, sink: Sink, progress: Progress | None = None, *, begun: bytes = b""
+) -> int:
+    """The bytes of `part` in order; how many in all. `begun`: those that were had before, which are not asked for.
 
     Raises:
         RequestError: it is not there, cannot be had, or arrived damaged.
     """
-    had, total, digest, wanted = 0, 1, hashlib.sha256(), ""
+    had, total, digest, wanted = len(begun), len(begun) + 1, hashlib.sha256(begun), ""
     while had < total:
         chunk = await _chunk(owner, host, Fetch(0, key, part, had))
-        if chunk.total > MOST_BYTES or (had and (chunk.total, chunk.sha256) != (total, wanted)):
+        other = (chunk.total, chunk.sha256) != (total, wanted) if wanted else chunk.total < had
+        if chunk.total > MOST_BYTES or (had and other):
             raise RequestError("changed", f"{part} is another file now; fetch it again")
         total, wanted = chunk.total, chunk.sha256
         if not chunk.data and had < total:

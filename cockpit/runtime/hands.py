@@ -136,13 +136,16 @@ class Hands:
         leader = self._story.leaders.get(run)
         return leader.trouble if leader is not None else ""
 
-    async def fetch(self, host: int, key: str, part: str, sink: Sink, progress: Progress | None = None) -> int:
-        """The bytes of a part that the action `key` collected on a host, in order; how many.
+    async def fetch(
+        self, host: int, key: str, part: str, sink: Sink, progress: Progress | None = None, begun: bytes = b""
+    ) -> int:
+        """The bytes of a part that the action `key` collected on a host, in order, those after `begun`; how many in
+        all.
 
         Raises:
             RequestError: it is not there, cannot be had, or arrived damaged.
         """
-        return await fetch(self._owner, host, key, part, sink, progress)
+        return await fetch(self._owner, host, key, part, sink, progress, begun=begun)
 
     # What the runtime calls.
 
@@ -169,7 +172,7 @@ class Hands:
     def _want(self, run: str, mind: Mind, author: str) -> None:
         seen = self._one(run)
         leader = self._story.leaders.get(seen.id)
-        if leader is not None and not leader.over:
+        if leader is not None and not leader.over and not leader.ending:
             leader.want(mind, author)
             return
         word = {Mind.STOP: "abort", Mind.ON: "continue", Mind.BACK: "undo"}[mind]
@@ -178,8 +181,14 @@ class Hands:
         plan = self._story.plans.get(seen.id)
         if plan is None:
             raise RequestError("offline", f"the plan of run {seen.id} was not had from its hosts yet: try again soon")
-        leader = self._leader(plan, author, seen.reason, ())
-        self._lead(leader, leader.take_over, lambda: leader.want(mind, author))
+        again, before = self._leader(plan, author, seen.reason, ()), self._tasks.get(seen.id)
+
+        async def take_over() -> None:
+            if before is not None:
+                await asyncio.wait([before])  # its last word is still on its way
+            await again.take_over()
+
+        self._lead(again, take_over, lambda: again.want(mind, author))
 
     def _one(self, run: str) -> RunView:
         found = self.run(run)
@@ -214,7 +223,8 @@ class Hands:
             leader.trouble = str(error)
         finally:
             leader.over = True
-            self._tasks.pop(leader.plan.id, None)
+            if self._tasks.get(leader.plan.id) is asyncio.current_task():
+                del self._tasks[leader.plan.id]
             self._changed()
 
     async def _fetch_plans(self) -> None:

@@ -95,6 +95,7 @@ class FakeHands(Hands):
     ends: dict[str, tuple[StepState, str]] = field(default_factory=dict)
     refuses: Exception | None = None
     bundle: bytes = b"bundle " * 1000
+    cut_at: int | None = None
     said: list[tuple[Any, ...]] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
     version: int = 0
@@ -218,10 +219,16 @@ class FakeHands(Hands):
         found = [known.view for id, known in self._runs.items() if run and id.startswith(run)]
         return found[0] if len(found) == 1 else None
 
-    async def fetch(self, host: int, key: str, part: str, sink: Sink, progress: Progress | None = None) -> int:
+    async def fetch(
+        self, host: int, key: str, part: str, sink: Sink, progress: Progress | None = None, begun: bytes = b""
+    ) -> int:
         """In pieces of a KiB."""
-        self.said.append(("fetch", host, key, part))
-        for at in range(0, len(self.bundle), 1024):
+        self.said.append(("fetch", host, key, part, len(begun)))
+        if not self.bundle.startswith(begun):
+            raise RequestError("damaged", f"{part} arrived damaged: its hash is not the one that its agent gave")
+        for at in range(len(begun), len(self.bundle), 1024):
+            if self.cut_at is not None and at >= self.cut_at:
+                raise RequestError("lost", "n01: the link was lost")
             sink(self.bundle[at : at + 1024])
             if progress is not None:
                 progress(min(at + 1024, len(self.bundle)), len(self.bundle))

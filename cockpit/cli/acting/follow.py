@@ -207,4 +207,5 @@ def ending(view: RunView) -> str:
     if view.state in (RunState.FAILED, RunState.UNKNOWN, RunState.ABORTED, RunState.ORPHANED):
         hints += [f"`gpu-cockpit run --resume {view.id}` goes on"] if "continue" in view.may else []
         hints += [f"`gpu-cockpit run --roll-back {view.id}` takes it back"] if "undo" in view.may else []
+    hints += [f"`gpu-cockpit fetch {view.id}` brings what was collected"] if "fetch" in view.may else []
     return f"{view.state.value}: {what}, run {view.id}: {says}" + "".join(f"; {h}" for h in hints)

@@ -62,6 +62,14 @@ def _audit(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="for scripts; schema 1")
 
 
+def _fetch(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("what", metavar="RUN|KEY", help="id of a run or key of an action that collected something")
+    add("-o", "--output", default="", metavar="FILE", help="where to; nothing is replaced (default: here, by its name)")
+    add("--part", default="", metavar="NAME", help="which, where several were collected")
+    add("--json", action="store_true", help="what was fetched, for scripts; schema 1")
+
+
 def _runbooks(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("verb", nargs="?", default="", choices=("", "show"), metavar="show", help="one of them with its steps")
@@ -86,6 +94,11 @@ COMMANDS = (
     Command(
         "runs", "runbooks that were begun: who, on what, how they stand", "cockpit.cli.lists:listing",
         more="`actions show RUN` has the steps; `run --resume RUN` goes on with one that nobody leads.", is_list=True,
+    ),
+    Command(
+        "fetch", "bring what an action collected, such as a bundle of diagnostics", f"{_AT}.fetch:fetch", _fetch,
+        "The file is readable by you alone, and compared with the hash that its host gave. A fetch that was\n"
+        "cut off is gone on with where it stopped.",
     ),
     Command(
         "audit", "the record that each host keeps of what was done; verify: whether it is intact", f"{_AT}.audit:audit",

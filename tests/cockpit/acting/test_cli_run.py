@@ -62,9 +62,7 @@ def test_a_run_tells_each_step_and_how_it_ended(line: Line) -> None:
     assert "take it out of the balancer (haproxy.drain) (n01 vllm:8000)" in out
     assert "| begun: restart it" in out
     assert out.count("done: seen in the world") >= 5
-    assert out.rstrip().endswith(
-        f"done: restart a replica: n01 vllm:8000, run {start[1]}: the replica is ready again"
-    )
+    assert out.rstrip().endswith(f"done: restart a replica: n01 vllm:8000, run {start[1]}: the replica is ready again")
     assert err == ""
 
 
