@@ -72,6 +72,8 @@ def inspect(hands: Hands, runtime: str, name: str, socket: str = SOCKET) -> dict
         found = json.loads(ran.raw)
     except ValueError:
         raise Refused(f"{runtime} says something else than what a container is", TOOL) from None
+    if isinstance(found, list) and len(found) == 1:  # so podman says it, whatever format it is asked for
+        found = found[0]
     return found if isinstance(found, dict) else None
 
 
