@@ -17,6 +17,7 @@ from agent.actuator.desk import Closed, Desk
 from agent.actuator.families import FAMILIES
 from agent.actuator.policy import Policy, Wrong
 from agent.actuator.server import NOTES_A_MINUTE, Rate, Server, listener
+from agent.actuator.voice import ERROR, tell
 
 PROGRAM = "gpu-cockpit-actuator"
 POLICY = Path("/etc/gpu-cockpit/policy.toml")
@@ -51,7 +52,7 @@ def _desk(arguments: argparse.Namespace, group: int | None) -> Desk | Closed:
         arguments.state.mkdir(mode=0o700, exist_ok=True)
         audit = Audit(arguments.audit, group)
     except (Unusable, OSError) as error:
-        print(f"<3>{error}; nothing is done until that is mended", file=sys.stderr, flush=True)  # noqa: T201 - journald
+        tell(ERROR, f"{error}; nothing is done until that is mended")
         return Closed(str(error))
     policy = Policy(arguments.policy, FAMILIES, {0, os.geteuid()})  # the second is for tests: in service it is root too
     return Desk(FAMILIES, policy, audit, arguments.state, Rate(NOTES_A_MINUTE))

@@ -7,7 +7,6 @@ but this program writes the file: it holds its lock as long as it runs.
 import fcntl
 import os
 import stat
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from agent.actuator import chain
 from agent.actuator.clock import wall
 from agent.actuator.text import cut, plain
+from agent.actuator.voice import NOTICE, tell
 
 MODE = 0o640
 CAPS = (1000, 200, 40)  # characters of a text in a record: the first with which it fits into a line
@@ -141,7 +141,7 @@ class Audit:
         self._walk.feed(line)
         self._open_end = False
         said = " ".join(str(record[name]) for name in ("what", "action", "outcome") if record.get(name))
-        print(f"<5>audit {self._walk.n} {digest} {plain(said, 200)}", file=sys.stderr, flush=True)  # noqa: T201 - journald
+        tell(NOTICE, f"audit {self._walk.n} {digest} {plain(said, 200)}")
 
     def _line(self, record: Mapping[str, Any]) -> tuple[bytes, str]:
         head = {"n": self._walk.n + 1, "at": round(wall(), 3), "boot": self._boot}

@@ -4,7 +4,6 @@ The order of `act` is the promise: the key is taken first, then arguments, polic
 then the audit has it, and only then anything is touched.
 """
 
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +41,7 @@ from agent.actuator.policy import Decision, Policy, Wrong, may
 from agent.actuator.redact import redact_text
 from agent.actuator.text import cut, plain
 from agent.actuator.values import checked, expected, key_of, text_of, who_of, whole_of
+from agent.actuator.voice import ERROR, tell
 
 NOTE_BYTES = 8 * 1024
 AUDIT_LINES = 200
@@ -160,7 +160,7 @@ class Desk:
             try:
                 self.audit.add({"what": "refused", **record})
             except Unaudited as error:
-                print(f"<3>{error}", file=sys.stderr, flush=True)  # noqa: T201 - journald
+                tell(ERROR, str(error))
 
     def _plan(self, request: Mapping[str, Any], hands: Worker) -> Outcome:
         action, values, expect = self._wanted(request)
@@ -225,7 +225,7 @@ class Desk:
         except Refused as refused:
             outcome = Outcome(REFUSED, refused.says, refused.code)
         except Exception as error:  # noqa: BLE001 - whatever it is, it began, and the audit must have its end
-            traceback.print_exc()
+            tell(ERROR, traceback.format_exc())
             says = f"the root helper failed inside ({type(error).__name__}): whether it took place has to be looked at"
             outcome = Outcome(UNKNOWN, says)
         ended = {"action": action.id, "outcome": outcome.end, "says": outcome.says, "code": outcome.code}

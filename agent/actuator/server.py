@@ -8,15 +8,16 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import threading
 import time
+import traceback
 from collections import deque
 from pathlib import Path
 
 from agent.actuator.desk import Closed, Desk
 from agent.actuator.family import DENIED, FAILED, MANY, REFUSED, Outcome, Refused
 from agent.actuator.lines import Teller, peer, request
+from agent.actuator.voice import ERROR, WARNING, hurry, tell
 
 CONNECTIONS = 32
 NOTES_A_MINUTE = 600  # lines of the audit for what was refused or noted: a flood must not fill the disk
@@ -99,7 +100,7 @@ class Server:
         except EOFError:
             pass
         except OSError as error:
-            print(f"<4>a connection was lost: {error}", file=sys.stderr, flush=True)  # noqa: T201 - journald
+            tell(WARNING, f"a connection was lost: {error}")
         finally:
             self._free.release()
             self._threads.discard(threading.current_thread())
@@ -139,9 +140,7 @@ def _answered(desk: Desk | Closed, wanted: dict[str, object], teller: Teller) ->
     except Refused as refused:
         return desk.refuse(wanted, refused)
     except Exception as error:  # noqa: BLE001 - a fault of ours ends one request, never the helper
-        import traceback
-
-        traceback.print_exc()
+        tell(ERROR, traceback.format_exc())
         return Outcome(FAILED, f"the root helper failed inside ({type(error).__name__}); see its journal")
 
 
@@ -152,6 +151,7 @@ def listener(path: Path | None) -> socket.socket:
             raise OSError("systemd handed over no socket; start gpu-cockpit-actuator.socket, or name one with --socket")
         os.environ.pop("LISTEN_PID"), os.environ.pop("LISTEN_FDS")
         os.set_inheritable(_LISTEN_FD, False)
+        hurry()
         return socket.socket(fileno=_LISTEN_FD)
     path.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -22,10 +22,10 @@ class Helper:
     def __init__(self, folder: Path, policy: str = "", uid: int | None = None, idle_s: float = 0) -> None:
         self.folder = folder
         self.socket, self.audit = folder / "s", folder / "audit.jsonl"
-        self.policy = folder / "policy.toml"
+        self.policy, self.said = folder / "policy.toml", folder / "said"
         self.uid = os.getuid() if uid is None else uid
         self.idle_s = idle_s
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         if policy:
             self.policy.write_text(policy)
             self.policy.chmod(0o644)
@@ -42,10 +42,11 @@ class Helper:
         self.socket.unlink(missing_ok=True)
         words = ["--user", str(self.uid), "--socket", self.socket, "--policy", self.policy, "--audit", self.audit]
         words += ["--state", self.folder / "state", "--idle", str(self.idle_s)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, env={"PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
+        with self.said.open("ab") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", PROGRAM, *map(str, words)], stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                env={"PATH": "/usr/bin:/bin"},
+            )  # fmt: skip
         end = time.monotonic() + 20
         while time.monotonic() < end and self.process.poll() is None:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -55,15 +56,14 @@ class Helper:
                     time.sleep(0.01)
                 else:
                     return
-        raise AssertionError(f"it does not listen: {self.process.communicate()[1] if self.process.poll() else ''}")
+        raise AssertionError(f"it does not listen: {self.said.read_text()}")
 
-    def end(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Its exit status, and what it said."""
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit status."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(how)
-        _, said = self.process.communicate(timeout=30)
-        return self.process.returncode, said
+        return self.process.wait(30)
 
     def send(self, content: bytes) -> list[dict[str, Any]]:
         """What it answers to these bytes."""

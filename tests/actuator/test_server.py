@@ -276,7 +276,7 @@ def test_it_ends_by_itself_when_nobody_wants_anything_and_on_a_signal_after_what
         end = time.monotonic() + 5
         while helper.ask(verb="look", what="key", key="1a2b3c4d/1")["data"]["state"] == "none":
             assert time.monotonic() < end
-        assert helper.end(signal.SIGTERM)[0] == 0
+        assert helper.end(signal.SIGTERM) == 0
         asking.join()
         assert answer[0]["end"] == "done"
         assert helper.records()[-1]["outcome"] == "done"
