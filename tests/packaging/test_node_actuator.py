@@ -68,6 +68,14 @@ backend llm
   server r1 127.0.0.1:18081
   server r2 127.0.0.1:18082
 """
+CANARY = "plant7f3a9c51d2e8Qz"
+CARELESS = f"""[Service]
+Environment="HF_TOKEN={CANARY}" MODEL=m
+Environment=HUB=https://user:{CANARY}@hub.example/x?token={CANARY}
+ExecStart=
+ExecStart=/bin/sh -c 'echo "Authorization: Bearer {CANARY}"; echo "GET https://hub.example/y?token={CANARY}&rev=1"; \
+ echo "it serves as $HF_TOKEN now"; while :; do sleep 100; done' serve --api-key {CANARY}
+"""
 ASK = """
 import asyncio, json, sys
 sys.path.insert(0, "/usr/lib/gpu-cockpit-agent")
@@ -421,6 +429,36 @@ def test_a_bundle_is_collected_in_its_sandbox_and_carried_away(helped: Helped) -
         content = base64.b64decode(read["data"]["base64"])
         assert len(content) == min(part["bytes"], 256 * 1024)
     assert helped.ask(verb="read", bundle="feed/1", part="passwd", offset=0)["code"] == 404
+
+
+def test_what_a_unit_was_written_carelessly_with_is_in_no_bundle_and_on_no_record(helped: Helped) -> None:
+    """A secret in its file, its command line, its environment and its journal, as the real systemd tells them."""
+    node, unit = helped.node, "lab-replica@canary.service"
+    dropin = node.root / f"etc/systemd/system/{unit}.d"
+    dropin.mkdir()
+    (dropin / "secret.conf").write_text(CARELESS)
+    node.run("systemctl", "daemon-reload")
+    node.run("systemctl", "start", unit)
+    eventually("it said what it says", lambda: "serves" in node.run("journalctl", "-u", unit, "-o", "cat").stdout)
+    assert node.run("journalctl", "-u", unit, "-o", "cat").stdout.count(CANARY) == 3
+    try:
+        done = helped.act("diagnostics.collect", {"units": [unit]}, key="feed/2", reason="it is slow")
+        assert done["end"] == "done", done
+        texts = {}
+        for name in done["data"]["parts"]:
+            read = helped.ask(verb="read", bundle="feed/2", part=name, offset=0)
+            texts[name] = base64.b64decode(read["data"].get("base64", "")).decode()
+    finally:
+        node.run("systemctl", "stop", unit)
+    assert "it serves as *** now" in texts[f"units/{unit}.log"], "known from its environment: nothing else tells"
+    assert "ExecStart=" in texts[f"units/{unit}.txt"]
+    assert "--api-key ***" in texts["processes.txt"]
+    kept = [path for path in (node.root / "var/lib/gpu-cockpit-actuator").rglob("*") if path.is_file()]
+    assert any(path.name == f"{unit}.log" for path in kept)
+    found = {str(path): path.read_bytes() for path in (*kept, node.root / AUDIT)}
+    found |= {name: text.encode() for name, text in texts.items()}
+    found["its journal"] = node.run("journalctl", "-u", SERVICE, "-o", "cat").stdout.encode()
+    assert [name for name, data in found.items() if CANARY.encode() in data] == []
 
 
 def test_docker_runs_in_its_sandbox_and_says_that_nobody_answers(helped: Helped) -> None:
