@@ -20,6 +20,7 @@ from agent.actuator.voice import NOTICE, tell
 
 MODE = 0o640
 CAPS = (1000, 200, 40)  # characters of a text in a record: the first with which it fits into a line
+MARK = 256  # lines between two places that are remembered, for who reads the file page by page
 TAIL = 512 * 1024  # bytes of lines in one answer
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 TORN = "what stands before this line was cut while it was written, by a power loss or a full disk"
@@ -60,6 +61,7 @@ class Audit:
         self._lock = threading.Lock()
         self._late: list[dict[str, Any]] = []
         self._open_end = False  # the last line has no end yet
+        self._marks = [0]  # where line 1, MARK + 1, ... begin
         self._file, fresh = _opened(path, group)
         self._walk = self._read()
         if fresh or not self._walk.n:
@@ -111,8 +113,10 @@ class Audit:
         """Its lines from number `first` (1 is the oldest) on, as they stand in the file; fewer if they are long."""
         found: list[bytes] = []
         size = 0
+        mark = min((first - 1) // MARK, len(self._marks) - 1)
         with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            file.seek(self._marks[mark])
+            for number, line in enumerate(file, mark * MARK + 1):
                 if number < first:
                     continue
                 size += len(line)
@@ -140,6 +144,8 @@ class Audit:
             raise Unaudited(f"{self.path} cannot be written ({error.strerror or error})") from None
         self._walk.feed(line)
         self._open_end = False
+        if self._walk.n % MARK == 0:
+            self._marks.append(os.fstat(self._file).st_size)
         said = " ".join(str(record[name]) for name in ("what", "action", "outcome") if record.get(name))
         tell(NOTICE, f"audit {self._walk.n} {digest} {plain(said, 200)}")
 
@@ -165,10 +171,14 @@ class Audit:
         walk = chain.Walk()
         self.keys.clear()
         self._open_end = False
+        self._marks, size = [0], 0
         with self.path.open("rb") as file:
             for line in file:
+                size += len(line)
                 self._open_end = not line.endswith(b"\n")
                 record = walk.feed(line.removesuffix(b"\n"))
+                if walk.n % MARK == 0:
+                    self._marks.append(size + self._open_end)  # its end is written in front of the next line
                 if record is not None:
                     self._remember(record)
         for line_of_end in self._late:

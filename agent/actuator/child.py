@@ -20,6 +20,7 @@ LINE = 1000
 LINES = 2000
 RAW = 1024 * 1024
 LEFT_OUT = "(more output is left out)"
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _GRACE_S = 2.0
 _REST_S = 0.5  # for the rest of its output once it ended: what it started may keep the pipe open
 
@@ -32,7 +33,7 @@ def found(name: str) -> str | None:
             seen = (path.stat(), Path(folder).stat())
         except OSError:
             continue
-        if all(one.st_uid == 0 and not one.st_mode & stat.S_IWOTH for one in seen) and os.access(path, os.X_OK):
+        if all(one.st_uid == 0 and not one.st_mode & _OTHERS for one in seen) and os.access(path, os.X_OK):
             return str(path)
     return None
 

@@ -24,6 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
     config = load(arguments.file)
     check(config.serving)
     settings = resolve(config.thresholds, config.labels, RULES)
+    policy = policy_of(config.policy)
     absent = arguments.file is None and not DEFAULT_FILE.exists()
     print(f"{file}: {'absent, defaults are in force' if absent else 'ok'}")
     for key in KEYS:
@@ -32,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
     for rule, limits in settings.items():
         for name, setting in limits.items():
             print(f"  in force here: {rule} {name} = {setting.value:g} ({setting.origin})")
-    print(policy_of(config.policy))
+    print(policy)
     return 0
 
 

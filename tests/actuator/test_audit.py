@@ -234,6 +234,22 @@ def test_lines_are_had_from_any_number_on(kept: Kept) -> None:
     assert held.lines(11, 5) == []
 
 
+def test_pages_of_a_long_audit_are_the_file(kept: Kept, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MARK", 4)
+    held = kept.again()
+    for number in range(21):
+        held.add({"what": "note", "record": {"n": number}})
+        if number == 9:
+            kept.close()
+            with path.open("ab") as file:
+                file.write(b"torn")
+            held = kept.again()
+    lines = path.read_bytes().splitlines()
+    for page in (held, kept.again()):
+        assert [line for first in range(1, 31, 3) for line in page.lines(first, 3)] == lines
+    assert verify(lines).ok
+
+
 def test_two_helpers_never_write_one_file(kept: Kept, path: Path) -> None:
     kept.again()
     with pytest.raises(Unusable, match="another root helper writes"):

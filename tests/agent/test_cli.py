@@ -203,6 +203,18 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert "did you mean 'interval_s'?" in complaint(capsys)
 
 
+def test_the_policy_is_checked_by_who_goes_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, policy = tmp_path / "agent.toml", tmp_path / "policy.toml"
+    file.write_text(f'policy = "{policy}"\n')
+    assert main(["check-config", str(file)]) == 0
+    assert f"{policy}: absent, so nobody may act on this host" in capsys.readouterr().out
+    policy.write_text('[[allow]]\nactions = ["systemd.restart"]\n')
+    policy.chmod(0o644)
+    assert main(["check-config", str(file)]) == 2
+    says = "[[allow]] 1 lacks the key 'units'" if os.geteuid() == 0 else "and not to root"
+    assert says in complaint(capsys)
+
+
 @pytest.mark.parametrize("command", ["run", "once"])
 def test_commands_refuse_a_wrong_configuration(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
