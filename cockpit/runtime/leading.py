@@ -40,14 +40,14 @@ class Order:
 
 
 class Leader:
-    """`changed` is called when the run stands elsewhere. `over`: we do not lead it any more; `trouble` says why if that
-    is not its end."""
+    """`changed` is called when the run stands elsewhere. `ending`: its last word is on its way; `over`: we do not lead
+    it any more; `trouble` says why if that is not its end."""
 
     def __init__(self, owner: Owner, keepers: Keepers, order: Order, changed: Callable[[], None]) -> None:
         self.plan = order.plan
         self.mind = Mind.ON
         self.trouble = ""
-        self.over = False
+        self.over = self.ending = False
         self.voice = Voice(owner, order.plan, order.author, order.token, order.reason)
         self.doer = Doer(owner, keepers, order.plan, self.voice, order.overrides, changed)
         self._owner, self._changed = owner, changed
@@ -206,6 +206,7 @@ class Leader:
         return self._hard and bool(busy) and not any(record is not None and record.live for record in busy)
 
     async def _end(self, following: Next) -> None:
+        self.ending = True
         for task in self._busy.values():
             task.cancel()
         silent = await self.voice.end(following.state, following.says)

@@ -360,9 +360,7 @@ async def test_a_run_that_is_left_alone_is_an_orphan_and_its_drain_is_taken_back
         assert seen.says.startswith("nobody leads it: eva was last heard ")
         seen = await until(two, run, lambda seen: seen.steps[1].state is StepState.UNDONE)
         assert made.servers["gpu-a02"].state == "ready"
-        two.hands.resume(run, "otto")
-        seen = await stuck(two, run)
-        assert seen.says.startswith("step 2 does not hold any more (taken back by")
+        assert "step 2 does not hold any more (taken back by" in seen.says
         assert seen.may == ("abort",)
         two.hands.abort(run, "otto")
         assert (await over(two, run)).state is RunState.ABORTED
