@@ -36,7 +36,7 @@ class _Taking:
 
 class Conductor:
     """`executors` by the id of their action. `over` hears of every entry that has come to its end; `refused` of every
-    attempt that was not taken."""
+    attempt that was not taken, with the code of the refusal."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Conductor:
         executors: Mapping[str, Executor],
         *,
         over: Done,
-        refused: Callable[[ActionFacts, Who], None],
+        refused: Callable[[ActionFacts, Who, str], None],
         step: Step = nothing,
     ) -> None:
         self._boot_id = boot_id
@@ -67,8 +67,14 @@ class Conductor:
 
     @property
     def at_work(self) -> dict[str, frozenset[str]]:
-        """The subjects that actions have their hands on now, by key."""
-        return self._at_work
+        """The subjects that actions have their hands on now, by key: those of when it began, for a replica may be gone
+        from the facts meanwhile, and those of now, for after a start the facts come later."""
+        found = {}
+        for key, subjects in self._at_work.items():
+            entry = self._ledger.get(key)
+            now = touches(entry.facts.action, entry.facts.subject, self._world.facts) if entry else frozenset()
+            found[key] = subjects | now
+        return found
 
     async def run(self) -> None:
         """Take wishes until cancelled; first see to what an earlier start left unfinished."""
@@ -156,7 +162,7 @@ class Conductor:
         except Refusal as no:
             taking.answer.set_exception(no)
             self._taking.pop(act.key, None)
-            self._refused(replace(facts, state=ActState.FAILED, says=f"refused: {no}"), who)
+            self._refused(replace(facts, state=ActState.FAILED, says=f"refused: {no}"), who, no.code)
             return
         except BaseException as error:
             self._taking.pop(act.key, None)
@@ -164,14 +170,14 @@ class Conductor:
                 taking.answer.set_exception(Refusal("denied", f"nothing was done: {type(error).__name__} in the agent"))
             if not isinstance(error, Exception):
                 raise
-            self._refused(replace(facts, state=ActState.FAILED, says=f"refused: {type(error).__name__}"), who)
+            self._refused(replace(facts, state=ActState.FAILED, says=f"refused: {type(error).__name__}"), who, "")
             return
         await self._begin(job, taking, since)
 
     def _enter(self, act: Act, who: Who, executor: Executor, looked: gate.Looked, undoes: str, about: str) -> Job:
         """Into the ledger, and the target is taken: in one turn of the loop, after the last look at who has it."""
         wanted = touches(act.action, act.subject, self._world.facts)
-        other = held(wanted, self._at_work.items())
+        other = held(wanted, self.at_work.items())
         if other is not None:
             raise Refusal("busy", gate.busy(other)[0].says)
         entry = self._entry(act, who, looked.found, undoes)
@@ -246,7 +252,7 @@ class Conductor:
             found = Preflight((), (Guard("look", False, says),))
         except (RootAbsent, RootLost) as error:
             found = Preflight((), (Guard("policy", False, str(error)),))
-        others = [(key, on) for key, on in self._at_work.items() if key != own]
+        others = [(key, on) for key, on in self.at_work.items() if key != own]
         other = held(touches(act.action, act.subject, self._world.facts), others)
         expect = dict(found.expect)
         more = gate.busy(other) if "boot" in expect else (*gate.busy(other), *gate.boot(act, self._boot_id))

@@ -44,6 +44,7 @@ from agent.wire.requests import Done
 from agent.wire.shape import pack
 
 ASK_S = 4.0
+AUDIT_BYTES = 512 * 1024  # of one answer
 _NOTED = frozenset({Said.BEGUN, Said.TAKEN, Said.ENDED})
 
 
@@ -172,7 +173,7 @@ class Hands:
         data = reply.data
         if reply.end != "done":
             return AuditLines(wish.id, wish.first, (), says=reply.says or "the audit cannot be read")
-        lines = tuple(str(line).encode("utf-8", "surrogateescape") for line in data.get("lines") or ())
+        lines = _fitting(str(line).encode("utf-8", "surrogateescape") for line in data.get("lines") or ())
         return AuditLines(
             wish.id, int(data.get("first") or wish.first), lines, int(data.get("count") or 0),
             str(data.get("head") or ""), str(data.get("says") or reply.says),
@@ -189,11 +190,14 @@ class Hands:
         self.orphans.over(entry)
         self.notes.look()
 
-    def _was_refused(self, facts: ActionFacts, who: Who) -> None:
+    def _was_refused(self, facts: ActionFacts, who: Who, code: str) -> None:
+        if who.by == AGENT and code == "busy":  # tried again in a moment: no news
+            self.orphans.refused(facts.key, code)
+            return
         self._record.refused(facts)
         record = {"what": "refused", "action": facts.action, "subject": facts.subject, "says": facts.says[:256]}
         self.notes.note(record, who, facts.key, facts.run, facts.step)
-        self.orphans.gave_up(facts.key)
+        self.orphans.refused(facts.key, code)
 
     def _take_back(self, act: Act) -> None:
         """The agent itself takes back what nobody speaks for."""
@@ -201,3 +205,15 @@ class Hands:
 
     def _publish_runs(self) -> None:
         self._tell(RUNS, [pack(run) for run in self._runs.shown()])
+
+
+def _fitting(lines: Iterable[bytes]) -> tuple[bytes, ...]:
+    """As many as one frame carries; whoever wants the others asks on from there."""
+    taken: list[bytes] = []
+    size = 0
+    for line in lines:
+        size += len(line) + 8
+        if taken and size > AUDIT_BYTES:
+            break
+        taken.append(line)
+    return tuple(taken)

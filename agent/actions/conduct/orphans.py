@@ -16,6 +16,7 @@ from agent.wire.replicas import PREFIX as REPLICA
 
 EVERY_S = 1.0
 TRIES = 3
+AGAIN_S, BUSY_S = 5.0, 900.0  # so often, and for so long, an undo is tried while somebody else is at work there
 AGENT = "agent"
 DRAIN = "engine.drain"
 _READY = frozenset({"ready", "up"})
@@ -34,6 +35,7 @@ class Orphans:
     undo: Callable[[Act], None]
     _looked: float = float("-inf")
     _undoing: dict[str, str] = field(default_factory=dict)  # key of the undo by the key of the orphan
+    _busy: dict[str, list[float]] = field(default_factory=dict)  # since when, and until when it is let be
 
     def start(self) -> None:
         """An earlier start may have left leases that ran out while nobody was there to hear."""
@@ -87,7 +89,7 @@ class Orphans:
             return
         self._looked = now.real()
         for entry in leases.run_out(self.record.ledger, self.boot_id, now.now()):
-            if entry.key not in self._undoing:
+            if entry.key not in self._undoing and now.real() >= self._busy.get(entry.key, [0.0, 0.0])[1]:
                 self._decide(entry)
         for entry in self.record.ledger:
             if entry.facts.orphaned and self._is_back(entry.facts.subject):
@@ -127,13 +129,19 @@ class Orphans:
                 runbook=facts.runbook, plan=facts.plan, incident=facts.incident)
         )  # fmt: skip
 
-    def gave_up(self, undo: str) -> None:
-        """What was to be taken back was not even begun; it is tried again, under another key, or kept."""
+    def refused(self, undo: str, code: str) -> None:
+        """What was to be taken back was not even begun: tried again while somebody is at work there, else kept."""
         for key, wanted in tuple(self._undoing.items()):
-            if wanted == undo:
-                del self._undoing[key]
-                if (entry := self.record.ledger.get(key)) is not None:
-                    self.record.write(entry.now(orphaned=True), f"{key} could not be taken back: it is kept")
+            if wanted != undo:
+                continue
+            del self._undoing[key]
+            now = self.record.clock.real()
+            since = self._busy.setdefault(key, [now, 0.0])
+            since[1] = now + AGAIN_S
+            entry = self.record.ledger.get(key)
+            if entry is not None and (code != "busy" or now - since[0] > BUSY_S):
+                del self._busy[key]
+                self.record.write(entry.now(orphaned=True), f"{key} could not be taken back: it is kept")
 
     def _free_key(self, entry: Entry) -> str:
         for number in range(1, TRIES + 1):

@@ -41,6 +41,7 @@ class Town:
     vanishes: bool = False  # and then it is away
     gate: asyncio.Event | None = None
     evidence = None
+    lines: list[str] = field(default_factory=lambda: ["{}"])
     rules: list[dict[str, Any]] = field(default_factory=lambda: [{"actions": ["haproxy.*"], "role": "operator"}])
 
     @property
@@ -92,7 +93,7 @@ class Town:
         return Reply("done")
 
     def _audit(self, request: Mapping[str, Any]) -> Reply:
-        return Reply("done", data={"first": 1, "lines": ["{}"], "count": 1, "head": "ab" * 32, "says": ""})
+        return Reply("done", data={"first": 1, "lines": self.lines, "count": 1, "head": "ab" * 32, "says": ""})
 
     def _head(self, request: Mapping[str, Any]) -> Reply:
         return Reply("done", data={"count": len(self.taken), "head": "ab" * 32})

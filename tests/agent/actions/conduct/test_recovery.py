@@ -289,6 +289,33 @@ async def test_an_undo_that_fails_is_tried_again_and_in_the_end_the_orphan_is_ke
         assert "could not be taken back" in bench.events()[-1].text
 
 
+async def test_an_orphan_is_let_be_while_somebody_is_at_work_there(town: Town, tmp_path: Path) -> None:
+    async with Bench(town, tmp_path).running() as bench:
+        await drained(bench)
+        town.gate = asyncio.Event()
+        await bench.act(wish("systemd.restart", key="by-hand", run=""))
+        await bench.until(ActState.RUNNING, key="by-hand")
+        events = len(bench.events())
+        for _ in range(40):
+            await tick(bench, 6)
+        assert (bench.entry().orphaned, len(bench.entries()), len(bench.events())) == (False, 2, events)
+        town.gate.set()
+        await bench.until(key="by-hand")
+        await tick(bench, 6)
+        assert (await bench.until(key=f"{KEY}/orphan")).state is ActState.DONE
+
+
+async def test_who_is_always_busy_is_told_in_the_end(town: Town, tmp_path: Path) -> None:
+    async with Bench(town, tmp_path).running() as bench:
+        await drained(bench)
+        town.gate = asyncio.Event()
+        await bench.act(wish("systemd.restart", key="by-hand", run=""))
+        await bench.until(ActState.RUNNING, key="by-hand")
+        for _ in range(5):
+            await tick(bench, 300)
+        assert bench.entry().orphaned
+
+
 async def test_an_agent_killed_while_it_takes_an_orphan_back_takes_it_back_once(town: Town, tmp_path: Path) -> None:
     first = Bench(town, tmp_path)
     async with first.running() as bench:

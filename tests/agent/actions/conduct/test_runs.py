@@ -10,7 +10,8 @@ import pytest
 from agent.actions.conduct.leases import GRACE_S
 from agent.actions.conduct.runs import MARKS, MOST
 from agent.errors import Refusal
-from agent.wire.actions import PLAN, Audit, Chunk, Fetch, RunFacts, RunSays, Said
+from agent.wire.actions import PLAN, Audit, AuditLines, Chunk, Fetch, RunFacts, RunSays, Said
+from agent.wire.codec import encode
 from agent.wire.shape import unpack
 from tests.agent.actions.conduct.bench import BOB, KEY, Bench, Town, wish
 from tests.fakes.clock import FakeClock
@@ -168,6 +169,16 @@ async def test_old_runs_leave_and_those_that_go_on_stay(town: Town, tmp_path: Pa
         assert RUN in ids
     async with Bench(town, tmp_path).running() as bench:
         assert {item["id"] for item in bench.told["runs"]} == set(ids)
+
+
+async def test_an_answer_about_the_audit_is_as_long_as_a_frame(town: Town, tmp_path: Path) -> None:
+    async with Bench(town, tmp_path).running() as bench:
+        town.lines = ["x" * 16_000, "\udcff" * 9] * 100
+        answer = await bench.hands.answer(Audit(5), BOB)
+        assert isinstance(answer, AuditLines)
+        assert 2 < len(answer.lines) < 200
+        assert answer.lines[1] == b"\xff" * 9
+        assert len(encode(answer)) < 600_000
 
 
 async def test_no_run_begins_where_the_journal_cannot_be_written(town: Town) -> None:
