@@ -12,7 +12,7 @@ from cockpit.fleet.pools import PoolRoll, calls
 from cockpit.fleet.problems import problems
 from cockpit.fleet.query import parse_filter
 from cockpit.fleet.state import Fleet
-from cockpit.inventory import PoolEntry
+from cockpit.inventory import HostEntry, PoolEntry, UnixTarget
 from tests.cockpit.test_replicas import LIVE, fleet_of, instant
 from tests.fakes.hosts import EPOCH, FakeHost
 from tests.fakes.serving import ServingHost, latency
@@ -84,6 +84,15 @@ def test_places_that_silent_hosts_or_old_agents_may_fill_are_unknown() -> None:
     old = fleet_of(FakeHost(), pools={"chat": PoolEntry(2)})
     assert pool(old, "chat").severity is Severity.UNKNOWN
     assert rollup.status(old, old.now)["replicas"] is None
+
+
+def test_nobody_is_missed_before_each_host_was_heard_or_given_up() -> None:
+    fleet = Fleet([HostEntry("gpu-a01", UnixTarget("/gpu-a01"))], pools={"chat": PoolEntry(2)})
+    fleet.age(instant(1))
+    assert not [problem for problem in problems(fleet, fleet.now) if problem.title.startswith("pool")]
+    fleet.link_changed(0, LinkStatus(LinkState.UNREACHABLE, "no answer"), instant(5))
+    (missed,) = [problem for problem in problems(fleet, fleet.now) if problem.title.startswith("pool")]
+    assert missed.since > 0
 
 
 def test_a_pool_that_nobody_labelled_is_its_model() -> None:

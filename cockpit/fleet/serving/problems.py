@@ -11,6 +11,7 @@ from agent.wire.replicas import State, replica_subject
 from agent.wire.specs import Finding, Severity
 from cockpit.clock import Instant
 from cockpit.fleet import replicas
+from cockpit.fleet.link_state import LinkState
 from cockpit.fleet.phrases import as_of, clock_text, lead_of, named, ranges, to_try, unnamed
 from cockpit.fleet.pools import empty_places
 from cockpit.fleet.records import HostRecord, Problem
@@ -40,7 +41,9 @@ def of_host(
 
 
 def of_pools(fleet: Fleet) -> Iterable[Problem]:
-    """Pools of which the fleet file promises more than was ever seen."""
+    """Pools of which the fleet file promises more than was ever seen; not before each host was heard or given up."""
+    if any(record.link.state is LinkState.CONNECTING and not record.ever_synced for record in fleet.hosts):
+        return
     for name, (missing, expected, severity) in empty_places(fleet).items():
         dark = sum(not (record.live and record.replicas_known) for record in fleet.hosts)
         why = f"; {dark} of {len(fleet.hosts)} hosts tell nothing of replicas and may have them" if dark else ""
@@ -48,7 +51,7 @@ def of_pools(fleet: Fleet) -> Iterable[Problem]:
             severity,
             f"pool {name}: {missing} of {expected} expected replicas were never seen{why}",
             "no agent names them: they were never started, or the fleet file expects too many",
-            max((record.link_since for record in fleet.hosts), default=0.0),
+            max((record.link_since for record in fleet.hosts), default=0.0) or fleet.now.wall,
             count=missing,
         )
 
