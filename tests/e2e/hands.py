@@ -20,7 +20,7 @@ from tests.packaging.station import SOCKET, Station
 
 REPLICAS = {"r1": 18081, "r2": 18082}
 DOOR = 18000
-RATE, STREAM_EVERY, STREAM_TOKENS = 200, 20, 900
+RATE, STREAM_EVERY, STREAM_TOKENS = 200, 50, 400
 LB, BACKEND = "edge", "chat"
 
 SERVES = """\
@@ -46,6 +46,7 @@ defaults
   timeout connect 2s
   timeout client 120s
   timeout server 120s
+  timeout check 3s
 frontend door
   bind 127.0.0.1:{door}
   default_backend {backend}
@@ -58,6 +59,9 @@ backend {backend}
 """
 AGENT = """\
 [labels]
+pool = "chat"
+[[serving]]
+engine = "llamacpp"
 pool = "chat"
 [[balancer]]
 socket = "/run/haproxy/stats.sock"
@@ -105,6 +109,25 @@ class Pool:
             [BIN / "gpu-cockpit", "--fleet", self.fleet, *words],
             env=environment(), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
+
+    def ask(self, *words: str) -> list[dict[str, Any]]:
+        """A list of the real command line."""
+        done = self.cockpit(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return list(json.loads(done.stdout)["items"])
+
+    def incident(self) -> str:
+        """A fault on this host that is worth acting on: a line of the driver in the kernel log."""
+        self.station.xid(13, f"{self.node.run_id} hands")
+        for _ in eventually("the fault is an incident", 20):
+            if items := self.ask("incidents"):
+                return str(items[0]["id"])
+        raise AssertionError
+
+    def audit(self) -> list[dict[str, Any]]:
+        """What the root helper wrote."""
+        text = (self.node.root / "var/log/gpu-cockpit/audit.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
 
     def replicas(self) -> dict[int, dict[str, Any]]:
         """What the agent tells of the replicas, by port."""

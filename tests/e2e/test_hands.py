@@ -2,14 +2,20 @@
 users notices; done carelessly, they do."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.hands import Pool, furnish, unit_of
+from tests.e2e.hands import RATE, Pool, furnish, unit_of
+from tests.e2e.keys import Desk
+from tests.e2e.network import BIN
 from tests.e2e.serving import require_engines
 from tests.lab import has_command, require
 from tests.packaging.builds import THIS, shared
 from tests.packaging.node import Node, require_node
+
+R1 = "llamacpp:18081"
+STEPS = ("haproxy.drain", "systemd.restart", "haproxy.ready")
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -23,6 +29,68 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     (package,) = shared(tmp_path_factory, "build-deb", "--version", THIS).iterdir()
     with Node(lab) as node:
         yield furnish(node, package)
+
+
+def test_drained_restarted_and_put_back_by_the_command_line_nobody_notices(pool: Pool) -> None:
+    """All of it: the plan, the leases, the root helper, systemd, HAProxy, the record."""
+    incident = pool.incident()
+    before = pool.invocation("r1")
+    words = (
+        "run",
+        "restart-replica",
+        f"gpu-node/{R1}",
+        "--incident",
+        incident,
+        "--reason",
+        "a new driver",
+        "--as",
+        "eva",
+    )
+    with pool.load() as told:
+        done = pool.cockpit(*words, "--yes", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (told["failed"], told["why"]) == (0, []), told
+    assert told["per_s"] > RATE * 0.9
+    assert told["streams"] > 10
+    assert pool.invocation("r1") != before
+    assert pool.server("r1")["status"] == "UP"
+    ours = {one["action"]: one for one in pool.ask("actions") if one["action"]}
+    assert {name: ours[name]["state"] for name in STEPS} == dict.fromkeys(STEPS, "done")
+    assert {one["by"] for one in ours.values()} == {"eva"}
+    assert pool.cockpit("audit", "verify").returncode == 0
+    record = [(one.get("action"), one["event"]) for one in pool.audit() if one.get("action") in STEPS]
+    assert record == [(name, event) for name in STEPS for event in ("began", "ended")]
+    done_here = pool.cockpit("incident", "show", incident).stdout
+    assert [name for line in done_here.splitlines() for name in STEPS if f"* {name}" in line] == list(STEPS)
+
+
+def test_the_same_by_keys_on_a_small_screen(pool: Pool, tmp_path: Path) -> None:
+    """Place 4, the replica, `x`, its plan, why, yes; nothing of it can be done by one key."""
+    before = pool.invocation("r2")
+    with Desk(tmp_path, (str(BIN / "gpu-cockpit"), "--fleet", str(pool.fleet))) as desk, pool.load() as told:
+        desk.sees("Situation", "chat")
+        desk.press("4")
+        desk.sees("chat")
+        desk.press("/")
+        desk.type("18082")
+        desk.press("Enter")
+        desk.sees("llamacpp:18082")
+        desk.press("x")
+        desk.sees("ACT ON", "restart-replica")
+        desk.press("Enter")
+        desk.sees("PLAN", "drain", "confirm")
+        assert pool.invocation("r2") == before
+        desk.type("a new driver")
+        desk.press("Tab")
+        desk.type("yes")
+        desk.press("Enter")
+        desk.sees("RUNNING", "a new driver")
+        desk.sees("DONE", seconds=90)
+        desk.press("6")
+        desk.sees("restart-replica", "done")
+    assert (told["failed"], told["why"]) == (0, []), told
+    assert pool.invocation("r2") != before
+    assert pool.server("r2")["status"] == "UP"
 
 
 def test_without_a_drain_users_notice_a_restart(pool: Pool) -> None:
