@@ -37,7 +37,7 @@ from agent.actuator.family import (
     Values,
 )
 from agent.actuator.policy import covered
-from agent.actuator.stats_socket import NAME, Server, Silent, Strange
+from agent.actuator.stats_socket import NAME, Server, Silent, Strange, Taken
 
 BELOW = 412  # the floor
 AGAIN_S = 0.1  # between two looks that must agree: a request may just be on its way
@@ -149,7 +149,7 @@ class _Found:
             "servers": len(self.others) + 1,
             "backups": sum(other.backup for other in self.others),
             "out": one.out,
-            "by": drains.taken.get(_name(one), {}) if one.out else {},
+            "by": drains.taken.get(_name(one), {}) if one.out and not _changed_since(one, drains) else {},
         }
 
 
@@ -207,7 +207,7 @@ def _perform(job: Job) -> Outcome:
                 raise Refused(refusal, BELOW)
             return _change(job, found, drains)
     except (Silent, Strange) as error:
-        raise Refused(f"{error}: nothing was changed", TOOL) from None
+        raise Refused(f"{error}: nothing was changed", BUSY if isinstance(error, Taken) else TOOL) from None
 
 
 def _change(job: Job, found: _Found, drains: Drains) -> Outcome:
@@ -244,8 +244,11 @@ def _wanted(job: Job, one: Server, drains: Drains) -> str | None:
         return None if _weight(job, one) == one.weight else "weight"
     found_as = drains.before(_name(one), job.run)
     if job.action == "haproxy.ready":
-        wanted = "ready" if job.args["lift"] == "yes" else found_as
-        return None if one.state == wanted else wanted
+        if job.args["lift"] == "yes":
+            found_as = "ready"
+        elif _changed_since(one, drains):
+            return None
+        return None if one.state == found_as else found_as
     wanted = _STATE[job.action]
     ours = bool(job.run) and drains.taken.get(_name(one), {}).get("run") == job.run
     if one.state == "maint" and wanted == "drain" and not ours and found_as == "ready":
@@ -253,12 +256,19 @@ def _wanted(job: Job, one: Server, drains: Drains) -> str | None:
     return None if one.state == wanted else wanted
 
 
+def _changed_since(one: Server, drains: Drains) -> bool:
+    """Whether somebody who is not known has set something else since it was last set through us."""
+    last = drains.taken.get(_name(one), {}).get("set", "")
+    return bool(last) and one.out and one.state != last
+
+
 def _remember(job: Job, one: Server, drains: Drains, wanted: str) -> None:
     """Before it is told: after a crash in between, what may have been ours is known as ours."""
     if wanted in ("drain", "maint"):
         at = datetime.fromtimestamp(clock.wall(), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        who = {"user": str(job.who.get("user", "")), "by": str(job.who.get("claimed", ""))}
-        taken = None if one.out else {**who, "run": job.run, "key": job.key, "at": at}
+        who = {"user": str(job.who.get("user", "")), "by": str(job.who.get("claimed", "")), "set": wanted}
+        ours = not one.out or (_name(one) in drains.taken and not _changed_since(one, drains))
+        taken = {**who, "run": job.run, "key": job.key, "at": at} if ours else None
         drains.take(_name(one), job.run, one.state, taken)
     elif wanted == "ready":
         drains.back(_name(one))
@@ -279,7 +289,10 @@ def _already(job: Job, found: _Found, drains: Drains) -> str:
         return f"server {_name(one)} has weight {one.weight} already"
     if one.state == "ready":
         return f"server {_name(one)} is in rotation already: {one.status}"
-    stays = " and stays so: this run found it out" if job.action == "haproxy.ready" else " already"
+    stays = " already"
+    if job.action == "haproxy.ready":
+        why = "somebody set it so after it was taken out" if _changed_since(one, drains) else "this run found it out"
+        stays = f" and stays so: {why}"
     return f"server {_name(one)} is {one.state}{stays}, {_by(drains.taken.get(_name(one), {}))}; nothing was changed"
 
 

@@ -28,6 +28,10 @@ class Silent(Exception):
     """The balancer cannot be asked; the sentence says why."""
 
 
+class Taken(Silent):
+    """Somebody else is at it."""
+
+
 class Strange(Exception):
     """It answered something that a HAProxy does not say."""
 
@@ -125,7 +129,8 @@ def alone(path: Path) -> Iterator[None]:
     """Nobody else who asks for this lock changes what is behind the socket meanwhile, in whatever process.
 
     Raises:
-        Silent: another one does not let go of it.
+        Taken: another one does not let go of it.
+        Silent: the socket has no folder.
     """
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -139,7 +144,7 @@ def alone(path: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > end:
-                    raise Silent(f"somebody else has been changing {path} for {LOCK_S:g} s") from None
+                    raise Taken(f"somebody else has been changing {path} for {LOCK_S:g} s") from None
                 time.sleep(0.005)
         yield
     finally:

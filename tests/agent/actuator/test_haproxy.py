@@ -162,6 +162,22 @@ def test_maintenance_of_what_was_drained_before_goes_back_to_the_drain(asker: As
     assert asker.balancer.states()["r1"][0] == 8
 
 
+def test_what_somebody_sets_by_hand_after_us_is_not_lifted_by_our_putting_it_back(asker: Asker) -> None:
+    asker.act("haproxy.drain", "r1")
+    asker.balancer.tell("set server llm/r1 state maint")
+    back = asker.act("haproxy.ready", "r1")
+    assert (back.data["changed"], asker.balancer.states()["r1"][0]) == (False, 1)
+    assert "somebody set it so after it was taken out" in back.says
+    assert asker.act("haproxy.ready", "r1", lift="yes").data["changed"] is True
+
+
+def test_maintenance_after_our_own_drain_is_still_ours(asker: Asker) -> None:
+    asker.act("haproxy.drain", "r1")
+    asker.act("haproxy.maint", "r1")
+    assert asker.act("haproxy.ready", "r1").data["changed"] is True
+    assert asker.balancer.ready() == 3
+
+
 def test_what_another_haproxy_was_told_is_nobodys_any_more(asker: Asker) -> None:
     asker.act("haproxy.drain", "r1")
     asker.balancer.restart()
@@ -246,6 +262,7 @@ def test_no_weight_becomes_a_second_command(number: str) -> None:
 
 def test_the_lock_of_a_balancer_keeps_others_out_and_is_given_back(asker: Asker, monkeypatch: Any) -> None:
     monkeypatch.setattr(stats_socket, "LOCK_S", 0.05)
-    with stats_socket.alone(asker.balancer.admin), pytest.raises(Refused, match="somebody else has been changing"):
+    with stats_socket.alone(asker.balancer.admin), pytest.raises(Refused, match="has been changing") as refused:
         asker.act("haproxy.drain", "r1")
+    assert refused.value.code == 423
     assert asker.act("haproxy.drain", "r1").end == "done"
