@@ -20,6 +20,7 @@ from agent.actuator.voice import NOTICE, tell
 
 MODE = 0o640
 CAPS = (1000, 200, 40)  # characters of a text in a record: the first with which it fits into a line
+MOST = 256 * 1024 * 1024  # bytes of the file, some 370,000 lines: whoever is let ask must not fill the disk by asking
 MARK = 256  # lines between two places that are remembered, for who reads the file page by page
 TAIL = 512 * 1024  # bytes of lines in one answer
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -137,6 +138,8 @@ class Audit:
 
     def _put(self, record: Mapping[str, Any]) -> None:
         line, digest = self._line(record)
+        if os.fstat(self._file).st_size > MOST:
+            raise Unaudited(f"{self.path} has reached {MOST >> 20} MiB: stop the helper and move the file away")
         try:
             self._write((b"\n" if self._open_end else b"") + line + b"\n")
         except OSError as error:

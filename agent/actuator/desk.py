@@ -43,6 +43,7 @@ from agent.actuator.text import cut, plain
 from agent.actuator.values import checked, expected, key_of, text_of, who_of, whole_of
 from agent.actuator.voice import ERROR, tell
 
+_MANY = "too many lines were written within a minute"
 NOTE_BYTES = 8 * 1024
 AUDIT_LINES = 200
 REQUESTS = ("plan", "act", "look", "note", "head", "audit", "read", "void")
@@ -294,6 +295,8 @@ class Desk:
             seen = self._look_key(request)
             if seen.data["state"] != "none":
                 return seen
+            if not self._notes():
+                raise Refused(_MANY, MANY)
             says = "it was given up before it began: nothing was touched"
             try:
                 self.audit.void(key, {**_told(request), "outcome": REFUSED, "says": says})
@@ -306,7 +309,7 @@ class Desk:
         if not isinstance(record, Mapping) or len(record) > 64 or len(str(record)) > NOTE_BYTES:
             raise Refused(f"a note is a map of at most {NOTE_BYTES} bytes")
         if not self._notes():
-            raise Refused("too many lines were written within a minute", MANY)
+            raise Refused(_MANY, MANY)
         try:
             number = self.audit.add({"what": "note", **_told(request), "by": "agent", "record": dict(record)})
         except Unaudited as error:

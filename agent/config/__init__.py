@@ -38,7 +38,7 @@ DEFAULT_FILE = Path("/etc/gpu-cockpit/agent.toml")
 SOCKET = Path("/run/gpu-cockpit/agent.sock")
 STATE_DIR = Path("/var/lib/gpu-cockpit")
 POLICY = Path("/etc/gpu-cockpit/policy.toml")
-ACTUATOR = Path("/run/gpu-cockpit/actuator.sock")
+ACTUATOR = Path("/run/gpu-cockpit-actuator.sock")
 MAX_BYTES = 1024 * 1024
 MOST_THRESHOLDS = 1024
 

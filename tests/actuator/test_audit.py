@@ -250,6 +250,16 @@ def test_pages_of_a_long_audit_are_the_file(kept: Kept, path: Path, monkeypatch:
     assert verify(lines).ok
 
 
+def test_a_file_that_has_grown_out_of_all_measure_lets_nothing_begin(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = kept.again()
+    monkeypatch.setattr(room, "MOST", 100)
+    with pytest.raises(Unaudited, match="stop the helper and move the file away"):
+        held.began("1/1", BEGAN)
+    assert kept.again().keys == {}
+
+
 def test_two_helpers_never_write_one_file(kept: Kept, path: Path) -> None:
     kept.again()
     with pytest.raises(Unusable, match="another root helper writes"):

@@ -26,7 +26,7 @@ from tests.packaging.station import Station
 SERVICE, SOCKET = "gpu-cockpit-actuator.service", "gpu-cockpit-actuator.socket"
 AGENT = "/run/gpu-cockpit/agent.sock"
 COCKPIT = Path(sys.executable).with_name("gpu-cockpit")
-PATH = "/run/gpu-cockpit/actuator.sock"
+PATH = "/run/gpu-cockpit-actuator.sock"
 AUDIT = "var/log/gpu-cockpit/audit.jsonl"
 POLICY = "etc/gpu-cockpit/policy.toml"
 REPLICA, OTHER, LINGERER = "lab-replica@0.service", "lab-other.service", "lab-lingers@0.service"
@@ -170,6 +170,8 @@ def test_its_socket_is_there_for_the_agent_alone_and_it_runs_only_when_asked(hel
     found = (node.inside / PATH[1:]).stat()
     assert stat.S_IMODE(found.st_mode) == 0o600
     assert found.st_uid == int(node.run("id", "-u", "gpu-cockpit").stdout)
+    folder = (node.inside / PATH[1:]).parent.stat()
+    assert (folder.st_uid, folder.st_mode & 0o022) == (0, 0), "the agent could lay a link where systemd changes owners"
     assert helped.ask(verb="head")["data"]["count"] >= 1
     assert node.show(SERVICE, "ActiveState", "User") == {"ActiveState": "active", "User": "root"}
 

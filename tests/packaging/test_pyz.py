@@ -255,7 +255,7 @@ def test_the_agents_file_brings_the_services_and_a_root_helper_that_runs_by_itse
     place = tmp_path / "share/gpu-cockpit-agent"
     started = re.findall(r"(?m)^ExecStart=(.*)", (place / "gpu-cockpit-actuator.service").read_text())
     assert started == ["/usr/bin/python3 -IS /usr/local/bin/gpu-cockpit-actuator --user gpu-cockpit"]
-    assert "ListenStream=/run/gpu-cockpit/actuator.sock" in (place / "gpu-cockpit-actuator.socket").read_text()
+    assert "ListenStream=/run/gpu-cockpit-actuator.sock" in (place / "gpu-cockpit-actuator.socket").read_text()
     words = [sys.executable, "-IS", place / "gpu-cockpit-actuator.pyz", "--check-policy", tmp_path / "policy.toml"]
     asked = subprocess.run(words, capture_output=True, text=True, timeout=20)
     assert (asked.returncode, asked.stderr) == (0, "")

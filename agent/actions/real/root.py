@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.actions.base import Reply, RootAbsent, RootLost, Say
 
-SOCKET = Path("/run/gpu-cockpit/actuator.sock")
+SOCKET = Path("/run/gpu-cockpit-actuator.sock")
 VERSION = 1
 ENDS = ("done", "failed", "refused", "unknown")
 LINE_BYTES = 1024 * 1024 + 1
@@ -26,8 +26,7 @@ _TRY = "systemctl status gpu-cockpit-actuator.socket says why"
 
 
 class ActuatorRoot:
-    """The root helper behind `path`. `owner`: the one user whose socket it may be. The socket's folder is the agent's
-    own, so a socket in it proves nothing; who listens does."""
+    """The root helper behind `path`. `owner`: the one user who may listen there, by the kernel's word."""
 
     def __init__(self, path: Path = SOCKET, owner: int = 0) -> None:
         self._path, self._owner = path, owner

@@ -265,7 +265,7 @@ async def test_a_helper_that_is_not_there_refuses_and_nothing_was_done() -> None
     house = _house()
     wish = act("systemd.restart", f"unit:{UNIT}")
     found = await BY_ID["systemd.restart"].preflight(wish, WHO, house)
-    house.absent = "no root helper listens on /run/gpu-cockpit/actuator.sock; install gpu-cockpit-actuator"
+    house.absent = "no root helper listens on /run/gpu-cockpit-actuator.sock; install gpu-cockpit-actuator"
     with pytest.raises(Refusal, match="nothing was done"):
         await BY_ID["systemd.restart"].run(wish, WHO, found, house, lambda line: None)
 
