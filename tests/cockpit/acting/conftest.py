@@ -10,7 +10,7 @@ import pytest
 from agent.wire.frames import Snapshot
 from agent.wire.specs import Finding, Severity
 from cockpit.cli import collect
-from cockpit.cli.acting import follow
+from cockpit.cli.acting import asking, follow
 from cockpit.cli.main import run
 from cockpit.runtime import Runtime
 from tests.fakes.agent import GPUS, FakeAgent
@@ -75,5 +75,6 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
     monkeypatch.setattr(collect, "Runtime", Handed)
     monkeypatch.setattr(follow, "TICK_S", 0.002)
+    monkeypatch.setattr(asking, "at_terminal", lambda: False)  # whoever runs the tests is not asked
     with in_thread(agent):
         yield found
