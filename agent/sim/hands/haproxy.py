@@ -60,7 +60,7 @@ def job(site: Site, asked: Asked, floor: int) -> Job:
     server = find(site, asked.args)
     balancer = site.balancer
     if isinstance(server, Reply) or balancer is None:
-        return Job(target, about, refused=server if isinstance(server, Reply) else None)
+        return _gone(target, about, asked, server if isinstance(server, Reply) else None)
     known = row(balancer, server)
     floor = max(floor, int(asked.seconds("floor", 0)))
     wanted = _wanted(server, asked)
@@ -69,6 +69,14 @@ def job(site: Site, asked: Asked, floor: int) -> Job:
     more = {**known, "found": server.found.get(asked.run, "ready"), "floor": floor,
             "refused": refused.says if refused else ""}  # fmt: skip
     return Job(target, about, argv, refused, lambda say: _change(balancer, server, asked, wanted), more)
+
+
+def _gone(target: str, about: dict[str, str], asked: Asked, why: Reply | None) -> Job:
+    """What is planned for a server that is not there: the command, and why it would be refused."""
+    if why is None or why.code != MISSING:
+        return Job(target, about, refused=why)
+    line = f"set server {asked.text('backend')}/{asked.text('server')} state {_STATE.get(asked.verb, 'ready')}"
+    return Job(target, about, (("haproxy", SOCKET, line),), why, more={"refused": why.says, "code": why.code})
 
 
 def _wanted(server: Server, asked: Asked) -> dict[str, str]:
@@ -89,7 +97,7 @@ def _wanted(server: Server, asked: Asked) -> dict[str, str]:
 def _line(server: Server, asked: Asked, wanted: Mapping[str, str]) -> str:
     place = f"{asked.text('backend')}/{server.name}"
     if asked.verb == "weight":
-        return f"set weight {place} {wanted.get('weight', server.weight)}"
+        return f"set weight {place} {asked.text('weight') or asked.text('percent') + '%'}"
     return f"set server {place} state {wanted.get('state', _STATE[asked.verb])}"
 
 
