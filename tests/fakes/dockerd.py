@@ -120,19 +120,7 @@ class Dockerd:
     def _image(self) -> None:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as tar:
-            for name in ("bin", "etc", "tmp", "proc", "sys", "dev", "state"):
-                folder = tarfile.TarInfo(name)
-                folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(folder)
-            tar.add(BUSYBOX, "bin/busybox")
-            for name in APPLETS:
-                link = tarfile.TarInfo(f"bin/{name}")
-                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-                tar.addfile(link)
-            for name, text in SCRIPTS.items():
-                script = tarfile.TarInfo(name)
-                script.size, script.mode = len(text), 0o755
-                tar.addfile(script, io.BytesIO(text.encode()))
+            pack_image(tar)
         self.cli("import", "--change", 'CMD ["/polite.sh"]', "-", IMAGE, stdin=packed.getvalue())
 
     def _clear(self) -> None:
@@ -153,6 +141,23 @@ class Dockerd:
         for path in sorted(_cgroups(self.run_id), key=lambda path: -len(path.parts)):
             _remove(path)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def pack_image(tar: tarfile.TarFile) -> None:
+    """A root of busybox and the scripts."""
+    for name in ("bin", "etc", "tmp", "proc", "sys", "dev", "state"):
+        folder = tarfile.TarInfo(name)
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(folder)
+    tar.add(BUSYBOX, "bin/busybox")
+    for name in APPLETS:
+        link = tarfile.TarInfo(f"bin/{name}")
+        link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+        tar.addfile(link)
+    for name, text in SCRIPTS.items():
+        script = tarfile.TarInfo(name)
+        script.size, script.mode = len(text), 0o755
+        tar.addfile(script, io.BytesIO(text.encode()))
 
 
 def _remove(path: Path) -> None:
