@@ -130,6 +130,10 @@ class Applicant:
             return [one for one in listening if one.port == named][:1]
         self.guess()
         usual = ports.usual(self.identity.engine.name) if self.identity else 0
+        if named and self.identity:  # closed, or not open yet: the door where it prints its numbers is nobody's own
+            own = [one.port for one in listening]
+            aside = {port for door in self.identity.engine.doors for port in door.ports(self.group.argvs, named, own)}
+            listening = tuple(one for one in listening if one.port not in aside)
         return sorted(listening, key=lambda one: (one.port != usual, one.port))[:MOST_PORTS]
 
     def _router(self) -> str:

@@ -2,7 +2,9 @@
 
 import pytest
 
+from agent.engines.answer import Answer
 from agent.sources.serving import roster
+from tests.agent.engines.fixtures import page
 from tests.agent.serving.stage import Host, vllm
 
 
@@ -24,3 +26,18 @@ def test_a_user_who_starts_hundreds_of_engines_hides_nobody_elses(
     host.pages[8000] = vllm()
     host.run(15)
     assert host.state("vllm:8000")[0] == "ready"
+
+
+def test_a_port_of_numbers_that_outlives_the_serving_one_is_no_replica_of_its_own() -> None:
+    """As a Triton ends: its HTTP port closes first, before anybody had asked there what it is."""
+    host = Host()
+    young = host.runs(1000, "tritonserver --http-port=8010 --metrics-port=8012", age_s=5.0)
+    host.run(4)
+    host.opens(young, 8012)
+    host.pages[8012] = {"/metrics": Answer(200, page("triton/03-load.prom"), "text/plain")}
+    host.run(20)
+    assert set(host.replicas) <= {"triton:8010"}
+    host.opens(young, 8010, 8012)
+    host.pages[8010] = {"/v2": Answer(200, b'{"name":"triton","version":"2.51.0"}', "application/json")}
+    host.run(20)
+    assert set(host.replicas) == {"triton:8010"}
