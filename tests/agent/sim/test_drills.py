@@ -97,7 +97,6 @@ async def test_a_container_that_comes_back_unhealthy_has_failed_and_the_next_one
     assert "replica.silent replica:triton:8010" in open_findings(agent)
     bad = await theatre.play("container.restart", "replica:triton:8010", "r/1", 1, grace_s="30")
     assert (bad.state, "unhealthy" in bad.says) == (FAILED, True)
-    theatre.pass_time(20.0)
     good = await theatre.play("container.restart", "replica:triton:8010", "r/2", 1, grace_s="30")
     assert good.state is DONE, good.says
     await until_ready(theatre, agent, "triton:8010", 60.0)
