@@ -5,6 +5,7 @@ take the requests along. A policy that names no units or containers allows only 
 """
 
 import math
+import re
 import signal
 import time
 
@@ -54,7 +55,10 @@ def _covers_drain(entry: Entry, values: Values) -> str:
     if why or not {"units", "containers"} & set(entry.keys):
         return why
     if values["container"] and "containers" in entry.keys:
-        return ""  # the policy goes by names: `_meant` looks whose id it is
+        is_id = re.fullmatch(
+            r"[0-9a-f]{64}", values["container"]
+        )  # the policy goes by names: `_meant` looks whose it is
+        return "" if is_id else covered(entry, "containers", values["container"])
     if values["unit"] and "units" in entry.keys:
         return covered(entry, "units", values["unit"])
     return "names units or containers, and this replica is in none of them"

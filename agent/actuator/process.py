@@ -156,8 +156,10 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
-def _covers(_entry: Entry, _values: Values) -> str:
-    return ""  # which process it is has to be looked at: `_commands` does, right before
+def _covers(entry: Entry, values: Values) -> str:
+    one = proc.look(int(values["pid"]))
+    why = "" if one is None else judge(entry, one, (one,))  # one that is gone is `_commands`' to say
+    return why and f"does not: {why}"
 
 
 def _target(_entry: Entry, values: Values) -> str:
