@@ -2,15 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from agent.wire.actions import Act, Acted, ActMode, ActState
 from agent.wire.frames import Subscribe
 from agent.wire.specs import Level
-from tests.agent.actuator.balancing import Balancer, balancer
-from tests.fakes.actuator import actuator
+from tests.agent.actuator.balancing import Balancer, Watch, balancer
+from tests.fakes.actuator import ActuatorProcess, actuator
 from tests.fakes.client import Client, Picture
 from tests.fakes.process import AgentProcess
 
@@ -22,6 +25,7 @@ backends = ["llm"]
 floor = 2
 """
 R1 = "backend:edge/llm/r1"
+TIMES = 100
 
 
 def servers(picture: Picture) -> dict[str, str]:
@@ -77,13 +81,62 @@ async def operate(path: Path, lb: Balancer) -> None:
         await client.close()
 
 
-def test_a_drain_is_done_seen_by_everybody_and_taken_back(tmp_path: Path) -> None:
+async def race(path: Path, lb: Balancer) -> None:
+    """Two consoles, each on a session of its own."""
+    consoles = [await Client.open(path) for _ in range(2)]
+    try:
+        for console in consoles:
+            console.send(Subscribe(Level.DETAIL, 0.5, None))
+            await console.until(lambda picture: picture.synced and len(servers(picture)) == 3, 20)
+        for number in range(TIMES):
+            for name in ("r1", "r2"):
+                lb.tell(f"set server llm/{name} state ready")
+            ends = await asyncio.gather(*(one(console, place, number) for place, console in enumerate(consoles)))
+            assert sorted(ends) == ["done", "refused"], (number, ends)
+            assert lb.ready() == 2
+    finally:
+        for console in consoles:
+            await console.close()
+
+
+async def one(console: Client, place: int, number: int) -> str:
+    key = f"{place}{number:07x}/1"
+    console.send(Act(number, key, ActMode.RUN, "haproxy.drain", f"backend:edge/llm/r{place + 1}", run=key[:8]))
+    await console.until(lambda picture: picture.answers, 10)
+    answer = console.picture.answers.pop()
+    if not isinstance(answer, Acted):
+        assert "its floor is 2" in answer.says, answer
+        return "refused"
+    await console.until(lambda picture: ended(picture, key), 10)
+    found = ended(console.picture, key)
+    console.picture.events.clear()
+    assert found is not None
+    return "refused" if found["state"] == "failed" and "its floor is 2" in found["says"] else str(found["state"])
+
+
+@contextmanager
+def host(folder: Path) -> Iterator[tuple[Path, Balancer, ActuatorProcess]]:
+    """An agent's socket, the balancer that it reads, the helper that it asks."""
     with balancer("r1", "r2", "r3") as lb, actuator(POLICY.format(socket=lb.admin)) as helper:
-        agent = AgentProcess(tmp_path, interval_s=0.5)
+        agent = AgentProcess(folder, interval_s=0.5)
         agent.socket = helper.folder / "a"
         more = f'[[balancer]]\nsocket = "{lb.admin}"\nname = "edge"\n'
         first = f'actuator = "{helper.socket}"\npolicy = "{helper.policy}"\n'
         agent.config.write_text(f"{agent.config.read_text()}{first}{more}")
         with agent:
-            asyncio.run(operate(agent.socket, lb))
+            yield agent.socket, lb, helper
+
+
+def test_a_drain_is_done_seen_by_everybody_and_taken_back(tmp_path: Path) -> None:
+    with host(tmp_path) as (socket, lb, helper):
+        asyncio.run(operate(socket, lb))
         assert "aaaaaaaa/1" in helper.audit.read_text()
+
+
+@pytest.mark.more
+@pytest.mark.timeout(180)
+def test_two_consoles_that_drain_at_the_same_instant_never_go_below_the_floor(tmp_path: Path) -> None:
+    with host(tmp_path) as (socket, lb, _), Watch(lb) as watch:
+        asyncio.run(race(socket, lb))
+    assert watch.lowest == 2, f"somebody saw {watch.lowest} ready"
+    assert watch.looks > TIMES

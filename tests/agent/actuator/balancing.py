@@ -4,9 +4,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.lab import has_command, require
@@ -84,6 +86,31 @@ class Balancer:
     def ready(self) -> int:
         """How many take new sessions, as an outsider counts them."""
         return sum(admin == 0 and weight > 0 for admin, weight in self.states().values())
+
+
+@dataclass
+class Watch:
+    """A third one who looks at the world all the while, and counts as HAProxy shows it."""
+
+    balancer: Balancer
+    lowest: int = 99
+    looks: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "Watch":
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            self.lowest = min(self.lowest, self.balancer.ready())
+            self.looks += 1
+            time.sleep(0.001)
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 @contextmanager

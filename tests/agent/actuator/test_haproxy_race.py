@@ -2,13 +2,11 @@
 never both heard, whether they ask one root helper or two."""
 
 import threading
-import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 import pytest
 
-from tests.agent.actuator.balancing import Balancer, balancer
+from tests.agent.actuator.balancing import Watch, balancer
 from tests.fakes.actuator import ActuatorProcess, actuator
 
 TIMES = 100
@@ -20,31 +18,6 @@ socket = "{socket}"
 backends = ["llm"]
 floor = {floor}
 """
-
-
-@dataclass
-class Watch:
-    """A third one who looks at the world all the while, and counts as HAProxy shows it."""
-
-    balancer: Balancer
-    lowest: int = 99
-    looks: int = 0
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> "Watch":
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def _look(self) -> None:
-        while not self._over.is_set():
-            self.lowest = min(self.lowest, self.balancer.ready())
-            self.looks += 1
-            time.sleep(0.001)
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
 
 
 def race(helpers: tuple[ActuatorProcess, ActuatorProcess], number: int) -> list[dict[str, object]]:
