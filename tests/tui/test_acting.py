@@ -19,6 +19,7 @@ from cockpit.tui.acting.screens.run import RunPage
 from cockpit.tui.app import CockpitApp
 from cockpit.tui.late import LateFeed
 from cockpit.tui.screens.actions import Actions
+from tests.fakes.hands import LIBRARY
 from tests.tui.acting_stage import Acting
 from tests.tui.screen import compare, press, running, screen_text, settle, terminal_text
 from tests.tui.stage import StagedFeed
@@ -38,7 +39,7 @@ async def start(pilot: Pilot[None]) -> None:
     """From Situation to a run of the runbook that the finding asks for."""
     await press(pilot, "x", "enter")
     await pilot.pause()
-    await press(pilot, "tab", "tab", *"yes", "enter")
+    await press(pilot, "tab", *"yes", "enter")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
@@ -50,7 +51,7 @@ async def test_from_a_finding_to_the_end_of_its_run(acting: Acting, size: tuple[
         await press(pilot, "enter")
         compare(f"acting/plan-{name}", terminal_text(app))
         assert acting.started == []
-        await press(pilot, "tab", "tab", *"yes", "enter")
+        await press(pilot, "tab", *"yes", "enter")
         assert isinstance(app.screen, RunPage)
         acting.advance(3, seconds=12)
         await settle(pilot)
@@ -66,7 +67,7 @@ async def test_from_a_finding_to_the_end_of_its_run(acting: Acting, size: tuple[
 async def test_only_the_word_itself_starts_a_plan(acting: Acting) -> None:
     async with acting.on("x", "enter") as (app, pilot):
         acting.feed.clock.at += 1
-        for keys in (["y"], ["enter"], ["enter"], [*"ye", "enter"], [*"x", "enter"]):
+        for keys in (["enter"], ["enter"], [*"ye", "enter"], [*"x", "enter"]):
             await press(pilot, *keys)
             assert acting.started == []
         assert isinstance(app.screen, PlanWindow)
@@ -80,7 +81,7 @@ async def test_only_the_word_itself_starts_a_plan(acting: Acting) -> None:
 
 async def test_what_may_have_risk_asks_why(acting: Acting) -> None:
     async with acting.on("x", "enter") as (app, pilot):
-        await press(pilot, "tab", "ctrl+u", "tab", *"yes", "enter")
+        await press(pilot, "ctrl+u", "tab", *"yes", "enter")
         assert acting.started == []
         assert "say why" in terminal_text(app)
         await press(pilot, *"hung", "enter")
@@ -94,7 +95,7 @@ async def test_what_cannot_be_undone_asks_for_its_name_and_looks_like_it(acting:
         assert "┏" in text
         name = acting.hands.plans[0].confirm
         assert name.startswith("gpu-")
-        await press(pilot, "tab", *"why", "tab", *"yes", "enter")
+        await press(pilot, *"why", "tab", *"yes", "enter")
         assert acting.started == []
         await press(pilot, "ctrl+u", *[" " if char == " " else char for char in name], "enter")
         assert acting.started[0][0] == "start"
@@ -115,14 +116,16 @@ async def test_a_refused_plan_says_which_guard_and_has_no_key_that_starts_it(act
         assert "REFUSED" not in terminal_text(app)
 
 
-async def test_a_soft_guard_is_passed_only_by_its_own_word(acting: Acting) -> None:
+async def test_a_hard_guard_that_may_be_passed_is_passed_only_by_its_own_word(acting: Acting) -> None:
     acting.hands.guards = (Guard("redundancy", False, "no spare", soft=True), Guard("quorum", False, "1 of 3 keepers"))
     async with acting.on("x", "enter") as (app, pilot):
-        assert "override redundancy quorum" in " ".join(terminal_text(app).split())
-        await press(pilot, "tab", "tab", *"yes", "enter")
+        text = " ".join(terminal_text(app).split())
+        assert "✖ quorum 1 of 3 keepers; passed only by typing override quorum" in text
+        assert "▲ redundancy no spare" in text
+        await press(pilot, "tab", *"yes", "enter")
         assert acting.started == []
-        await press(pilot, "ctrl+u", *"override redundancy quorum", "enter")
-        assert acting.started[0][4] == ("redundancy", "quorum")
+        await press(pilot, "ctrl+u", *"override quorum", "enter")
+        assert acting.started[0][4] == ("quorum",)
 
 
 async def test_a_plan_older_than_its_data_is_asked_for_anew(acting: Acting) -> None:
@@ -133,19 +136,39 @@ async def test_a_plan_older_than_its_data_is_asked_for_anew(acting: Acting) -> N
         assert "this plan rests on data that is 1 m 01 s old: r asks anew" in " ".join(terminal_text(app).split())
         await press(pilot, "tab", *"yes", "enter")
         assert acting.started == []
-        app.screen.page.focus()
-        await press(pilot, "r")
+        await press(pilot, "ctrl+r")
         await pilot.pause()
-        await press(pilot, "tab", "tab", *"yes", "enter")
+        await press(pilot, "tab", *"yes", "enter")
         assert acting.started[0][0] == "start"
 
 
-async def test_what_was_typed_for_one_plan_never_starts_another(acting: Acting) -> None:
-    async with acting.on("x", "enter") as (_, pilot):
-        await press(pilot, "tab", "tab", *"yes", "ctrl+r")
+async def test_asking_anew_keeps_the_reason_and_the_word_only_of_a_plan_that_reads_the_same(acting: Acting) -> None:
+    async with acting.on("x", "enter") as (app, pilot):
+        window = app.screen
+        assert isinstance(window, PlanWindow)
+        await press(pilot, "ctrl+u", *"try", "tab", *"yes", "ctrl+r")
         await pilot.pause()
-        await press(pilot, "tab", "tab", "enter")
+        assert (window.reason.value, window.phrase.value) == ("try", "yes")
+        recipe = LIBRARY["restart-replica"]
+        changed = replace(recipe, steps=recipe.steps[1:])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(LIBRARY, "restart-replica", changed)  # type: ignore[arg-type]
+            await press(pilot, "ctrl+r")
+            await pilot.pause()
+        assert (window.reason.value, window.phrase.value) == ("try", "")
+        assert "the plan reads otherwise now" in terminal_text(app)
+        await press(pilot, "enter", "enter")
         assert acting.started == []
+
+
+async def test_keys_begin_in_the_reason_and_arrows_scroll_the_plan_from_there(acting: Acting) -> None:
+    async with acting.on("x", "enter") as (app, pilot):
+        window = app.screen
+        assert isinstance(window, PlanWindow)
+        await press(pilot, "ctrl+u", *"retry", "pagedown", "down")
+        assert window.reason.value == "retry"
+        assert window.page.scroll_offset.y > 1
+        assert len(acting.hands.plans) == 1
 
 
 async def test_a_start_that_is_refused_stays_on_the_screen_until_it_is_read(acting: Acting) -> None:
@@ -224,6 +247,12 @@ async def test_x_is_about_what_is_under_the_cursor_everywhere(
         assert title in shown or title.rsplit(maxsplit=1)[-1] in names
 
 
+async def test_x_on_folded_replicas_is_about_their_pool(acting: Acting) -> None:
+    async with acting.on("4", "G", "x") as (app, _):
+        assert isinstance(app.screen, Menu)
+        assert app.screen.about.subject.startswith("pool:")
+
+
 async def test_the_menu_reaches_what_stands_around(acting: Acting) -> None:
     async with acting.on("x") as (app, pilot):
         assert isinstance(app.screen, Menu)
@@ -263,7 +292,7 @@ async def test_a_failed_run_is_loud_until_it_was_read_and_can_be_continued_and_r
 async def test_an_ask_is_answered_by_a_key_of_its_own_window(acting: Acting) -> None:
     async with acting.on("2", "x", "enter") as (app, pilot):
         confirm = acting.hands.plans[0].confirm
-        await press(pilot, "tab", *"why", "tab", *confirm, "enter")
+        await press(pilot, *"why", "tab", *confirm, "enter")
         acting.advance(1)
         await settle(pilot)
         assert "▲ WAITS FOR YOU" in screen_text(app)

@@ -65,10 +65,12 @@ def test_no_command_of_a_plan_is_shortened() -> None:
         (LOW, "", False, ()),
         (PLAN, "yes", True, ()),
         (DANGER, "gpu-a03 process 4711", True, ()),
-        (replace(PLAN, guards=(SOFT,)), "override redundancy", True, ("redundancy",)),
-        (replace(LOW, guards=(SOFT,)), "override redundancy", True, ("redundancy",)),
-        (replace(DANGER, guards=(SOFT, QUORUM)), "override redundancy quorum gpu-a03 process 4711", True,
-         ("redundancy", "quorum")),
+        (replace(PLAN, guards=(SOFT,)), "yes", True, ()),
+        (replace(LOW, guards=(SOFT,)), "yes", True, ()),
+        (replace(LOW, guards=(SOFT, QUORUM)), "override quorum", True, ("quorum",)),
+        (replace(PLAN, guards=(QUORUM,)), "override quorum", True, ("quorum",)),
+        (replace(DANGER, guards=(SOFT, QUORUM)), "override quorum gpu-a03 process 4711", True,
+         ("quorum",)),
     ],
 )  # fmt: skip
 def test_what_has_to_be_typed_grows_with_the_risk(

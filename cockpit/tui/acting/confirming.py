@@ -1,15 +1,16 @@
 """PURE. What it takes to start a plan, and whether that was given. Rule: the word that is asked for grows with the
-risk; a guard is passed only by a word that names it; a plan that is refused or older than its data is never started.
+risk, a soft guard that does not hold asks for `yes` at least, a hard one is passed only by a word that names it, where
+one passes it at all; a plan that is refused or older than its data is never started.
 """
 
 from dataclasses import dataclass
 
 from agent.wire.actions import Guard, Risk
+from cockpit.runbook.guards import PASSABLE
 from cockpit.runbook.records import Plan
 from cockpit.tui.format import duration, plain
 
 OVERRIDE = "override"
-OVERRIDABLE = frozenset({"quorum"})
 REASON_CHARS = 240
 
 
@@ -35,18 +36,18 @@ class Asked:
 
 
 def passable(plan: Plan) -> tuple[Guard, ...]:
-    """The guards that do not hold and that a typed word passes."""
-    return tuple(guard for guard in plan.guards if not guard.ok and passes(guard))
-
-
-def passes(guard: Guard) -> bool:
-    """Whether a typed word passes a guard: a soft one, and the vote of keepers that cannot be had."""
-    return guard.soft or guard.id in OVERRIDABLE
+    """The guards that forbid it unless a typed word names them."""
+    return tuple(guard for guard in plan.refused if guard.id in PASSABLE)
 
 
 def refusing(plan: Plan) -> tuple[Guard, ...]:
     """The guards that no word passes."""
-    return tuple(guard for guard in plan.refused if not passes(guard))
+    return tuple(guard for guard in plan.refused if guard.id not in PASSABLE)
+
+
+def warning(plan: Plan) -> tuple[Guard, ...]:
+    """The soft guards that do not hold: what is confirmed, is confirmed in spite of them."""
+    return tuple(guard for guard in plan.guards if guard.soft and not guard.ok)
 
 
 def dangerous(plan: Plan) -> bool:
@@ -57,10 +58,10 @@ def dangerous(plan: Plan) -> bool:
 def asked(plan: Plan, now: float) -> Asked:
     """What this plan asks for; `now` is our wall second."""
     overrides = tuple(dict.fromkeys(plain(guard.id) for guard in passable(plan)))
-    words = [plain(plan.confirm)] if plan.confirm else []
+    words = [plain(plan.confirm)] if plan.confirm else ["yes"] if warning(plan) else []
     if overrides:
         words = [OVERRIDE, *overrides, *(word for word in words if word != "yes")]
-    reason = plan.risk is not Risk.LOW or bool(overrides)
+    reason = plan.risk is not Risk.LOW or bool(words)
     return Asked(" ".join(" ".join(words).split()), reason, overrides, barred(plan, now))
 
 

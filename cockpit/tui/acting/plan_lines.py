@@ -8,10 +8,10 @@ from rich.cells import cell_len, set_cell_size
 from agent.wire.actions import Risk
 from cockpit.runbook.records import Blast, Plan, Step, StepKind
 from cockpit.tui.acting import words
-from cockpit.tui.acting.confirming import OVERRIDE, passes, refusing
+from cockpit.tui.acting.confirming import OVERRIDE, passable, refusing, warning
 from cockpit.tui.format import duration, fit, number, plain, plural
 from cockpit.tui.lines import BLANK, Line, Span, joined, spread, width_of, wrapped
-from cockpit.tui.theme import Ink
+from cockpit.tui.theme import CHECK, Ink
 
 SINGLE = "action:"
 _LABEL = 12
@@ -50,13 +50,8 @@ def brief_lines(plan: Plan, width: int) -> list[Line]:
         floor = f" (floor {blast.floor})" if blast.floor is not None else ""
         parts.append(f"ready {blast.ready_before} → {blast.ready_after}{floor}")
     broken = [guard for guard in plan.guards if not guard.ok]
-    parts.append(
-        f"{len(broken)} of {plural(len(plan.guards), 'guard')} not met"
-        if broken
-        else "guards hold"
-        if plan.guards
-        else "no guards"
-    )
+    named = ", ".join(plain(guard.id) for guard in broken[:_NAMED])
+    parts.append(f"{words.WARN} {named} not met" if broken else "guards hold" if plan.guards else "no guards")
     lost = sum(step.kind is StepKind.ACTION and not step.undo for step in plan.steps)
     parts.append(f"{plural(lost, 'step')} cannot be undone" if lost else "all can be undone")
     ink = Ink.CRITICAL if refusing(plan) else Ink.WARNING if broken else Ink.TEXT
@@ -74,10 +69,10 @@ def danger_line(plan: Plan, width: int) -> Line:
 def plan_lines(plan: Plan, width: int) -> list[Line]:
     """The whole plan, in the order in which it is decided about."""
     parts = [
-        _refusals(plan, width),
+        _not_met(plan, width),
         [_heading("STEPS", steps_say(plan)), *step_lines(plan.steps, width)],
         [_heading("COSTS THE USERS"), *cost_lines(plan.blast, width)],
-        [_heading("GUARDS"), *guard_lines(plan, width)],
+        [_heading("GUARDS THAT HOLD"), *guard_lines(plan, width)],
         [_heading("BACK"), *back_lines(plan, width)],
     ]
     lines: list[Line] = []
@@ -88,11 +83,16 @@ def plan_lines(plan: Plan, width: int) -> list[Line]:
     return lines
 
 
-def _refusals(plan: Plan, width: int) -> list[Line]:
-    """What forbids it stands first: nobody reads on in vain."""
+def _not_met(plan: Plan, width: int) -> list[Line]:
+    """What forbids it, what only a typed word passes, what warns: first, so that nobody reads on in vain."""
     lines: list[Line] = []
     for guard in refusing(plan):
         lines += _labelled(f"{words.CROSS} REFUSED", f"{plain(guard.id)}: {plain(guard.says)}", width, Ink.CRITICAL)
+    for guard in passable(plan):
+        says = f"{plain(guard.says)}; passed only by typing {OVERRIDE} {plain(guard.id)}"
+        lines += _labelled(f"{words.CROSS} {plain(guard.id)}", says, width, Ink.CRITICAL)
+    for guard in warning(plan):
+        lines += _labelled(f"{words.WARN} {plain(guard.id)}", plain(guard.says), width, Ink.WARNING)
     return lines
 
 
@@ -248,22 +248,16 @@ def _count(value: int | None) -> str:
 
 
 def guard_lines(plan: Plan, width: int) -> list[Line]:
-    """Each guard with its sentence; those that do not hold first."""
-    ordered = sorted(plan.guards, key=lambda guard: (guard.ok, passes(guard)))
-    if not ordered:
-        return _labelled("", "none was asked for", width, Ink.MUTED)
+    """Each guard that holds, with its sentence."""
+    held = [guard for guard in plan.guards if guard.ok]
+    if not held:
+        return _labelled("", "none", width, Ink.MUTED)
     lines: list[Line] = []
-    for guard in ordered:
-        label, ink = words.guard(guard, soft=passes(guard))
-        says = plain(guard.says)
-        if not guard.ok and passes(guard):
-            says = f"{says}; passed only by typing {OVERRIDE} {plain(guard.id)}"
-        if guard.ok:
-            texts = wrapped(says, max(10, width - _LABEL - 3)) or [""]
-            lines.append(joined([(f"  {fit(label, _LABEL)} ", ink), (texts[0], Ink.MUTED)]))
-            lines += [joined([(" " * (_LABEL + 3), ink), (text, Ink.MUTED)]) for text in texts[1:]]
-        else:
-            lines += _labelled(label, says, width, ink)
+    for guard in held:
+        texts = wrapped(plain(guard.says), max(10, width - _LABEL - 3)) or [""]
+        label = fit(f"{CHECK} {plain(guard.id)}", _LABEL)
+        lines.append(joined([(f"  {label} ", Ink.OK), (texts[0], Ink.MUTED)]))
+        lines += [joined([(" " * (_LABEL + 3), Ink.OK), (text, Ink.MUTED)]) for text in texts[1:]]
     return lines
 
 

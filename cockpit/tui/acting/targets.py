@@ -54,8 +54,12 @@ def _pools(fleet: Fleet, found: Iterable[About]) -> list[About]:
     """The pools of the replicas among them; a pool stands at the first host that serves it."""
     rows = [row for one in found if (row := fleet.replica_row(one.host, one.subject)) is not None]
     names = dict.fromkeys(name for row in rows if (name := replicas.pool(fleet, row)))
-    first = {name: min(_serving(fleet, name)) for name in names}
-    return [About(host, f"{POOL}{name}") for name, host in first.items()]
+    return [of_pool(fleet, name) for name in names]
+
+
+def of_pool(fleet: Fleet, pool: str) -> About:
+    """A pool: it stands at the first host that serves it."""
+    return About(min(_serving(fleet, pool), default=0), f"{POOL}{pool}")
 
 
 def _serving(fleet: Fleet, pool: str) -> set[int]:

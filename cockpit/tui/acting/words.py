@@ -1,9 +1,8 @@
 """PURE. Glyph, word and ink of risks, guards, steps and runs. Rule: what nobody knows looks like neither success nor
 failure; each state has a word of its own, so nothing is told by colour alone."""
 
-from agent.wire.actions import Guard, Risk
+from agent.wire.actions import Risk
 from cockpit.runbook.records import RunState, RunView, StepState
-from cockpit.tui.format import plain
 from cockpit.tui.lines import Span
 from cockpit.tui.theme import CHECK, HAND, Ink
 
@@ -59,14 +58,6 @@ def risk(level: Risk) -> Span:
     """`▲ medium`."""
     glyph, word, ink = _RISKS[level]
     return (f"{glyph} {word}", ink)
-
-
-def guard(item: Guard, *, soft: bool) -> Span:
-    """`✓ floor`, `✖ policy`; what may be passed by a typed word is `▲`."""
-    name = plain(item.id)
-    if item.ok:
-        return (f"{CHECK} {name}", Ink.OK)
-    return (f"{WARN} {name}", Ink.WARNING) if soft else (f"{CROSS} {name}", Ink.CRITICAL)
 
 
 def needs_somebody(view: RunView) -> bool:

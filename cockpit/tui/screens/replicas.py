@@ -12,6 +12,7 @@ from cockpit.fleet.records import FleetFinding
 from cockpit.fleet.replicas import findings_of, host_of, name
 from cockpit.fleet.saying import About, of_replica
 from cockpit.fleet.state import Fleet
+from cockpit.tui.acting.targets import of_pool
 from cockpit.tui.columns import Rows
 from cockpit.tui.format import plain
 from cockpit.tui.messages import Evidence, OpenReplica
@@ -85,6 +86,11 @@ class Replicas(TablePlace):
 
     def about(self) -> tuple[About, ...]:
         return () if self.row is None else (of_replica(self.view.fleet, self.row),)
+
+    def targets(self) -> tuple[About, ...]:
+        """The replica and what stands around it; of a fold its pool."""
+        row: Row | None = self.table.row
+        return (of_pool(self.view.fleet, row.pool),) if isinstance(row, Fold) else super().targets()
 
     def copied(self) -> str:
         return "" if self.row is None else copied(self.view, self.row)

@@ -71,9 +71,9 @@ class Entries(LineView, can_focus=True):
         self._owners: list[int] = []
 
     def offer(self, fits: list[Fit]) -> None:
-        """Other entries; the cursor stays on the same name where there is one."""
+        """Other entries; the cursor stays on the same name where that fits here, too."""
         self.fits = fits
-        if self.selected not in [item.id for item in fits]:
+        if self.selected not in [item.id for item in fits if item.fits]:
             self.selected = fits[0].id if fits else ""
         self.scroll_to(y=0, animate=False)
 
@@ -134,7 +134,7 @@ class Menu(Window[Drafted | None]):
         super().__init__(view)
         self.hands_of_fleet = hands
         self.targets = list(targets)
-        self.at = 0 if chosen else first_target(hands, self.targets)
+        self.at = 0  # what is under the cursor, always
         self.entries = Entries(view, ordered(hands.fits(self.about)), chosen)
         self.wrong = ""
         self._since: float | None = None
@@ -262,15 +262,6 @@ class Menu(Window[Drafted | None]):
         finally:
             self._since = None
         self.draw()
-
-
-def first_target(hands: Hands, targets: Sequence[About]) -> int:
-    """Where the menu opens: on the first target for which a finding asks for something that can be done, else on the
-    first for which anything can."""
-    offers = [hands.fits(about) for about in targets]
-    asked = (at for at, fits in enumerate(offers) if any(item.fits and item.named for item in fits))
-    able = (at for at, fits in enumerate(offers) if any(item.fits for item in fits))
-    return next(asked, next(able, 0))
 
 
 async def draft(hands: Hands, item: Fit, about: About, params: dict[str, str]) -> Plan:

@@ -74,6 +74,7 @@ class Window(ModalScreen[ScreenResultType], inherit_bindings=False):
         & Horizontal { height: 1; }
         & Static { width: 10; color: $foreground-muted; }
         & ActField { width: 1fr; background: $panel; }
+        & Entries, & PlanPage { scrollbar-gutter: stable; }
         & .gap { margin: 0 0 1 0; }
         & .rise { margin: 1 0 0 0; }
     }

@@ -88,12 +88,17 @@ class PlanWindow(Window[str | None]):
             yield self.foot
 
     def on_mount(self) -> None:
-        """Read first: keys go to the plan."""
+        """Into the reason, from where arrows scroll the plan; where a key is enough, to the plan."""
         self.head.add_class("gap")
         self.foot.add_class("rise")
-        self.page.focus()
         self.draw()
+        self.go_home()
         self.set_interval(0.5, self.draw)
+
+    def go_home(self) -> None:
+        """Where keys go first, as the plan is now."""
+        ask = self.ask
+        (self.page if ask.barred or not ask.phrase else self.reason).focus()
 
     def on_resize(self) -> None:
         """Share the lines out anew."""
@@ -107,6 +112,8 @@ class PlanWindow(Window[str | None]):
         window.set_class(plan.risk is Risk.MEDIUM, "-medium")
         window.set_class(dangerous(plan), "-danger")
         open_ = not ask.barred
+        if not open_ and not self.page.has_focus:
+            self.page.focus()  # the fields go: keys are for the plan
         self.query_one("#plan-reason").display = open_
         self.query_one("#plan-phrase").display = open_ and bool(ask.phrase)
         roomy = self.app.size.height >= _ROOMY
@@ -125,7 +132,7 @@ class PlanWindow(Window[str | None]):
         return [danger_line(plan, width), *lines] if dangerous(plan) else lines
 
     def _lines(self, width: int) -> list[Line]:
-        return plan_lines(self.drafted.plan, (width or self.inside()) - 2)
+        return plan_lines(self.drafted.plan, (width or self.inside()) - 1)
 
     def _foot(self, width: int) -> list[Line]:
         ask = self.ask
@@ -148,8 +155,10 @@ class PlanWindow(Window[str | None]):
         if not ask.phrase:
             return [("y", "runs it"), *again, leave]
         if self.page.has_focus:
-            return [("tab", f"to type {ask.phrase}"), *again, leave]
-        return [("enter", "runs it once it is confirmed"), ("↑↓", "the plan"), leave]
+            return [("tab", "to say why"), *again, leave]
+        if self.reason.has_focus:
+            return [("tab", f"to type {ask.phrase}"), ("↑↓", "the plan"), ("ctrl+r", "asks anew"), leave]
+        return [("enter", "runs it"), ("↑↓", "the plan"), ("ctrl+r", "asks anew"), leave]
 
     # Hands.
 
@@ -169,7 +178,7 @@ class PlanWindow(Window[str | None]):
     def typed(self, event: Input.Changed) -> None:
         """A sentence about what stood there before is no longer true."""
         event.stop()
-        if self.wrong:
+        if self.wrong and event.value:  # a field that was emptied for them is nothing that hands have typed
             self.wrong = ""
             self.draw()
 
@@ -189,7 +198,7 @@ class PlanWindow(Window[str | None]):
         ask = self.ask
         if ask.barred or not ask.phrase:
             return
-        if self.page.has_focus:
+        if not self.phrase.has_focus and not self.phrase.value.strip():
             (self.phrase if self.reason.value.strip() or not ask.reason else self.reason).focus()
         else:
             self._start()
@@ -236,6 +245,20 @@ class PlanWindow(Window[str | None]):
         self.draw()
         self.run_worker(self._draft(params), exclusive=True, group="draft", exit_on_error=False)
 
+    def _take(self, drafted: Drafted) -> None:
+        """Another plan in place of this one: the reason stays, the word only if the plan reads the same."""
+        same = drafted.plan.hash == self.drafted.plan.hash
+        self.drafted = drafted
+        if not same:
+            self.wrong = "the plan reads otherwise now: read it before it is confirmed"
+            self.phrase.value = ""
+            self.page.action_edge(0)
+        self.phrase.placeholder = f"type  {self.ask.phrase}"
+        self._opened = self.view.hands()
+        if same and (self.reason.has_focus or self.phrase.has_focus):
+            return
+        self.go_home()
+
     async def _draft(self, params: dict[str, str]) -> None:
         known = self.drafted
         try:
@@ -243,12 +266,7 @@ class PlanWindow(Window[str | None]):
         except CockpitError as error:
             self.wrong = str(error)
         else:
-            self.drafted = Drafted(plan, known.fit, known.about, params, known.fault)
-            self.phrase.value = ""  # what was typed was meant for the plan that was read
-            self.phrase.placeholder = f"type  {self.ask.phrase}"
-            self.page.action_edge(0)
-            self.page.focus()
-            self._opened = self.view.hands()
+            self._take(Drafted(plan, known.fit, known.about, params, known.fault))
         finally:
             self._since = None
         self.draw()
