@@ -20,7 +20,6 @@ from agent.actuator.family import (
     DONE,
     FAILED,
     MANY,
-    MISSING,
     REFUSED,
     TOOL,
     UNAUDITED,
@@ -283,7 +282,8 @@ class Desk:
         try:
             entries = self.policy.read()
         except FileNotFoundError:
-            return Outcome(FAILED, f"there is no {path}, so nobody may act on this host", MISSING, {"rules": []})
+            says = f"there is no {path}, so nobody may act on this host"
+            return Outcome(DONE, says, data={"rules": [], "path": path})
         except Wrong as wrong:
             return Outcome(FAILED, str(wrong), DENIED, {"rules": []})
         rules = [{"actions": list(entry.actions), "role": entry.role} for entry in entries]

@@ -23,7 +23,7 @@ from agent.errors import Refusal
 from agent.recorder import Recorder
 from agent.sampler import FactBook
 from agent.server.roles import Caller, Roles
-from agent.sources.base import Source
+from agent.sources.base import Reason, Source
 from agent.wire.actions import ACTIONS, ActAnswer, ActionFacts, ActRequest, Claim
 from agent.wire.replicas import PREFIX as REPLICA
 from agent.wire.requests import Done
@@ -98,6 +98,11 @@ class Acting:
         if self._hands is None:
             return (), 0, ""
         return self._hands.may(self._roles.role(caller)), self._hands.notes.count, self._hands.notes.head
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """What is wrong with the policy or the audit, as last heard."""
+        return self._hands.notes.reasons if self._hands is not None else ()
 
     async def act(self, request: ActRequest, caller: Caller) -> ActAnswer | Done:
         """Answer what a console asks of the hands.

@@ -308,6 +308,7 @@ class HostAgent:
         reasons += self._failures.values()
         reasons += self._recorder.reasons
         reasons += self._roles.reasons
+        reasons += self._acting.reasons
         reasons += self._historian.reasons
         reasons += [TEMPORARY] if self._temporary else []
         reasons += [Reason("rule", "rule_broken", note, "the other rules go on; please report it") for note in

@@ -7,13 +7,14 @@ away loses them: the journal has them all the same.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from agent.actions.base import Root, RootAbsent, RootLost, Who
+from agent.actions.base import Reply, Root, RootAbsent, RootLost, Who
 from agent.actions.conduct import who as roles
 from agent.clock import Clock
+from agent.sources.base import Reason
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Notes:
         self._wish = asyncio.Event()
         self.count = 0
         self.head = ""
+        self.reasons: tuple[Reason, ...] = ()
         self._rules: tuple[tuple[tuple[str, ...], str], ...] | None = None
 
     def note(self, record: Mapping[str, Any], who: Who, key: str = "", run: str = "", step: str = "") -> None:
@@ -77,27 +79,40 @@ class Notes:
             request = self._waits.popleft()
             if self._lost:
                 request["record"] = {**request["record"], "left_out": self._lost}
-            if await self._ask(request) is None:
+            reply = await self._ask(request)
+            if reply is None or reply.end != "done":
                 log.info("the audit does not have: %s", request["record"])
             else:
                 self._lost = 0
 
     async def _look(self) -> None:
         head = await self._ask({"v": 1, "verb": "head"})
-        if head is not None and isinstance(head.get("count"), int):
-            self.count, self.head = head["count"], str(head.get("head") or "")
         policy = await self._ask({"v": 1, "verb": "look", "what": "policy"})
-        rules = policy.get("rules") if policy is not None else None
-        if isinstance(rules, (list, tuple)):
+        if head is not None and isinstance(head.data.get("count"), int):
+            self.count, self.head = head.data["count"], str(head.data.get("head") or "")
+        rules = policy.data.get("rules") if policy is not None and policy.end != "refused" else None
+        if isinstance(rules, (list, tuple)):  # a policy that cannot be obeyed allows nothing: its rules are none
             self._rules = tuple(
                 (tuple(map(str, one.get("actions") or ())), str(one.get("role") or roles.OPERATOR))
                 for one in rules
                 if isinstance(one, Mapping)
             )
+        if head is not None and policy is not None:
+            self.reasons = tuple(_reasons(head, policy))
 
-    async def _ask(self, request: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    async def _ask(self, request: Mapping[str, Any]) -> Reply | None:
         try:
-            reply = await self._root.ask(request, deadline_s=ASK_S)
+            return await self._root.ask(request, deadline_s=ASK_S)
         except (RootAbsent, RootLost):
             return None
-        return reply.data if reply.end == "done" else None
+
+
+def _reasons(head: Reply, policy: Reply) -> Iterator[Reason]:
+    """What an operator has to know of the audit and the policy before he acts."""
+    if head.end == "refused":
+        yield Reason("audit", "audit_unusable", head.says, "until it is mended nothing is done on this host")
+    elif says := str(head.data.get("says") or ""):
+        hint = "find out who was root here; `gpu-cockpit audit verify` compares it with what was seen before"
+        yield Reason("audit", "audit_broken", says, hint)
+    if policy.end == "failed":
+        yield Reason("policy", "policy_wrong", policy.says, "`gpu-cockpit-agent check-config` checks it")
