@@ -185,6 +185,7 @@ def _repair(machine: Machine, gpu: Gpu, _params: Params, at: float) -> None:
         work.full = False
         engine.ease()
     machine.dials.release(gpu.index)
+    machine.ghosts[:] = [ghost for ghost in machine.ghosts if ghost.gpu != gpu.index]
     gpu.remap_pending = False
     gpu.on_bus = True
     machine.turn(gpu, Presence.PRESENT, at)

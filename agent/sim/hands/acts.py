@@ -2,6 +2,7 @@
 now, and how it begins. When it is over follows from the machine, whoever waits for it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,7 +87,8 @@ def systemd(site: Site, asked: Asked) -> Job:
     wrong = looks.changed(seen, asked.expect, {"invocation": "InvocationID"})
     if wrong:
         return Job(unit, about, argv, Reply("refused", f"{unit} is not what it was: {wrong}", CHANGED))
-    return Job(unit, about, argv, None, lambda say: _service(crew, found, asked.verb, {}))
+    within_s = asked.seconds("deadline_s", 180.0)
+    return Job(unit, about, argv, None, lambda say: _service(crew, found, asked.verb, {}, within_s))
 
 
 def container(site: Site, asked: Asked) -> Job:
@@ -108,9 +110,10 @@ def container(site: Site, asked: Asked) -> Job:
     return Job(str(seen["name"]), about, argv, None, lambda say: _service(crew, found, asked.verb, how))
 
 
-def _service(crew: Crew, found: Service, verb: str, how: Mapping[str, str]) -> Over:
-    """It begins; over once the manager has done its part, which says nothing of its being ready."""
-    generation = found.replica.generation
+def _service(crew: Crew, found: Service, verb: str, how: Mapping[str, str], within_s: float = math.inf) -> Over:
+    """It begins; over once the manager has done its part, which says nothing of its being ready, or when nobody waits
+    for it any longer."""
+    generation, began = found.replica.generation, crew.now()
     number = crew.number(found)
     if verb == "start":
         crew.do("service.start", replica=number)
@@ -118,11 +121,11 @@ def _service(crew: Crew, found: Service, verb: str, how: Mapping[str, str]) -> O
         crew.do(f"service.{verb}", replica=number, **(how or stopping(found)))
 
     def over() -> Reply | None:
-        if verb == "stop":
-            return None if found.runs or found.phase is Phase.DEACTIVATING else Reply("done")
-        if verb == "start":
-            return Reply("done")
-        return Reply("done") if found.replica.generation != generation else None
+        stops = found.runs or found.phase is Phase.DEACTIVATING
+        waits = {"stop": stops, "start": False, "restart": found.replica.generation == generation}[verb]
+        if waits and crew.now() - began > within_s:
+            return Reply("unknown", f"systemctl {verb} took longer than {within_s:g} s: systemd goes on with it")
+        return None if waits else Reply("done")
 
     return over
 

@@ -5,7 +5,7 @@ GPU that is gone or whose memory somebody else holds, ends by itself after a whi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from agent.sim.machine import Machine
@@ -43,8 +43,6 @@ class Service:
     since: float = 0.0
     ended: float = 0.0
     restarts: int = 0
-    doomed: bool = False  # its processes run and will end before they serve
-    busy_until: float = field(default=0.0)
 
     @property
     def unit(self) -> str:
@@ -132,7 +130,6 @@ def start(machine: Machine, service: Service, at: float) -> None:
     service.job += 1
     replica, engine = service.replica, service.engine
     replica.shut = False
-    service.doomed = False
     if service.runs:
         service.phase = Phase.ACTIVE
         return
@@ -141,7 +138,6 @@ def start(machine: Machine, service: Service, at: float) -> None:
         engine.slow, engine.errors = 1.0, 0.0  # what was wrong with the old processes went with them
         machine.start_replica(replica, at, LOAD_S[replica.pool.engine])
         return
-    service.doomed = True
     machine.begin_in_vain(replica, at)
     later(machine, service, at + DOOMED_S, lambda machine, moment: _failed(service, moment))
 

@@ -146,6 +146,7 @@ class Engine(ABC):
         """Everything that was done to it is taken back, but for processes that have ended."""
         self.press(None)
         self.slow, self.errors, self.context = 1.0, 0.0, 1.0
+        self.clings, self.sick, self.sick_starts, self.lingers_s = False, False, 0, type(self).lingers_s
         self.turn(Mood.WELL)
 
     def step(self, now: float, dt: float, ratio: float) -> None:

@@ -108,6 +108,33 @@ async def test_a_front_that_clings_is_killed_when_its_time_is_up(theatre: Theatr
     assert theatre.service().replica.memory(theatre.clock.wall()) == 0.0
 
 
+async def test_a_stop_that_nobody_waits_for_any_longer_is_unknown_and_goes_on(theatre: Theatre) -> None:
+    fault(theatre, "stop-lingers", gpu="0")
+    reply = await theatre.act("systemd.stop", "r/1", unit=CHAT, deadline_s="30")
+    assert reply.end == "unknown"
+    assert (await theatre.look("unit", unit=CHAT))["ActiveState"] == "deactivating"
+    theatre.pass_time(65.0)
+    assert (await theatre.look("unit", unit=CHAT))["ActiveState"] == "failed"
+
+
+async def test_what_was_injected_ends_with_a_visit_whatever_was_done_about_it(theatre: Theatre) -> None:
+    fault(theatre, "ghost-memory", gpu="5")
+    fault(theatre, "stop-lingers", gpu="0")
+    fault(theatre, "bad-start", gpu="0")
+    await theatre.act("container.start", "r/1", container="embed-1")
+    theatre.pass_time(20.0)
+    assert not theatre.service(0, 2).runs
+    fault(theatre, "clear", gpu="all")
+    theatre.pass_time(60.0)
+    assert theatre.machines[0].ghosts == []
+    assert theatre.service(0, 2).engine.life is Life.UP
+    began = theatre.clock.wall()
+    await theatre.act("systemd.restart", "r/2", unit=CHAT)
+    assert theatre.clock.wall() - began < 60.0
+    theatre.pass_time(90.0)
+    assert not theatre.service().engine.sick
+
+
 async def test_an_engine_that_is_told_to_end_meets_the_deadline_of_who_told_it(theatre: Theatre) -> None:
     fault(theatre, "stop-lingers", gpu="0")
     reply = await theatre.act("engine.drain", "r/1", replica="vllm:8000", deadline_s="20")
