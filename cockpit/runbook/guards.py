@@ -142,7 +142,7 @@ def _concurrency(case: Case) -> Guard:
 def under_way(fleet: Fleet, but: str = "") -> Iterator[tuple[str, str, set[str], set[str], set[int]]]:
     """What is under way anywhere: its id, in words, the pools, host ids and host numbers that it touches. Runs that
     only give back are not told apart: they are short."""
-    seen: set[str] = {but, ""}
+    seen: set[str] = {but} - {""}
     for record in fleet.hosts:
         for run in record.hands.runs.values():
             if run.state == "running" and run.id not in seen:

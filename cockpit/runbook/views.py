@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.wire.actions import ActionFacts, Risk, RunFacts
+from cockpit.fleet.acting.rows import SILENT_S
 from cockpit.runbook.journal import Known, Now, standing, undoable
 from cockpit.runbook.machine import Mind, Next, decide
 from cockpit.runbook.records import (
@@ -21,7 +22,6 @@ from cockpit.runbook.records import (
     Target,
 )
 
-SILENT_S = 120.0  # data seconds without a word of its leader until a run counts as left alone
 RUNNING = "running"
 _ENDS = {state.value: state for state in RunState}
 

@@ -20,6 +20,8 @@ LOCK_S = 15.0  # real seconds for which a lock is wanted
 LOCK_MOST_S = 60.0  # data seconds that a keeper gives at most
 EACH_S = 3.0  # real seconds that a keeper may take
 AGAIN_S = (0.05, 0.25)
+_NOT_ASKED = "not asked"
+AWAY = "?"  # begins the sentence of a vote that was not given, because its keeper cannot be reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Keepers:
 
     async def _round(self, wish: Wish) -> Said:
         """Lock, count, out, unlock."""
-        votes = await self._all(wish, Wanted.LOCK, for_s=min(LOCK_MOST_S, LOCK_S * self._owner.clock.speed))
+        votes = await self._lock(wish)
         locked = {name: vote for name, vote in votes.items() if vote.granted}
         if len(locked) < wish.majority:
             await self._all(wish, Wanted.UNLOCK)
@@ -107,6 +109,20 @@ class Keepers:
             return Said(True, says, now + wish.for_s)
         finally:
             await self._all(wish, Wanted.UNLOCK)
+
+    async def _lock(self, wish: Wish) -> dict[str, Claimed]:
+        """The votes on the lock. The first keeper that answers is asked before the others: who does not get it there
+        asks no further, so that two who come at once do not share the votes for ever."""
+        for_s, votes = min(LOCK_MOST_S, LOCK_S * self._owner.clock.speed), dict[str, Claimed]()
+        left = list(wish.keepers)
+        while left:
+            name = left.pop(0)
+            votes |= await self._all(wish, Wanted.LOCK, for_s=for_s, only={name})
+            if votes[name].granted:
+                break
+            if not votes[name].says.startswith(AWAY):
+                return votes | {one: Claimed(0, False, _NOT_ASKED) for one in left}
+        return votes | (await self._all(wish, Wanted.LOCK, for_s=for_s, only=set(left)))
 
     def _count(self, wish: Wish, votes: Mapping[str, Claimed]) -> tuple[Said | None, int, int]:
         """What is ready now and in nobody's hands, ours counted; a sentence where that is not enough."""
@@ -129,10 +145,10 @@ class Keepers:
     def _short(self, wish: Wish, votes: Mapping[str, Claimed], what: str) -> Said:
         """Too few said yes. Those that said no may say yes in a moment; those that are away will not."""
         yes = sum(vote.granted for vote in votes.values())
-        why = [f"{name}: {vote.says}" for name, vote in votes.items() if not vote.granted]
+        why = [f"{name}: {vote.says}" for name, vote in votes.items() if not vote.granted and vote.says != _NOT_ASKED]
         says = f"{yes} of the {len(wish.keepers)} keepers of {wish.pool} {what}, {wish.majority} are needed"
-        answered = sum(not vote.says.startswith("?") for vote in votes.values())
-        told = "; ".join(one.replace(": ?", ": ") for one in why[:3])
+        answered = sum(not vote.says.startswith(AWAY) for vote in votes.values())
+        told = "; ".join(one.replace(f": {AWAY}", ": ") for one in why[:3])
         enough = answered >= wish.majority
         return Said(False, f"{says} ({told})" if told else says, again=enough, away=not enough)
 
@@ -140,7 +156,7 @@ class Keepers:
         self, wish: Wish, what: Wanted, *, for_s: float = 0.0, ready: int = 0, floor: int = 0,
         only: set[str] | None = None,
     ) -> dict[str, Claimed]:  # fmt: skip
-        """The votes of all keepers by name; one that is away votes no, its sentence begins with `?`."""
+        """The votes of all keepers by name; one that is away votes no, its sentence begins with `AWAY`."""
         votes: dict[str, Claimed] = {}
 
         async def one(name: str) -> None:
@@ -156,9 +172,9 @@ class Keepers:
     async def _vote(self, name: str, claim: Claim) -> Claimed:
         record = keeper_host(self._owner.fleet, name)
         if record is None:
-            return Claimed(0, False, f"?{name} is no host of this fleet")
+            return Claimed(0, False, f"{AWAY}{name} is no host of this fleet")
         try:
             answer = (await self._owner.request(record.number, claim, EACH_S))[-1]
         except RequestError as error:
-            return Claimed(0, False, f"?{error}")
-        return answer if isinstance(answer, Claimed) else Claimed(0, False, f"?{name} answers something else")
+            return Claimed(0, False, f"{AWAY}{error}")
+        return answer if isinstance(answer, Claimed) else Claimed(0, False, f"{AWAY}{name} answers something else")

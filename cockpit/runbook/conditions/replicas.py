@@ -117,27 +117,22 @@ def _served(question: Question) -> Look:
 
 
 def _floor(question: Question) -> Look:
-    """More of the pool are ready than must be: the next may go out."""
+    """More of the pool are ready than must be: the next may go out. Who is said to be ready by old news alone, or behind
+    a link that is silent right now, counts neither way."""
     fleet = question.fleet
     row = _row(question)
     subject = question.target.subject
     pool = subject.removeprefix(POOL) if row is None else known.pool(fleet, row)
-    members = pool_rows(fleet, pool)
     floor = int(question.params.get("floor", "0") or 0)
-    ready = ready_rows(fleet, pool)
-    others = [member for member in ready if member != row]
-    unread = [
-        member for member in members
-        if is_ready(fleet, member) and not _since(question, member)
-    ]  # fmt: skip
-    if unread:
-        return Look(Word.UNKNOWN, f"{len(unread)} of {pool or 'its pool'} have not been read again yet")
+    others = [member for member in pool_rows(fleet, pool) if member != row]
+    said = [member for member in others if State(int(fleet.replicas.state[member])) is State.READY]
+    ready = [member for member in said if is_ready(fleet, member) and _since(question, member)]
+    if len(ready) < floor <= len(said):
+        return Look(Word.UNKNOWN, f"{len(said) - len(ready)} of {pool or 'its pool'} have not been read again yet")
     stamp = max((_captured(question, member) for member in ready), default=question.now.mono)
-    if len(others) >= floor:
-        return Look(Word.HOLDS, f"{len(others)} others of {pool or 'its pool'} are ready, the floor is {floor}", stamp)
-    return Look(
-        Word.NOT_YET, f"only {len(others)} others of {pool or 'its pool'} are ready, the floor is {floor}", stamp
-    )
+    word = Word.HOLDS if len(ready) >= floor else Word.NOT_YET
+    only = "" if word is Word.HOLDS else "only "
+    return Look(word, f"{only}{len(ready)} others of {pool or 'its pool'} are ready, the floor is {floor}", stamp)
 
 
 def _captured(question: Question, row: int) -> float:
