@@ -4,8 +4,9 @@ A refusal means that nothing was begun; a lost answer is `Lost`, and the caller 
 for want of the thing is None, never an empty thing.
 """
 
+import asyncio
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,10 @@ LOOK_S = 5.0
 SLACK_S = 10.0  # beyond what the helper was given itself
 NOT_FOUND = 404
 BEGINS = "begins"
+TELL_S = 5.0
 CODES = {403: "denied", 409: "gone", 423: "busy", 424: "missing"}  # of refusals; all else is invalid
+
+Meanwhile = Callable[[], Awaitable[str]]  # one sentence on how it stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +74,26 @@ async def planned(act: Act, who: Who, world: World, args: Mapping[str, Any]) -> 
     return Planned(commands, tuple(guards), needs if allowed else "", data)
 
 
-async def acted(act: Act, who: Who, world: World, args: Mapping[str, Any], say: Say, within_s: float) -> Reply:
-    """Have it done; the answer is what the helper saw, not yet what the world shows.
+async def acted(
+    act: Act,
+    who: Who,
+    world: World,
+    args: Mapping[str, Any],
+    say: Say,
+    within_s: float,
+    *,
+    meanwhile: Meanwhile | None = None,
+) -> Reply:
+    """Have it done; the answer is what the helper saw, not yet what the world shows. `meanwhile` tells every `TELL_S`
+    how things stand, for what may take minutes.
 
     Raises:
         Refusal: nothing was begun.
         Lost: nobody said how it ended.
     """
+    wanted = world.root.ask(request("act", act, who, args), say, within_s + SLACK_S)
     try:
-        reply = await world.root.ask(request("act", act, who, args), say, within_s + SLACK_S)
+        reply = await (wanted if meanwhile is None else _telling(wanted, world, say, meanwhile))
     except RootAbsent as error:
         raise Refusal("absent", f"nothing was done: {error}") from None
     except RootLost as error:
@@ -88,6 +103,32 @@ async def acted(act: Act, who: Who, world: World, args: Mapping[str, Any], say: 
     if reply.end == "unknown":
         raise Lost(reply.says or "the root helper does not know how it ended")
     return reply
+
+
+async def _telling(wanted: Coroutine[Any, Any, Reply], world: World, say: Say, meanwhile: Meanwhile) -> Reply:
+    """The answer; until it comes, a line now and then."""
+    began = world.clock.real()
+
+    async def tell() -> None:
+        while True:
+            await world.clock.sleep(TELL_S)
+            try:
+                says = await meanwhile()
+            except Refusal as error:
+                says = str(error)
+            say(f"after {world.clock.real() - began:.0f} s: {says}")
+
+    ended: Reply | RootAbsent | RootLost
+    async with asyncio.TaskGroup() as group:
+        teller = group.create_task(tell(), name="tell")
+        try:
+            ended = await wanted
+        except (RootAbsent, RootLost) as error:  # a group would wrap it
+            ended = error
+        teller.cancel()
+    if isinstance(ended, Reply):
+        return ended
+    raise ended
 
 
 async def noted(act: Act, who: Who, world: World, state: str, says: str = "") -> None:

@@ -6,7 +6,7 @@ has a health check. Unhealthy, or not healthy in time, is failed however well th
 
 from collections.abc import Mapping
 
-from agent.actions import asking, containers, patience, watching
+from agent.actions import asking, containers, owners, patience, watching
 from agent.actions.asking import Lost
 from agent.actions.base import Preflight, Result, Say, Who, World
 from agent.actions.containers import Container
@@ -62,8 +62,13 @@ class ContainerAction:
         grace_s = float(given.get("grace_s", "0"))
         args = self._args(now, given, {**found.expect, **act.expect})
         began = world.clock.real()
+
+        async def stands() -> str:
+            seen = await asking.look(world, "container", container=now.id, runtime=now.runtime)
+            return f"{now.words} is {containers.read(seen).status if seen is not None else 'gone'}"
+
         try:
-            reply = await asking.acted(act, who, world, args, say, grace_s + RUNTIME_S)
+            reply = await asking.acted(act, who, world, args, say, grace_s + RUNTIME_S, meanwhile=stands)
         except Lost as error:
             say(f"no word on how it ended ({error}); looking at {now.words}")
             return await self._judge(found.before, world, say, lost=str(error))
@@ -211,7 +216,7 @@ async def _container(about: Target, world: World) -> Container:
     Raises:
         Refusal: there is none; what runs it instead, and what to try.
     """
-    name = about.name if about.kind == "container" else _container_of(about)
+    name = about.name if about.kind == "container" else owners.container_of(about)
     if not containers.NAME.fullmatch(name):
         raise Refusal("invalid", f"{name[:64]!r} is not the name of a container")
     seen = await asking.look(world, "container", container=name, runtime="")
@@ -221,20 +226,6 @@ async def _container(about: Target, world: World) -> Container:
             "unknown", f"{where} knows container {name[:64]}; if another runtime or a user's podman runs it, act there"
         )
     return containers.read(seen)
-
-
-def _container_of(about: Target) -> str:
-    facts = about.replica
-    assert facts is not None
-    if facts.pod:
-        says = f"{facts.id} runs in pod {facts.pod}: its kubelet would start it again; use kubectl from your side"
-        raise Refusal("invalid", says)
-    if facts.container:
-        return facts.container
-    unit = (
-        f"{facts.unit} runs it: try systemd.*" if facts.unit else "nothing but a shell started it: engine.drain ends it"
-    )
-    raise Refusal("invalid", f"{facts.id} has no container; {unit}")
 
 
 EXECUTORS = tuple(ContainerAction(spec) for spec in CONTAINER)

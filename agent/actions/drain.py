@@ -8,7 +8,7 @@ KillMode does. An engine was seen to linger for minutes after its SIGTERM: witho
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from agent.actions import asking, containers, natives, patience, systemd, units, watching
+from agent.actions import asking, containers, natives, owners, patience, units, watching
 from agent.actions.asking import Lost
 from agent.actions.base import Preflight, Result, Say, Who, World
 from agent.actions.containers import Container
@@ -75,8 +75,13 @@ class Drain:
         given = params(self.spec, act)
         deadline_s = float(given["deadline_s"])
         args = _args(found.before, given["deadline_s"], {**found.expect, **act.expect})
+        known = watching.unpack(found.before["processes"])
+
+        async def stands() -> str:
+            return f"{len(await watching.left(world, known))} of its {len(known)} processes are still there"
+
         try:
-            reply = await asking.acted(act, who, world, args, say, deadline_s + STOP_S)
+            reply = await asking.acted(act, who, world, args, say, deadline_s + STOP_S, meanwhile=stands)
         except Lost as error:
             say(f"no word on how it ended ({error}); looking for its processes")
             return await _judge(found.before, world, lost=str(error))
@@ -156,7 +161,7 @@ def _traps(found: _Found, deadline_s: float, world: World) -> tuple[Guard, ...]:
     if found.box is not None:
         guards.append(containers.signalled(found.box, deadline_s, found.comm if found.box.pid == found.pid else ""))
     if found.unit is not None:
-        guards += systemd.shared(facts.id, found.unit.name, "stop", world)
+        guards += owners.shared(facts.id, found.unit.name, "stop", world)
         mode = found.unit.kill_mode or "control-group"
         says = (
             f"KillMode={mode} does not matter: its root process alone is signalled, and the unit is stopped afterwards"

@@ -7,7 +7,7 @@ not judged here: a plan waits for the replica to be ready.
 
 from collections.abc import Mapping
 
-from agent.actions import asking, patience, units, watching
+from agent.actions import asking, owners, patience, units, watching
 from agent.actions.asking import Lost
 from agent.actions.base import Preflight, Result, Say, Who, World
 from agent.actions.specs import SYSTEMD
@@ -54,6 +54,7 @@ class Systemd:
                 "pid": str(unit.pid),
                 "restarts": str(unit.restarts),
                 "processes": watching.pack(known),
+                "replica": about.replica.id if about.replica is not None else "",
             },
             plan.role,
         )
@@ -64,8 +65,13 @@ class Systemd:
         unit = units.read(found.before["unit"], {})
         args = self._args(unit, given["deadline_s"], {**found.expect, **act.expect})
         began = world.clock.real()
+
+        async def stands() -> str:
+            now = await _look(unit.name, world)
+            return f"{now.name} is {now.active} ({now.sub})"
+
         try:
-            reply = await asking.acted(act, who, world, args, say, float(given["deadline_s"]))
+            reply = await asking.acted(act, who, world, args, say, float(given["deadline_s"]), meanwhile=stands)
         except Lost as error:
             say(f"no word on how it ended ({error}); looking at {unit.name}")
             return await self._judge(found.before, world, say, lost=str(error))
@@ -94,14 +100,13 @@ class Systemd:
     # Before.
 
     async def _unit(self, about: Target, world: World) -> Unit:
-        name = about.name if about.kind == "unit" else _unit_of(about)
+        name = about.name if about.kind == "unit" else owners.unit_of(about)
         if trouble := units.name_trouble(name):
             raise Refusal("invalid", trouble)
         if name in OURS:
             raise Refusal("denied", f"{name} is this tool itself: it would cut the branch it sits on; use a shell")
-        seen = await asking.look(world, "unit", unit=name)
-        unit = units.read(name, seen if seen is not None else {"LoadState": "not-found"})
-        if await _is_ours(name, world):
+        unit = await _look(name, world)
+        if await owners.is_ours(name, world):
             raise Refusal("denied", f"{name} runs this agent: it would cut the branch it sits on; use a shell")
         if trouble := units.load_trouble(unit, self.verb):
             raise Refusal("unknown" if unit.load == "not-found" else "invalid", trouble)
@@ -118,7 +123,7 @@ class Systemd:
 
     def _shared(self, about: Target, unit: Unit, world: World) -> tuple[Guard, ...]:
         """Whether others go with it."""
-        return () if self.verb == "reload" else shared(about.name, unit.name, self.verb, world)
+        return () if self.verb == "reload" else owners.shared(about.name, unit.name, self.verb, world)
 
     def _effect(self, about: Target, unit: Unit, processes: int) -> str:
         name, count = unit.name, f"{processes} process{'' if processes == 1 else 'es'}"
@@ -165,17 +170,22 @@ class Systemd:
         if self.verb == "stop":
             killed = "; systemd had to kill it" if unit.result == "timeout" else ""
             return Result(ActState.DONE, f"{name} is {unit.active}, and nothing of it is left{killed}")
-        what = {"restart": "runs anew", "start": "runs", "reload": "has read its configuration"}[self.verb]
-        held = f" and stayed up for {HOLD_S:g} s" if self.verb != "reload" else ""
-        return Result(ActState.DONE, f"{name} {what} as pid {unit.pid}{held}; whether it serves is to be waited for")
+        if self.verb == "reload":
+            return Result(ActState.DONE, f"{name} has read its configuration as pid {unit.pid}")
+        what = (
+            f"{name} runs{' anew' if self.verb == 'restart' else ''} as pid {unit.pid} and stayed up for {HOLD_S:g} s"
+        )
+        foreign = await owners.foreign(unit, before, world)
+        if foreign:
+            return Result(ActState.FAILED, f"{what}, but {foreign}")
+        return Result(ActState.DONE, f"{what}; whether it serves is to be waited for")
 
     async def _held(self, name: str, before: Mapping[str, str], world: World) -> tuple[Unit, str]:
         """The unit after `HOLD_S` in which it was as it should be at every look, or the first look that it was not."""
         end = world.clock.real() + (0.0 if self.verb == "reload" else HOLD_S)
         first: Unit | None = None
         while True:
-            seen = await asking.look(world, "unit", unit=name)
-            unit = units.read(name, seen if seen is not None else {"LoadState": "not-found", "ActiveState": "inactive"})
+            unit = await _look(name, world)
             first = first or unit
             why = self._wrong(unit, first, before)
             if why or world.clock.real() >= end:
@@ -208,12 +218,9 @@ class Systemd:
         return ""
 
 
-async def _is_ours(name: str, world: World) -> bool:
-    """Whether the agent lives in this unit, whatever that is called."""
-    agent = world.facts("agent")
-    pid = agent.get("pid") if isinstance(agent, Mapping) else None
-    seen = await asking.look(world, "process", pid=pid) if isinstance(pid, int) and pid > 0 else None
-    return seen is not None and seen.get("unit") == name
+async def _look(name: str, world: World) -> Unit:
+    seen = await asking.look(world, "unit", unit=name)
+    return units.read(name, seen if seen is not None else {"LoadState": "not-found", "ActiveState": "inactive"})
 
 
 def _up(unit: Unit) -> bool:
@@ -238,43 +245,6 @@ async def _leftovers(unit: Unit, before: Mapping[str, str], world: World, say: S
         f"{unit.name} is {unit.active}, but {len(rest)} of its processes from before still run{mode}: pid "
         f"{', '.join(map(str, rest[:8]))}; they may hold the port and the GPU's memory, end them with process.stop"
     )
-
-
-def _unit_of(about: Target) -> str:
-    """The unit that owns a replica.
-
-    Raises:
-        Refusal: none does; who does, and what to try.
-    """
-    facts = about.replica
-    assert facts is not None
-    if facts.unit.endswith(units.SERVICE):
-        return facts.unit
-    name = facts.id
-    if facts.container:
-        raise Refusal(
-            "invalid", f"{name} has no unit: container {facts.container[:12]} runs it; try container.* instead"
-        )
-    if facts.pod or facts.job:
-        owner = f"pod {facts.pod}" if facts.pod else f"job {facts.job}"
-        raise Refusal("invalid", f"{name} has no unit: {owner} runs it; its scheduler has to end or restart it")
-    user = f" by {facts.user}" if facts.user else ""
-    how = f"in the session {facts.unit}" if facts.unit else "by hand"
-    pid = f" (pid {facts.pids[0]})" if facts.pids else ""
-    raise Refusal(
-        "invalid", f"{name} has no unit: it was started {how}{user}{pid}; engine.drain ends it, nothing restarts it"
-    )
-
-
-def shared(mine: str, unit: str, verb: str, world: World) -> tuple[Guard, ...]:
-    """Other replicas that the same unit runs, and that go with it."""
-    rows = [row for row in world.facts("replicas") or [] if isinstance(row, Mapping)]
-    others = [str(row.get("id")) for row in rows if row.get("unit") == unit and row.get("pids")]
-    others = [name for name in others if name != mine]
-    if not others:
-        return ()
-    says = f"{unit} also runs {', '.join(others[:8])}: a {verb} is theirs too"
-    return (Guard("shared", False, says, soft=True),)
 
 
 EXECUTORS = tuple(Systemd(spec) for spec in SYSTEMD)

@@ -40,6 +40,7 @@ class House:
     needs: str = "operator"
     absent: str = ""
     lost: bool = False
+    takes_s: float = 0.0  # until an action has its effect
     jobs: dict[str, Job] = field(default_factory=dict)
     posts: list[tuple[str, str, bytes]] = field(default_factory=list)
     answers: dict[str, tuple[int, str] | Exception] = field(default_factory=dict)
@@ -96,6 +97,10 @@ class House:
             self.notes.append(request["record"])
             return Reply("done")
         assert request["verb"] == "act", request
+        end = self.clock.real() + self.takes_s
+        while self.clock.real() < end:
+            await self.clock.sleep(0.5)
+            self._flow()
         reply = self._act(request, said or (lambda line: None))
         if reply is None or self.lost:
             raise RootLost("the root helper hung up")

@@ -284,3 +284,41 @@ async def test_after_a_crash_looking_alone_tells() -> None:
     house.up(UNIT)
     assert (await executor.settle(entry(wish, before), house)).state is ActState.DONE
     assert not [asked for asked in house.asked if asked["verb"] == "act"]
+
+
+async def test_what_takes_long_says_how_it_stands_meanwhile() -> None:
+    house = _house()
+    house.takes_s = 12.0
+    lines: list[str] = []
+    wish = act("systemd.stop", f"unit:{UNIT}")
+    found = await BY_ID["systemd.stop"].preflight(wish, WHO, house)
+    result = await BY_ID["systemd.stop"].run(wish, WHO, found, house, lines.append)
+    assert result.state is ActState.DONE
+    told = [line for line in lines if line.startswith("after ")]
+    assert told
+    assert told[0].endswith("s: vllm@0.service is active (running)")
+
+
+async def test_a_lost_answer_to_what_takes_long_is_still_one_error() -> None:
+    house = _house()
+    house.takes_s, house.lost = 6.0, True
+    assert (await _run(house, "restart")).state is ActState.DONE
+    house.lost, house.denied = False, "no rule"
+    with pytest.raises(Refusal, match="no rule"):
+        await _run(house, "restart")
+
+
+async def test_a_replica_whose_port_somebody_else_took_is_failed() -> None:
+    house = _house()
+    thief = house.spawn(unit="other.service")
+
+    def restart(args: Any, say: Any) -> Reply:
+        house.down(UNIT)
+        house.up(UNIT)
+        house.later(1.0, lambda: house.serve("vllm:8000", engine="vllm", unit="other.service", pids=(thief,)))
+        return Reply("done")
+
+    house.jobs["systemd.restart"] = restart
+    result = await _run(house, "restart")
+    assert result.state is ActState.FAILED
+    assert f"is process {thief} of other.service now: it has taken the port" in result.says
