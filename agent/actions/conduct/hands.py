@@ -16,7 +16,7 @@ from agent.actions.conduct.conductor import Conductor
 from agent.actions.conduct.ledger import Entry, Ledger
 from agent.actions.conduct.notes import Notes
 from agent.actions.conduct.orphans import AGENT, Orphans
-from agent.actions.conduct.record import Record
+from agent.actions.conduct.record import Record, fitting
 from agent.actions.conduct.runs import Runs
 from agent.actions.conduct.work import Step, nothing
 from agent.actions.pool.voting import Voting
@@ -204,7 +204,7 @@ class Hands:
         self.conductor.take_soon(act, Who(os.geteuid(), AGENT, roles.ADMIN, AGENT))
 
     def _publish_runs(self) -> None:
-        self._tell(RUNS, [pack(run) for run in self._runs.shown()])
+        self._tell(RUNS, fitting([(pack(run), run.ended is None) for run in self._runs.shown()]))
 
 
 def _fitting(lines: Iterable[bytes]) -> tuple[bytes, ...]:

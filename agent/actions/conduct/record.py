@@ -5,9 +5,11 @@ waits is said and the rest is counted; attempts that were refused fill no ledger
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgpack
 
 from agent.actions.conduct.ledger import Entry, Ledger
 from agent.clock import Clock
@@ -22,6 +24,7 @@ LINE = 512
 REFUSALS = 30
 DURABLE_S = 1.0
 KIND = "action"
+SECTION_BYTES = 768 * 1024  # of a frame of 1 MiB
 _WEIGHT = {
     ActState.FAILED: Severity.WARNING,
     ActState.UNKNOWN: Severity.WARNING,
@@ -82,7 +85,8 @@ class Record:
 
     def show(self) -> None:
         """The section of facts alone, before anybody listens."""
-        self.tell(ACTIONS, [pack(facts) for facts in self.ledger.shown(self.clock.wall())])
+        shown = self.ledger.shown(self.clock.wall())
+        self.tell(ACTIONS, fitting([(pack(facts), facts.ended is None or facts.orphaned) for facts in shown]))
 
     async def durable(self) -> bool:
         """Whether all that was written so far is on disk."""
@@ -113,6 +117,19 @@ class Record:
     def _say(self, subject: str, weight: Severity, text: str, data: Mapping[str, Any]) -> None:
         now = self.clock.now()
         self.recorder.append(Told(now.wall, now.mono, KIND, subject, weight, text, data))
+
+
+def fitting(items: Sequence[tuple[Any, bool]]) -> list[Any]:
+    """Packed records in their order, as many as a section of facts carries: those that are not over first, then the
+    newest. `items` are oldest first, each with whether it is not over."""
+    room, taken = SECTION_BYTES, set()
+    order = sorted(range(len(items)), key=lambda place: (items[place][1], place), reverse=True)
+    for place in order:
+        room -= len(msgpack.packb(items[place][0]))
+        if room < 0:
+            break
+        taken.add(place)
+    return [item for place, (item, _) in enumerate(items) if place in taken]
 
 
 class Progress:

@@ -98,7 +98,7 @@ class Runs:
         else:
             heard = _heard(known, word, now)
         heard = replace(heard, run=replace(heard.run, last=word.key))
-        self._keep(heard.run)
+        self._keep(heard.run, durable=word.what is not Said.RENEW)
         return heard
 
     def _begin(self, word: RunSays, known: Run | None, user: str, now: Instant) -> Heard:
@@ -119,9 +119,11 @@ class Runs:
         )  # fmt: skip
         return Heard(Run(facts, word.plan), f"run {word.run} of {word.runbook or 'a plan'} begun by {by}")
 
-    def _keep(self, run: Run) -> None:
+    def _keep(self, run: Run, *, durable: bool) -> None:
+        """A mere sign of life is not written: a plan would go to the disk with each of them."""
         self._runs[run.facts.id] = run
-        self._changed[run.facts.id] = _row(run)
+        if durable:
+            self._changed[run.facts.id] = _row(run)
         over = [name for name, one in self._runs.items() if not one.goes_on]
         for name in over[: max(0, len(over) - MOST)]:
             del self._runs[name]

@@ -114,6 +114,7 @@ class Switch:
         self.role = "operator"
         self.guards: tuple[Guard, ...] = ()
         self.breaks = False
+        self.before: dict[str, str] = {}
 
     async def preflight(self, act: Act, who: Who, world: Any) -> Preflight:
         if self.slow is not None:
@@ -123,7 +124,8 @@ class Switch:
         planned = act.expect.get("state", now)
         guards = (Guard("identity", planned == now, f"it was {planned}, it is {now} now"), *self.guards)
         return Preflight(
-            (f"set {act.subject} {self.to}",), guards, "it is out", f"set it {now}", {"state": now}, {"state": now},
+            (f"set {act.subject} {self.to}",), guards, "it is out", f"set it {now}", {"state": now},
+            {"state": now, **self.before},
             self.role,
         )  # fmt: skip
 

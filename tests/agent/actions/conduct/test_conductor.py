@@ -10,6 +10,9 @@ from agent.actions.conduct import conductor
 from agent.actions.conduct.record import LINES, REFUSALS
 from agent.errors import Refusal
 from agent.wire.actions import ActMode, ActState, Guard
+from agent.wire.codec import encode
+from agent.wire.frames import Facts
+from agent.wire.limits import FROM_AGENT_BYTES
 from agent.wire.specs import Severity
 from tests.agent.actions.conduct.bench import ALICE, BOB, KEY, ROOT, Bench, Town, wish
 from tests.fakes.clock import FakeClock
@@ -261,3 +264,22 @@ async def test_hello_says_what_the_role_may(town: Town, tmp_path: Path) -> None:
                 await asyncio.sleep(0.005)
         assert bench.hands.may("viewer") == ()
         assert bench.hands.may("operator") == ("haproxy.drain", "haproxy.ready")
+
+
+async def test_a_section_that_is_too_large_keeps_what_is_open_and_the_newest(town: Town, tmp_path: Path) -> None:
+    async with Bench(town, tmp_path).running() as bench:
+        town.gate = asyncio.Event()
+        await bench.act(wish(key="open", subject="backend:lb/llm/s0"))
+        while not town.taken:
+            await asyncio.sleep(0.005)
+        town.gate = None
+        for number in range(60):
+            bench.drain.before = {str(one): "x" * 4000 for one in range(5)}
+            await bench.act(wish(key=f"k{number}", subject="backend:lb/llm/s2"))
+            await bench.until(key=f"k{number}")
+        keys = [entry.key for entry in bench.entries()]
+        assert keys[0] == "open"
+        assert keys[-1] == "k59"
+        assert 20 < len(keys) < 61
+        assert len(encode(Facts("actions", bench.told["actions"]))) < FROM_AGENT_BYTES
+        assert await bench.act(wish(key="k0", subject="backend:lb/llm/s2")), "what is not shown is known all the same"
