@@ -6,6 +6,7 @@ Each story has a container of its own and all of them are lived at the same time
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,14 +87,26 @@ async def _stubborn(scene: Scene) -> None:
     scene.told.ends["back"] = await hand.do(BY_ID[inverse[0]], "container:v-stubborn", params=inverse[1])
 
 
-async def _sick(scene: Scene) -> None:
-    state = scene.docker.folder / "sick-state"
+async def _checked(scene: Scene, name: str) -> Path:
+    """A container with a health check that is content; where its state lies."""
+    state = scene.docker.folder / f"{name}-state"
     state.mkdir()
-    await scene.make("v-sick", options=(*CHECKED, "-v", f"{state}:/state"))
-    await asyncio.to_thread(
-        scene.docker.until, "healthy", "v-sick", lambda found: found["State"]["Health"]["Status"] == "healthy"
-    )
-    scene.told.ends["healthy"] = await scene.hand("healthy").do(RESTART, "container:v-sick", params={"grace_s": "2"})
+    await scene.make(name, options=(*CHECKED, "-v", f"{state}:/state"))
+    await asyncio.to_thread(scene.docker.until, "it is healthy", name, _is_healthy)
+    return state
+
+
+def _is_healthy(found: dict[str, Any]) -> bool:
+    return bool(found["State"]["Health"]["Status"] == "healthy")
+
+
+async def _healthy(scene: Scene) -> None:
+    await _checked(scene, "v-healthy")
+    scene.told.ends["healthy"] = await scene.hand("healthy").do(RESTART, "container:v-healthy", params={"grace_s": "2"})
+
+
+async def _sick(scene: Scene) -> None:
+    state = await _checked(scene, "v-sick")
     (state / "sick").touch()
     scene.told.ends["sick"] = await scene.hand("sick").do(RESTART, "container:v-sick", params={"grace_s": "2"})
 
@@ -143,7 +156,7 @@ async def _others(scene: Scene) -> None:
 
 
 STORIES: tuple[Callable[[Scene], Coroutine[Any, Any, None]], ...] = (
-    _graceful, _hasty, _stubborn, _sick, _brief, _shell, _changed, _others,
+    _graceful, _hasty, _stubborn, _healthy, _sick, _brief, _shell, _changed, _others,
 )  # fmt: skip
 
 
