@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from agent.actions.conduct import conductor
-from agent.actions.conduct.record import LINES, REFUSALS
+from agent.actions.conduct.record import LINES, REFUSALS, fitting
 from agent.errors import Refusal
-from agent.wire.actions import ActMode, ActState, Guard
+from agent.wire.actions import ActionFacts, ActMode, ActState, Guard
 from agent.wire.codec import encode
 from agent.wire.frames import Facts
 from agent.wire.limits import FROM_AGENT_BYTES
+from agent.wire.shape import pack
 from agent.wire.specs import Severity
 from tests.agent.actions.conduct.bench import ALICE, BOB, KEY, ROOT, Bench, Town, wish
 from tests.fakes.clock import FakeClock
@@ -266,20 +267,14 @@ async def test_hello_says_what_the_role_may(town: Town, tmp_path: Path) -> None:
         assert bench.hands.may("operator") == ("haproxy.drain", "haproxy.ready")
 
 
-async def test_a_section_that_is_too_large_keeps_what_is_open_and_the_newest(town: Town, tmp_path: Path) -> None:
-    async with Bench(town, tmp_path).running() as bench:
-        town.gate = asyncio.Event()
-        await bench.act(wish(key="open", subject="backend:lb/llm/s0"))
-        while not town.taken:
-            await asyncio.sleep(0.005)
-        town.gate = None
-        for number in range(60):
-            bench.drain.before = {str(one): "x" * 4000 for one in range(5)}
-            await bench.act(wish(key=f"k{number}", subject="backend:lb/llm/s2"))
-            await bench.until(key=f"k{number}")
-        keys = [entry.key for entry in bench.entries()]
-        assert keys[0] == "open"
-        assert keys[-1] == "k59"
-        assert 20 < len(keys) < 61
-        assert len(encode(Facts("actions", bench.told["actions"]))) < FROM_AGENT_BYTES
-        assert await bench.act(wish(key="k0", subject="backend:lb/llm/s2")), "what is not shown is known all the same"
+def test_a_section_that_is_too_large_keeps_what_is_open_and_the_newest() -> None:
+    before = {str(number): "x" * 4000 for number in range(5)}
+    entries = [ActionFacts(f"k{number}", "haproxy.drain", "host", before=before, ended=1.0) for number in range(100)]
+    entries[0] = replace(entries[0], ended=None)
+    entries[3] = replace(entries[3], orphaned=True)
+    items = [(pack(one), one.ended is None or one.orphaned) for one in entries]
+    keys = [item["key"] for item in fitting(items)]
+    assert keys[:2] == ["k0", "k3"]
+    assert keys[2:] == [f"k{number}" for number in range(100 - len(keys) + 2, 100)]
+    assert 20 < len(keys) < 100
+    assert len(encode(Facts("actions", fitting(items)))) < FROM_AGENT_BYTES
