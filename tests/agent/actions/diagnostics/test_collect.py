@@ -1,16 +1,20 @@
 """A bundle, from the real root helper to the operator's hands."""
 
 import asyncio
+import base64
 import hashlib
 import io
 import json
 import secrets
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent.actions.base import Reply, RootLost
 from agent.actions.diagnostics import EXECUTORS, pack
 from agent.actions.diagnostics.fetch import BUNDLE, chunk, place
 from agent.errors import Refusal
@@ -161,6 +165,46 @@ async def test_what_was_interrupted_leaves_nothing_and_says_so(hand: Hand) -> No
     assert hand.evidence is not None
     assert hand.evidence.directory is not None
     assert list(hand.evidence.directory.iterdir()) == []
+
+
+async def test_after_a_crash_there_is_a_whole_bundle_or_none(hand: Hand) -> None:
+    result, entry = await hand.do(COLLECT, "host")
+    again = await COLLECT.settle(entry, hand)
+    assert (again.state, again.parts) == (ActState.DONE, result.parts)
+    assert hand.evidence is not None
+    assert hand.evidence.directory is not None
+    torn = replace(entry, key="ffffffff/9")
+    pack.write(pack.stage(place(hand.evidence.directory, torn.key)), "a.txt", b"half of it")
+    settled = await COLLECT.settle(torn, hand)
+    assert (settled.state, "collect again" in settled.says) == (ActState.FAILED, True)
+    assert not place(hand.evidence.directory, torn.key).exists()
+    assert COLLECT.inverse(entry) is None
+
+
+async def test_a_part_that_is_not_what_root_wrote_is_left_out_with_its_reason(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = hand.root.ask
+
+    async def spoiled(request: Any, *words: Any, **more: Any) -> Reply:
+        reply = await ask(request, *words, **more)
+        if request["verb"] == "read" and request["part"] == "host.txt":
+            return replace(reply, data={**reply.data, "base64": base64.b64encode(b"x" * reply.data["total"]).decode()})
+        if request["verb"] == "read" and request["part"] == "processes.txt":
+            raise RootLost("the connection broke")
+        return reply
+
+    monkeypatch.setattr(hand.root, "ask", spoiled)
+    result, entry = await hand.do(COLLECT, "host")
+    assert result.state is ActState.DONE
+    assert "missing: host.txt, processes.txt" in result.says
+    assert hand.evidence is not None
+    assert hand.evidence.directory is not None
+    found = files(place(hand.evidence.directory, entry.key) / BUNDLE)
+    assert not {"host.txt", "processes.txt"} & found.keys()
+    parts = json.loads(found["manifest.json"])["parts"]
+    assert "its hash is another" in parts["host.txt"]["missing"]
+    assert "the connection broke" in parts["processes.txt"]["missing"]
 
 
 def test_only_the_newest_bundles_are_kept(tmp_path: Path) -> None:
