@@ -9,7 +9,7 @@ from agent.wire.replicas import State
 from agent.wire.specs import Quality
 from cockpit.fleet import replicas as known
 from cockpit.runbook.conditions.base import Condition, Look, Question, Word
-from cockpit.runbook.scene import POOL, is_ready, pool_rows, ready_rows
+from cockpit.runbook.scene import POOL, is_ready, pool_rows
 
 _STATE = "replica.state"
 _AFTER = {State.READY, State.DRAINING, State.DRAINED}
@@ -117,15 +117,15 @@ def _served(question: Question) -> Look:
 
 
 def _floor(question: Question) -> Look:
-    """More of the pool are ready than must be: the next may go out. Who is said to be ready by old news alone, or behind
-    a link that is silent right now, counts neither way."""
+    """More of the pool are ready than must be: the next may go out. Who is ready by old news alone, or of whom nobody
+    knows right now, counts neither way."""
     fleet = question.fleet
     row = _row(question)
     subject = question.target.subject
     pool = subject.removeprefix(POOL) if row is None else known.pool(fleet, row)
     floor = int(question.params.get("floor", "0") or 0)
     others = [member for member in pool_rows(fleet, pool) if member != row]
-    said = [member for member in others if State(int(fleet.replicas.state[member])) is State.READY]
+    said = [member for member in others if State(int(fleet.replicas.state[member])) in (State.READY, State.UNKNOWN)]
     ready = [member for member in said if is_ready(fleet, member) and _since(question, member)]
     if len(ready) < floor <= len(said):
         return Look(Word.UNKNOWN, f"{len(said) - len(ready)} of {pool or 'its pool'} have not been read again yet")
