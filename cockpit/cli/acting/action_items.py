@@ -72,7 +72,7 @@ def run(fleet: Fleet, found: RunItem, now: Instant) -> Item:
         "user": facts.user,
         "leader": facts.leader,
         "state": found.state,
-        "says": facts.says,
+        "says": found.says,
         "started": iso(found.at),
         "ended": _iso(found.ended),
         "heard_age_s": age(now.wall - record.here(facts.heard, now.wall)) if facts.heard else None,
@@ -108,7 +108,7 @@ def run_row(fleet: Fleet, found: RunItem, item: Item) -> Sequence[Any]:
     facts = found.facts
     steps = len(found.actions) + len(facts.marks)
     return (
-        facts.id, facts.runbook, found.target, found.state, found.by, age_text(item["age_s"]), steps, facts.says,
+        facts.id, facts.runbook, found.target, found.state, found.by, age_text(item["age_s"]), steps, found.says,
     )  # fmt: skip
 
 

@@ -17,7 +17,9 @@ _SEVERITY = {
     ActState.RUNNING: Severity.INFO,
     ActState.INTERRUPTED: Severity.INFO,
 }
+SILENT_S = 120.0  # a leader that was not heard for longer leads no more: its leases have run out
 _OF_RUNS = {
+    "orphaned": Severity.WARNING,
     "running": Severity.INFO,
     "failed": Severity.WARNING,
     "unknown": Severity.UNKNOWN,
@@ -61,7 +63,7 @@ class ActionItem:
 @dataclass(frozen=True, slots=True)
 class RunItem:
     """One run. `hosts` are the numbers of all hosts that tell of it, `actions` its entries in their ledgers, in the
-    order in which they were taken."""
+    order in which they were taken, `silent_s` for how long whoever leads it was not heard."""
 
     hosts: tuple[int, ...]
     facts: RunFacts
@@ -69,17 +71,27 @@ class RunItem:
     at: float
     ended: float | None
     actions: tuple[ActionItem, ...]
+    silent_s: float = 0.0
 
     @property
     def state(self) -> str:
-        """As its host says."""
-        return self.facts.state
+        """As its host says; orphaned where nobody leads it any more."""
+        orphaned = self.facts.state == "running" and self.silent_s > SILENT_S
+        return "orphaned" if orphaned else self.facts.state
+
+    @property
+    def says(self) -> str:
+        """One sentence on how it stands."""
+        if self.state != "orphaned":
+            return self.facts.says
+        leader = self.facts.leader.partition("#")[0] or self.facts.by
+        return f"nobody leads it since {leader} was last heard, {self.silent_s:.0f} s ago: run --resume {self.facts.id}"
 
     @property
     def severity(self) -> Severity:
         """What a human is needed for."""
         return max((item.severity for item in self.actions if item.state == "orphaned"), default=Severity.OK) or (
-            _OF_RUNS.get(self.facts.state, Severity.OK)
+            _OF_RUNS.get(self.state, Severity.OK)
         )
 
     @property
@@ -134,7 +146,7 @@ def run_sought(fleet: Fleet, item: RunItem) -> Item:
     words = {
         "kind": "run", "action": facts.runbook, "state": item.state, "by": facts.by or facts.user, "run": facts.id,
         "target": item.target, "subject": facts.subject, "id": facts.id,
-        "text": " ".join((facts.says, facts.reason, facts.runbook, facts.by, facts.user, item.target)),
+        "text": " ".join((item.says, facts.reason, facts.runbook, facts.by, facts.user, item.target)),
     }  # fmt: skip
     return _item(fleet, item.hosts[0], facts.subject, item.severity, words)
 
@@ -176,6 +188,7 @@ def _run(fleet: Fleet, told: list[tuple[int, RunFacts]], done: Iterable[ActionIt
         record.here(facts.at, now),
         ended,
         tuple(done),
+        max(0.0, now - record.here(facts.heard or facts.at, now)),
     )
 
 
