@@ -58,9 +58,11 @@ def verdict(entry: ActionFacts, helper: Heard, world: Result, *, patient: bool) 
     """Both together. `patient`: the helper may still be at it, so that only what is done is believed."""
     if helper.state == "none" and entry.action.startswith(BY_ROOT) and (helper.void or not patient):
         return Result(ActState.INTERRUPTED, "the agent ended before it began: nothing was touched")
+    if helper.state == "ended" and helper.end == "refused":  # also what an earlier start has given up
+        return Result(ActState.INTERRUPTED, helper.says or "the root helper did not begin it")
     if world.state is ActState.DONE and not helper.running:
         return world
-    if helper.state == "ended" and helper.end in ("failed", "refused"):
+    if helper.state == "ended" and helper.end == "failed":
         return Result(ActState.FAILED, helper.says or world.says)
     if patient and (wait := _may_go_on(entry, helper, world)):
         return Result(ActState.UNKNOWN, wait)

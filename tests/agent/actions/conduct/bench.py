@@ -84,6 +84,8 @@ class Town:
 
     def _void(self, request: Mapping[str, Any]) -> Reply:
         known = self.keys.get(request["key"])
+        if request["key"] in self.void:
+            return Reply("done", data={"state": "ended", "end": "refused", "says": "it was given up before it began"})
         if known is None:
             self.void.add(request["key"])
         return Reply("done", data={"state": "ended" if known else "none", "end": known or ""})

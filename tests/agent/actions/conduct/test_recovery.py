@@ -85,6 +85,15 @@ async def test_what_still_waits_at_the_helpers_door_is_never_begun_after_it_was_
         assert (late.end, town.taken, town.state) == ("refused", [], {})
 
 
+async def test_killed_right_after_it_was_given_up_it_is_interrupted_all_the_same(town: Town, tmp_path: Path) -> None:
+    await killed_at(Bench(town, tmp_path), "before-run")
+    town.void.add(KEY)
+    town.state[SERVER] = "drain"  # by somebody else, meanwhile
+    async with Bench(town, tmp_path).running() as bench:
+        entry = await bench.until()
+        assert (entry.state, entry.says) == (ActState.INTERRUPTED, "it was given up before it began")
+
+
 async def test_a_lost_answer_is_looked_for_and_told_when_known(town: Town, tmp_path: Path) -> None:
     async with Bench(town, tmp_path).running() as bench:
         town.loses = True

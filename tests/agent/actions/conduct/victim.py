@@ -106,6 +106,8 @@ class World:
 
     def _key(self, known: dict[str, Any], key: str) -> dict[str, Any]:
         found = known["keys"].get(key)
+        if key in known["void"]:
+            return {"state": "ended", "end": "refused", "says": "it was given up before it began", "running": False}
         if found is None:
             return {"state": "none", "end": "", "says": ""}
         over = time.time() >= found["due"]
