@@ -253,6 +253,15 @@ async def test_x_on_folded_replicas_is_about_their_pool(acting: Acting) -> None:
         assert app.screen.about.subject.startswith("pool:")
 
 
+async def test_the_menu_says_in_whole_what_the_cursor_stands_on(acting: Acting) -> None:
+    acting.hands.why_not = {"action:systemd.restart": "policy on gpu-b02 does not allow it to operator"}
+    async with acting.on("x", "j") as (app, pilot):
+        assert terminal_text(app).count("Takes a replica out of the balancer.") == 2
+        await press(pilot, "G", "enter")
+        assert terminal_text(app).count("policy on gpu-b02 does not allow it to operator") == 2
+        assert acting.hands.plans == []
+
+
 async def test_the_menu_reaches_what_stands_around(acting: Acting) -> None:
     async with acting.on("x") as (app, pilot):
         assert isinstance(app.screen, Menu)

@@ -52,18 +52,29 @@ def brief_lines(plan: Plan, width: int) -> list[Line]:
     broken = [guard for guard in plan.guards if not guard.ok]
     named = ", ".join(plain(guard.id) for guard in broken[:_NAMED])
     parts.append(f"{words.WARN} {named} not met" if broken else "guards hold" if plan.guards else "no guards")
-    lost = sum(step.kind is StepKind.ACTION and not step.undo for step in plan.steps)
-    parts.append(f"{plural(lost, 'step')} cannot be undone" if lost else "all can be undone")
+    lost = sum(map(is_final, plan.steps))
+    parts.append(
+        f"{plural(lost, 'step')} cannot be undone"
+        if lost
+        else "all can be undone"
+        if any(step.undo for step in plan.steps)
+        else "nothing to take back"
+    )
     ink = Ink.CRITICAL if refusing(plan) else Ink.WARNING if broken else Ink.TEXT
     return [((text, ink),) for text in wrapped(" · ".join(parts), width, 2)]
 
 
 def danger_line(plan: Plan, width: int) -> Line:
     """One reversed line that reads as danger without any colour."""
-    lost = [step for step in plan.steps if step.kind is StepKind.ACTION and not step.undo]
+    lost = [step for step in plan.steps if is_final(step)]
     what = "CANNOT BE UNDONE" if lost else "HIGH RISK" if plan.risk is Risk.HIGH else "RISK UNKNOWN"
     text = f" {words.CROSS} DANGER: {what} {words.CROSS} "
     return ((fit(text + plain(plan.target.name), width), Ink.ALARM),)
+
+
+def is_final(step: Step) -> bool:
+    """Whether what a step does cannot be taken back: what only looks, or changes nothing, needs no way back."""
+    return step.kind is StepKind.ACTION and not step.undo and step.risk is not Risk.LOW
 
 
 def plan_lines(plan: Plan, width: int) -> list[Line]:
@@ -145,7 +156,7 @@ def _step(step: Step, width: int) -> list[Line]:
             lines += _indented(plain(command), width, Ink.MUTED)
     if step.effect:
         lines += _indented(plain(step.effect), width, Ink.MUTED)
-    if step.kind is StepKind.ACTION and not step.undo:
+    if is_final(step):
         lines += _indented("cannot be undone", width, Ink.WARNING, f"{words.WARN} ")
     if step.lease_s:
         lines += _indented(f"held by a lease of {duration(step.lease_s)} that this console renews", width, Ink.FAINT)
@@ -265,9 +276,9 @@ def back_lines(plan: Plan, width: int) -> list[Line]:
     """Which steps can be taken back and how, and which cannot."""
     acts = [step for step in plan.steps if step.kind is StepKind.ACTION]
     undone = [step for step in acts if step.undo]
-    lost = [step for step in acts if not step.undo]
-    if not acts:
-        return _labelled("", "nothing is changed", width, Ink.MUTED)
+    lost = [step for step in acts if is_final(step)]
+    if not (undone or lost):
+        return _labelled("", "there is nothing to take back", width, Ink.MUTED)
     lines: list[Line] = []
     for step in undone[:_NAMED]:
         lines += _labelled(f"step {plain(step.n)}", f"by {plain(step.undo)}", width)

@@ -7,7 +7,7 @@ from cockpit.runbook.records import RunState, RunView, StepKind, StepState, Step
 from cockpit.tui.acting import words
 from cockpit.tui.acting.plan_lines import SINGLE, aside
 from cockpit.tui.format import duration, fit, moment, plain, plural, size
-from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, wrapped
+from cockpit.tui.lines import BLANK, Line, Span, clipped, joined, spread, width_of, wrapped
 from cockpit.tui.theme import Ink
 
 _BAR = 12  # cells of a deadline
@@ -118,15 +118,12 @@ def _step(one: StepView, now: float, width: int, *, unfolded: bool) -> list[Line
     state, ink = words.step(one.state)
     running = one.state in (StepState.RUNNING, StepState.UNDOING)
     pending = one.state is StepState.PENDING
-    left = joined(
-        [
-            (f" {fit(plain(one.step.n), 4, right=True)} ", Ink.MUTED),
-            (fit(state, _MARK), ink),
-            (plain(one.step.title), Ink.MUTED if pending else Ink.STRONG if running else Ink.TEXT),
-        ]
-    )
-    lines = [spread(left, _right(one, now), width)]
-    indent = 6 + _MARK
+    loud = Ink.MUTED if pending else Ink.STRONG if running else Ink.TEXT
+    lead: list[Span] = [(f" {fit(plain(one.step.n), 4, right=True)} ", Ink.MUTED), (fit(state, _MARK), ink)]
+    right, indent = _right(one, now), 6 + _MARK
+    said = wrapped(plain(one.step.title), max(20, width - width_of(right) - indent - 1)) or [""]
+    lines = [spread(joined([*lead, (said[0], loud)]), right, width)]
+    lines += [((" " * indent + part, loud),) for part in said[1:]]
     if one.says and not pending:
         told = ink if one.state in (StepState.FAILED, StepState.UNKNOWN) else Ink.TEXT if running else Ink.MUTED
         lines += [((" " * indent + part, told),) for part in wrapped(plain(one.says), max(10, width - indent - 1))]

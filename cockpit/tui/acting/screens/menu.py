@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.message import Message
 
 from cockpit.errors import CockpitError
 from cockpit.fleet.targets import About
@@ -62,6 +63,9 @@ class Entries(LineView, can_focus=True):
         Binding("left,h", "screen.target(-1)", "target before", show=False, id="act.target_previous"),
     ]
 
+    class Moved(Message):
+        """The cursor stands on another entry."""
+
     def __init__(self, view: View, fits: list[Fit], chosen: str) -> None:
         super().__init__(view, id="entries")
         self.fits = fits
@@ -113,6 +117,7 @@ class Entries(LineView, can_focus=True):
         line = self.cursor_line()
         self.reveal(line + 1 if line + 1 < self.total() else line)
         self.reveal(0 if number == 0 else line)
+        self.post_message(self.Moved())
 
     def on_click(self, event: events.Click) -> None:
         """A click chooses, another one drafts."""
@@ -170,9 +175,10 @@ class Menu(Window[Drafted | None]):
         """Share the lines out anew."""
         self.draw()
 
-    def on_key(self, event: events.Key) -> None:
+    @on(Entries.Moved)
+    def moved(self) -> None:
         """What the cursor stands on is told below."""
-        self.call_after_refresh(self.draw)
+        self.draw()
 
     def _tick(self) -> None:
         if self._since is not None:

@@ -153,7 +153,7 @@ class PlanWindow(Window[str | None]):
         if ask.barred:
             return [*again, leave]
         if not ask.phrase:
-            return [("y", "runs it"), *again, leave]
+            return [("y", "runs it"), ("tab", "why"), *again, leave]
         if self.page.has_focus:
             return [("tab", "to say why"), *again, leave]
         if self.reason.has_focus:
