@@ -95,13 +95,19 @@ def _further(entry: ActionFacts) -> tuple[bool, int, bool]:
     return entry.ended is not None, _RANK.get(entry.state, 3), bool(entry.undone)
 
 
-def attempt(known: Known, run: str, base: str) -> str:
-    """The name of the attempt that counts now: the newest that was decided or begun."""
-    for number in range(_TRIES, 1, -1):
-        name = f"{base}~{number}"
-        if name in known.marks or f"{run}/{name}" in known.entries:
-            return name
-    return base
+def attempts(known: Known, run: str) -> dict[str, int]:
+    """By step, or step/undo, the number of the attempt that counts now: the newest that was decided or begun."""
+    found: dict[str, int] = {}
+    named = (key.partition("/")[2] for key in known.entries if key.startswith(f"{run}/"))
+    for name in (*known.marks, *named):
+        base, mark, number = name.partition("~")
+        if mark and number.isdecimal():
+            found[base] = max(found.get(base, 1), min(int(number), _TRIES))
+    return found
+
+
+def _named(base: str, number: int) -> str:
+    return base if number < 2 else f"{base}~{number}"
 
 
 def following(name: str) -> str:
@@ -112,13 +118,14 @@ def following(name: str) -> str:
 
 def standing(plan: Plan, known: Known, anew: frozenset[str] = frozenset()) -> list[Now]:
     """Every step as it stands. `anew`: names that have to be judged again, whatever was said."""
-    return [_step(plan, step, known, anew) for step in plan.steps]
+    tries = attempts(known, plan.id)
+    return [_step(plan, step, known, anew, tries) for step in plan.steps]
 
 
-def _step(plan: Plan, step: Step, known: Known, anew: frozenset[str]) -> Now:
-    name = attempt(known, plan.id, step.n)
+def _step(plan: Plan, step: Step, known: Known, anew: frozenset[str], tries: Mapping[str, int]) -> Now:
+    name = _named(step.n, tries.get(step.n, 1))
     forth = _attempt(plan, step, known, name, anew)
-    undo = attempt(known, plan.id, f"{step.n}/undo")
+    undo = _named(f"{step.n}/undo", tries.get(f"{step.n}/undo", 1))
     back = _attempt(plan, step, known, undo, frozenset())
     if back.state is StepState.PENDING and undo not in known.marks:
         if forth.entry is not None and forth.entry.undone:
