@@ -244,6 +244,26 @@ def test_a_flood_of_refusals_does_not_fill_the_disk(tmp_path: Path) -> None:
         assert helper.ask(verb="head")["end"] == "done"
 
 
+def test_an_audit_full_of_the_worst_text_is_had_page_by_page(tmp_path: Path) -> None:
+    with Helper(tmp_path, POLICY) as helper:
+        for number in range(44):
+            helper.ask(verb="note", record={f"k{number}": '\\"' * 450 for number in range(8)}, key=str(number))
+        helper.end()
+        with helper.audit.open("ab") as file:
+            file.write(b"\0" * 15_000)
+        helper.start()
+        helper.ask(verb="note", record={})
+        found: list[str] = []
+        while True:
+            page = helper.ask(verb="audit", first=len(found) + 1, limit=200)["data"]
+            found += page["lines"]
+            if len(found) >= page["count"]:
+                break
+        lines = [line.encode("utf-8", "surrogateescape") for line in found]
+        assert lines == helper.audit.read_bytes().splitlines()
+        assert verify(lines, {page["count"]: page["head"]}).ok
+
+
 def test_killed_at_its_work_it_says_so_at_its_next_start_and_never_does_it_again(tmp_path: Path) -> None:
     with Helper(tmp_path, POLICY) as helper, Sleeper(stubborn=True) as sleeper:
         connection = socket.socket(socket.AF_UNIX)
