@@ -184,7 +184,8 @@ def _collect(job: Job, folder: Path) -> tuple[str, int, Mapping[str, Any]]:
     said: dict[str, Any] = {}
     parts = gather.parts(wish)
     for number, (name, part) in enumerate(parts.items(), 1):
-        job.hands.say(f"collecting {name} ({number} of {len(parts)})")
+        patience = f", which may take {gather.REPORT_S / 60:.0f} min" if name == gather.REPORTED else ""
+        job.hands.say(f"collecting {name} ({number} of {len(parts)}){patience}")
         said[name] = store.put(name, part)
     have = [one for one in said.values() if one["bytes"]]
     size = sum(one["bytes"] for one in have)

@@ -22,7 +22,7 @@ SMI_S = 60.0  # nvidia-smi waits for a driver that may hang
 JOURNAL_S = 60.0
 REPORT_S = 600.0  # nvidia-bug-report.sh in safe mode takes a minute, and for ever if the driver hangs
 LINES = 50_000  # of one unit's journal
-REPORT = "nvidia-bug-report.sh"
+REPORT, REPORTED = "nvidia-bug-report.sh", "nvidia-bug-report.txt"
 _KMSG = Path("/dev/kmsg")
 _NVIDIA = Path("/proc/driver/nvidia")
 _HOST = ("version", "cmdline", "uptime", "loadavg", "meminfo", "modules", "mounts", "pressure/memory", "pressure/io")
@@ -57,7 +57,7 @@ def parts(wish: Wish) -> dict[str, Callable[[Take], None]]:
         found[f"units/{unit}.txt"] = partial(_unit, unit)
         found[f"units/{unit}.log"] = partial(_journal, unit, wish.since)
     if wish.report:
-        found["nvidia-bug-report.txt"] = partial(_report, wish.scratch)
+        found[REPORTED] = partial(_report, wish.scratch)
     return found
 
 

@@ -109,7 +109,10 @@ def servers(path: Path, backend: str) -> tuple[Server, ...]:
     admin = _states(path, state)
     lines = _lines(path, ask(path, "show stat -1 4 -1"))
     mine = [line for line in lines if line.get("pxname") == backend and line.get("type") == "2"]
-    return tuple(_server(line, admin[line["svname"]]) for line in mine if line["svname"] in admin)
+    try:
+        return tuple(_server(line, admin[line["svname"]]) for line in mine if line["svname"] in admin)
+    except (KeyError, ValueError) as error:
+        raise Strange(f"{path} said {str(error)[:80]} where HAProxy has its numbers") from None
 
 
 def started(path: Path) -> str:

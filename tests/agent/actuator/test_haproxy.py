@@ -1,10 +1,13 @@
 """The root helper and a real HAProxy: it counts before it changes, changes one server alone, and looks again."""
 
 import re
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -230,6 +233,78 @@ def test_two_sockets_for_one_backend_are_refused_unless_the_balancer_is_named(as
     asker.hands.entries = (job.entry, other)
     with pytest.raises(Refused, match="say in its entries which balancer is meant"):
         haproxy.FAMILY.actions[0].commands(job)
+
+
+STAT = "# pxname,svname,qcur,scur,status,weight,bck,type,\nllm,r1,0,0,{0},1,0,2,\nllm,r2,0,0,UP,1,0,2,\n"
+STATE = (
+    "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_port\n"
+    "3 llm 1 r1 - 2 {1} 1 1 0\n3 llm 2 r2 - 2 0 1 1 0\n"
+)
+
+
+class Odd:
+    """A HAProxy that does one thing wrong when it is told something."""
+
+    def __init__(self, folder: Path, answer: str | None, admin: int = 0) -> None:
+        self.admin_socket, self.told = folder / "odd.sock", False
+        self._answer, self._admin = answer, admin
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.admin_socket))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                command = connection.recv(4096).decode().strip()
+                if command.startswith("set"):
+                    self.told = True
+                    if self._answer is None:
+                        self._listener.close()
+                        return
+                connection.sendall(self._says(command).encode())
+
+    def _says(self, command: str) -> str:
+        admin = self._admin if self.told else 0
+        if command.startswith("set"):
+            return f"{self._answer}\n"
+        if command == "show info":
+            return "Name: HAProxy\nPid: 7\n"
+        return (STAT if command.startswith("show stat") else STATE).format("DRAIN" if admin else "UP", admin)
+
+    def close(self) -> None:
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._thread.join(5)
+        self._listener.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "admin", "end", "says"),
+    [
+        ("", 8, "done", "server llm/r1 is DRAIN"),
+        ("Permission denied", 0, "failed", "HAProxy answered 'Permission denied' to 'set server llm/r1 state drain'"),
+        ("", 0, "failed", "HAProxy took 'set server llm/r1 state drain' and nevertheless says UP, weight 1"),
+        (None, 0, "unknown", "'set server llm/r1 state drain' was sent, and then: HAProxy's socket"),
+    ],
+    ids=["taken", "not taken", "taken without effect", "gone meanwhile"],
+)
+def test_done_is_what_the_second_look_shows(tmp_path: Path, answer: str, admin: int, end: str, says: str) -> None:
+    odd = Odd(tmp_path, answer, admin)
+    try:
+        asker = Asker(SimpleNamespace(admin=odd.admin_socket), Hands(tmp_path))  # type: ignore[arg-type]
+        outcome = asker.act("haproxy.drain", "r1")
+    finally:
+        odd.close()
+    assert (outcome.end, outcome.says[: len(says)]) == (end, says)
+    assert outcome.data["before"]["state"] == "ready"
 
 
 @given(name=st.text(max_size=40))
