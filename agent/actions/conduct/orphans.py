@@ -111,7 +111,7 @@ class Orphans:
 
     def _decide(self, entry: Entry) -> None:
         facts = entry.facts
-        why = leases.kept(entry, concerned(facts.subject, self.facts), self.troubled())
+        why = self._held_by_another(facts) or leases.kept(entry, concerned(facts.subject, self.facts), self.troubled())
         key = "" if why else self._free_key(entry)
         executor = self.executors.get(facts.action)
         if not why and (executor is None or executor.inverse(facts) is None):
@@ -142,6 +142,14 @@ class Orphans:
             if entry is not None and (code != "busy" or now - since[0] > BUSY_S):
                 del self._busy[key]
                 self.record.write(entry.now(orphaned=True), f"{key} could not be taken back: it is kept")
+
+    def _held_by_another(self, facts: ActionFacts) -> str:
+        """Who else wants it as it is, and still speaks."""
+        for other in self.record.ledger:
+            same = other.facts.subject == facts.subject and other.facts.action == facts.action
+            if same and other.key != facts.key and other.lease is not None and not other.facts.orphaned:
+                return f"the run {other.facts.run or other.key} of {other.facts.by} wants the same"
+        return ""
 
     def _free_key(self, entry: Entry) -> str:
         for number in range(1, TRIES + 1):

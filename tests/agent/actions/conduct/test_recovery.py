@@ -314,6 +314,18 @@ async def test_an_orphan_is_let_be_while_somebody_is_at_work_there(town: Town, t
         assert (await bench.until(key=f"{KEY}/orphan")).state is ActState.DONE
 
 
+async def test_what_another_run_wants_as_it_is_too_is_not_taken_back_under_its_hands(
+    town: Town, tmp_path: Path
+) -> None:
+    async with Bench(town, tmp_path).running() as bench:
+        await drained(bench)
+        await bench.act(wish(key="other/1", run="other", lease_s=600.0))
+        await bench.until(key="other/1")
+        await tick(bench, 61)
+        assert (town.state[SERVER], bench.entry().orphaned) == ("drain", True)
+        assert "the run other of alice wants the same" in bench.events()[-1].text
+
+
 async def test_who_is_always_busy_is_told_in_the_end(town: Town, tmp_path: Path) -> None:
     async with Bench(town, tmp_path).running() as bench:
         await drained(bench)
