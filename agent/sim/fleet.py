@@ -148,7 +148,8 @@ class SimFleet:
         shift, networked = self._places(block)
         for number in range(self.plan.hosts):
             plan = self.plan
-            machine = Machine(plan.seed, number, plan.gpus, plan.epoch, plan.grid_s, shift=shift)
+            fleet = round(plan.epoch * 1000.0)
+            machine = Machine(plan.seed, number, plan.gpus, plan.epoch, plan.grid_s, shift=shift, fleet=fleet)
             machine.address = block.address(number)
             schedule(machine, story, self.plan.hosts)
             for item in self._injected:

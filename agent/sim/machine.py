@@ -53,12 +53,15 @@ class _Step:
 
 
 class Machine:
-    """See the module. `grid_s` is the step of the physics in data seconds, `shift` is added to the usual ports."""
+    """See the module. `grid_s` is the step of the physics in data seconds, `shift` is added to the usual ports. `fleet`
+    tells apart hosts of fleets with the same seed: consoles remember hosts by their ids."""
 
-    def __init__(self, seed: int, number: int, gpus: int, epoch: float, grid_s: float = 1.0, *, shift: int = 0) -> None:
+    def __init__(
+        self, seed: int, number: int, gpus: int, epoch: float, grid_s: float = 1.0, *, shift: int = 0, fleet: int = 0
+    ) -> None:
         self.seed, self.number, self.epoch, self.grid_s = seed, number, epoch, grid_s
         self.name = host_name(number)
-        self.host_id = f"{mix(seed, 'host', number):016x}"
+        self.host_id = f"{mix(seed, 'host', number) ^ (mix(fleet) if fleet else 0):016x}"
         self.boot_id = identity(seed, "boot", number)
         self.booted_at = epoch - UPTIME_S
         self.labels = {"pool": pool_of(number).name, "rack": f"rack-{rack_of(number)}", "role": pool_of(number).role}

@@ -25,7 +25,7 @@ from agent.sim.machine import Machine
 from agent.sources.balancer.source import BalancerSource
 
 LB, BALANCED = "edge", "chat-70b"
-_BEHIND = 8  # hosts whose replicas stand behind the balancer: one cell of a large site
+_BEHIND = 64  # hosts whose replicas stand behind the balancer: one cell of a large site
 AUDIT = "audit.jsonl"
 
 

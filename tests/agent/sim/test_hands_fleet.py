@@ -101,3 +101,12 @@ async def test_a_deed_that_was_cut_while_it_was_written_is_left_out(directory: P
     deeds.write_text('{"at": "never"}\n' + deeds.read_text(), "utf-8")
     with pytest.raises(StateError, match=r"deeds\.jsonl: no list of deeds"):
         await SimFleet(directory).__aenter__()
+
+
+async def test_another_fleet_of_the_same_seed_has_other_hosts_and_the_same_one_keeps_its_own(directory: Path) -> None:
+    """A console that remembers the record of one must not take the other's for a forgery."""
+    ids = []
+    for folder in (directory, directory.with_name("other"), directory):
+        async with SimFleet(folder, hosts=1, gpus=1) as fleet:
+            ids.append(fleet.machines[0].host_id)
+    assert ids[0] == ids[2] != ids[1]
