@@ -137,11 +137,13 @@ async def _found(facts: ReplicaFacts, world: World) -> _Found:
     known = await watching.marks(world, (*facts.pids, *children))
     found = _Found(facts, pid, str(seen.get("started") or ""), str(seen.get("comm") or ""), known)
     if facts.container:
+        if not containers.NAME.fullmatch(facts.container):
+            raise Refusal("invalid", f"{facts.container[:64]!r} is not the name of a container")
         box = await asking.look(world, "container", container=facts.container, runtime="")
         if box is None:
             raise Refusal("unknown", f"neither docker nor podman of this host knows container {facts.container[:12]}")
         return replace(found, box=containers.read(box))
-    if facts.unit.endswith(units.SERVICE):
+    if facts.unit.endswith(units.SERVICE) and not units.name_trouble(facts.unit):
         unit = units.read(facts.unit, await asking.look(world, "unit", unit=facts.unit) or {})
         return replace(found, unit=unit) if unit.load == "loaded" else found
     return found
