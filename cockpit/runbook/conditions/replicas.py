@@ -70,18 +70,38 @@ def _well(question: Question) -> Look:
 
 
 def _idle(question: Question) -> Look:
+    """Nothing in flight, by the engine's own counters; one that does not count them has to say that it takes none."""
     row = _row(question)
     if row is None:
         return Look(Word.UNKNOWN, f"nothing is known of {question.target.name}")
-    total, at = 0.0, math.inf
+    name, total, at = question.target.name, 0.0, math.inf
     for signal in ("replica.running", "replica.waiting"):
+        if _never_told(question, row, signal):
+            return _quiet_by_its_word(question, signal)
         found = _read(question, row, signal)
         if isinstance(found, Look):
             return found
         total, at = total + found[0], min(at, found[1])
     if total:
-        return Look(Word.NOT_YET, f"{total:.0f} requests at the engine of {question.target.name}", at)
-    return Look(Word.HOLDS, f"the engine of {question.target.name} has nothing to do", at)
+        return Look(Word.NOT_YET, f"{total:.0f} requests at the engine of {name}", at)
+    return Look(Word.HOLDS, f"the engine of {name} has nothing to do", at)
+
+
+def _never_told(question: Question, row: int, signal: str) -> bool:
+    """Whether an engine does not print this number at all, as its agent says since the step began."""
+    replicas = question.fleet.replicas
+    if signal not in replicas.fields or isinstance(_read(question, row, _STATE), Look):
+        return False
+    return replicas.cell(signal, row).quality is Quality.UNSUPPORTED
+
+
+def _quiet_by_its_word(question: Question, signal: str) -> Look:
+    away = _away(question)
+    if away.word is not Word.HOLDS:
+        return away
+    return Look(
+        Word.HOLDS, f"{away.says}; {signal.partition('.')[2]} requests are not counted by its engine", away.stamp
+    )
 
 
 def _away(question: Question) -> Look:

@@ -99,8 +99,23 @@ def test_an_engine_that_does_not_count_its_requests_is_never_idle() -> None:
     place.numbers(4.0, running={"vllm:8000": 2.0}, waiting={"vllm:8000": 1.0})
     look = asked(place, "replica.idle", 2.0)
     assert (look.word, look.says) == (Word.NOT_YET, "3 requests at the engine of gpu-a01 vllm:8000")
-    place.numbers(5.0, exceptions=[("replica.waiting", "vllm:8000", Quality.UNSUPPORTED)])
-    assert asked(place, "replica.idle", 2.0).word is Word.UNKNOWN
+    place.numbers(5.0, exceptions=[("replica.waiting", "vllm:8000", Quality.TIMEOUT)])
+    assert asked(place, "replica.idle", 4.5).word is Word.UNKNOWN
+
+
+def test_an_engine_that_prints_no_such_number_has_to_say_that_it_takes_none() -> None:
+    place = Place()
+    unsaid = [("replica.running", "triton:8010", Quality.UNSUPPORTED)]
+    place.numbers(3.0, exceptions=unsaid)
+    look = asked(place, "replica.idle", 2.0, subject="replica:triton:8010")
+    assert look.word is Word.NOT_YET
+    place.hosts[0].turn("triton:8010", "unready", phase="paused")
+    place.fleet.apply(0, place.hosts[0].told(), instant(4))
+    place.numbers(4.0, exceptions=unsaid)
+    look = asked(place, "replica.idle", 2.0, subject="replica:triton:8010")
+    assert (look.word, look.says.endswith("running requests are not counted by its engine")) == (Word.HOLDS, True)
+    place.at(60.0)
+    assert asked(place, "replica.idle", 2.0, subject="replica:triton:8010").word is Word.UNKNOWN
 
 
 def test_requests_return_or_there_are_none_to_return() -> None:
