@@ -23,7 +23,7 @@ WITHIN_S = 15.0  # the helper waits 5 s for its lock and 2 s for each of its thr
 FOREIGN = "foreign"  # the guard that says that somebody else took it out
 WORDS = {"drain": "is drained", "maint": "goes into maintenance", "ready": "takes new sessions again"}
 STATES = {"haproxy.drain": "drain", "haproxy.maint": "maint", "haproxy.ready": "ready"}
-ENDS = {"done": ActState.DONE, "failed": ActState.FAILED}
+ENDS = {"done": ActState.DONE, "failed": ActState.FAILED, "refused": ActState.FAILED}
 FORGOTTEN = "HAProxy forgets it at a reload or restart"
 
 

@@ -164,6 +164,14 @@ async def test_after_a_crash_the_helpers_record_tells_how_it_ended(place: Place)
     assert (never.state, "never began it" in never.says) == (ActState.FAILED, True)
 
 
+async def test_after_a_crash_what_was_refused_has_failed_and_changed_nothing(place: Place) -> None:
+    await place.hand.do(DRAIN, "backend:edge/llm/r2")
+    with pytest.raises(Refusal, match="its floor is 2"):
+        await place.hand.do(DRAIN, R1, key=f"{place.hand.run_id}/9")
+    settled = await DRAIN.settle(ActionFacts(f"{place.hand.run_id}/9", "haproxy.drain", R1), place.hand)
+    assert (settled.state, "its floor is 2" in settled.says) == (ActState.FAILED, True)
+
+
 async def test_without_a_helper_the_world_is_not_guessed(place: Place) -> None:
     _, entry = await place.hand.do(DRAIN, R1)
     place.hand.root._path = place.lb.folder / "nobody"
