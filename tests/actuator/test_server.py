@@ -246,8 +246,8 @@ def test_a_flood_of_refusals_does_not_fill_the_disk(tmp_path: Path) -> None:
 
 def test_an_audit_full_of_the_worst_text_is_had_page_by_page(tmp_path: Path) -> None:
     with Helper(tmp_path, POLICY) as helper:
-        for number in range(44):
-            helper.ask(verb="note", record={f"k{number}": '\\"' * 450 for number in range(8)}, key=str(number))
+        for _ in range(100):
+            assert helper.ask(verb="note", record={str(number): '\\"' * 450 for number in range(4)})["end"] == "done"
         helper.end()
         with helper.audit.open("ab") as file:
             file.write(b"\0" * 15_000)
