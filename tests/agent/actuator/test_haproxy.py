@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,6 +83,46 @@ def test_a_drain_is_done_when_the_balancer_shows_it_and_says_what_is_left(asker:
     assert asker.hands.lines == [f"haproxy {asker.balancer.admin}: set server llm/r1 state drain"]
     assert asker.look("r1")["drained"] is True
     assert asker.look("r2")["drained"] is False
+
+
+def test_a_server_is_drained_only_once_nothing_runs_on_it(asker: Asker) -> None:
+    """A request that streams when it is drained ends whole, and until then it is counted."""
+    go_on = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhello")
+            go_on.wait(20)
+            connection.sendall(b"world")
+
+    with ExitStack() as stack:
+        for name in ("r2", "r3"):
+            asker.balancer.tell(f"set server llm/{name} state maint")
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(asker.balancer.folder / "r1.sock"))
+        listener.listen()
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        client = stack.enter_context(socket.socket(socket.AF_UNIX))
+        client.settimeout(20)
+        client.connect(str(asker.balancer.folder / "door.sock"))
+        client.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        said = client.recv(65536)
+        while b"hello" not in said:
+            said += client.recv(65536)
+        asker.floor = 0
+        done = asker.act("haproxy.drain", "r1")
+        assert (done.data["in_flight"], asker.look("r1")["drained"]) == (1, False)
+        go_on.set()
+        assert client.recv(65536) == b"world"
+        server.join(5)
+        end = time.monotonic() + 10
+        while not asker.look("r1")["drained"] and time.monotonic() < end:
+            time.sleep(0.02)
+        seen = asker.look("r1")
+    assert (seen["in_flight"], seen["queued"], seen["drained"]) == (0, 0, True)
 
 
 def test_below_the_floor_nothing_is_changed_and_the_sentence_has_the_numbers(asker: Asker) -> None:
