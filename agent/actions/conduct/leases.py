@@ -29,7 +29,9 @@ def without(entry: Entry) -> Entry:
 
 def of_run(ledger: Ledger, run: str) -> list[Entry]:
     """Entries of a run that have a lease or had one."""
-    return [entry for entry in ledger if run and entry.facts.run == run and (entry.lease or entry.facts.orphaned)]
+    return [
+        entry for entry in ledger.live() if run and entry.facts.run == run and (entry.lease or entry.facts.orphaned)
+    ]
 
 
 def renewed(ledger: Ledger, run: str, boot: str, now: Instant) -> list[Entry]:
@@ -41,7 +43,7 @@ def renewed(ledger: Ledger, run: str, boot: str, now: Instant) -> list[Entry]:
 
 def after_absence(ledger: Ledger, boot: str, now: Instant) -> list[Entry]:
     """Leases that ran out, or nearly, while the agent was away: with a little time to be heard."""
-    held = [entry for entry in ledger if entry.lease and not entry.facts.orphaned]
+    held = [entry for entry in ledger.live() if entry.lease and not entry.facts.orphaned]
     return [
         granted(entry, entry.lease.for_s, boot, now).now(lease=now.wall + GRACE_S)
         if entry.lease.boot != boot
@@ -55,7 +57,7 @@ def run_out(ledger: Ledger, boot: str, now: Instant) -> list[Entry]:
     """Those for which nobody has spoken in time, and that are not known as orphans yet."""
     return [
         entry
-        for entry in ledger
+        for entry in ledger.live()
         if entry.lease and not entry.open and entry.facts.state in LASTS and not entry.facts.orphaned
         and _left(entry, boot, now) <= 0
     ]  # fmt: skip

@@ -68,13 +68,14 @@ class Ledger:
     """`recall` takes the rows that an earlier start kept; after each `put`, `rows` gives what has to be written."""
 
     _entries: dict[str, Entry] = field(default_factory=dict)
+    _live: dict[str, Entry] = field(default_factory=dict)  # on which something still depends
     _changed: dict[str, Row] = field(default_factory=dict)
 
     def recall(self, rows: Iterable[Row]) -> None:
         """Take over what an earlier start wrote."""
         found = [entry for row in rows if row.room == ROOM and (entry := _read(row)) is not None]
         for entry in sorted(found, key=lambda one: one.facts.at):
-            self._entries[entry.key] = entry
+            self._enter(entry)
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries, oldest first."""
@@ -86,7 +87,7 @@ class Ledger:
 
     def put(self, entry: Entry) -> None:
         """Take an entry as it is now."""
-        self._entries[entry.key] = entry
+        self._enter(entry)
         self._changed[entry.key] = _row(entry)
         if len(self._entries) > MOST:
             self._drop()
@@ -98,13 +99,24 @@ class Ledger:
 
     def open(self) -> tuple[Entry, ...]:
         """Entries that are not at their end, oldest first."""
-        return tuple(entry for entry in self if entry.open)
+        return tuple(entry for entry in self._live.values() if entry.open)
+
+    def live(self) -> tuple[Entry, ...]:
+        """Entries on which something still depends: not over, leased or orphaned."""
+        return tuple(self._live.values())
 
     def shown(self, wall: float) -> tuple[ActionFacts, ...]:
         """What cockpits are told, oldest first."""
         entries = list(self._entries.values())
         newest = {entry.key for entry in entries[-SHOWN:] if wall - entry.facts.at <= SHOWN_S}
         return tuple(entry.facts for entry in entries if entry.needed or entry.key in newest)
+
+    def _enter(self, entry: Entry) -> None:
+        self._entries[entry.key] = entry
+        if entry.needed:
+            self._live[entry.key] = entry
+        else:
+            self._live.pop(entry.key, None)
 
     def _drop(self) -> None:
         oldest = next((entry for entry in self if not entry.needed), None)

@@ -91,7 +91,7 @@ class Orphans:
         for entry in leases.run_out(self.record.ledger, self.boot_id, now.now()):
             if entry.key not in self._undoing and now.real() >= self._busy.get(entry.key, [0.0, 0.0])[1]:
                 self._decide(entry)
-        for entry in self.record.ledger:
+        for entry in self.record.ledger.live():
             if entry.facts.orphaned and self._is_back(entry.facts.subject):
                 says = f"{entry.facts.action} {entry.facts.subject}: its target is ready again"
                 self.record.write(leases.without(entry), says)
@@ -99,7 +99,7 @@ class Orphans:
     def spoken_for(self) -> frozenset[str]:
         """Replicas of this host that a run has its hands on: what befalls them is not news while it leads."""
         found: set[str] = set()
-        for entry in self.record.ledger:
+        for entry in self.record.ledger.live():
             if entry.lease is not None and not entry.facts.orphaned:
                 found |= {one for one in concerned(entry.facts.subject, self.facts) if one.startswith(REPLICA)}
         return frozenset(found)
@@ -145,7 +145,7 @@ class Orphans:
 
     def _held_by_another(self, facts: ActionFacts) -> str:
         """Who else wants it as it is, and still speaks."""
-        for other in self.record.ledger:
+        for other in self.record.ledger.live():
             same = other.facts.subject == facts.subject and other.facts.action == facts.action
             if same and other.key != facts.key and other.lease is not None and not other.facts.orphaned:
                 return f"the run {other.facts.run or other.key} of {other.facts.by} wants the same"
@@ -161,7 +161,7 @@ class Orphans:
 
     def _taken_back_by(self, facts: ActionFacts) -> list[Entry]:
         found = []
-        for entry in self.record.ledger:
+        for entry in self.record.ledger.live():
             executor = self.executors.get(entry.facts.action)
             same = entry.facts.subject == facts.subject and entry.key not in (facts.key, facts.undoes)
             if same and executor is not None and (entry.lease is not None or entry.facts.orphaned):
