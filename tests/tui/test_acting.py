@@ -262,6 +262,19 @@ async def test_the_menu_says_in_whole_what_the_cursor_stands_on(acting: Acting) 
         assert acting.hands.plans == []
 
 
+async def test_what_fits_is_looked_at_again_while_the_menu_is_open(acting: Acting) -> None:
+    acting.hands.why_not = dict.fromkeys(LIBRARY, "gpu-b02 is stale: it cannot be asked")
+    async with acting.on("x", "j") as (app, pilot):
+        assert isinstance(app.screen, Menu)
+        chosen = app.screen.entries.selected
+        acting.hands.why_not = {}
+        acting.feed.clock.at += 1.1
+        app.screen._tick()
+        await settle(pilot)
+        assert "is stale" not in terminal_text(app)
+        assert app.screen.entries.selected == chosen
+
+
 async def test_the_menu_reaches_what_stands_around(acting: Acting) -> None:
     async with acting.on("x") as (app, pilot):
         assert isinstance(app.screen, Menu)

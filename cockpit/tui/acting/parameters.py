@@ -16,7 +16,7 @@ def fields(params: Sequence[ParamSpec], values: Mapping[str, str]) -> list[Field
 
 def hint(spec: ParamSpec) -> str:
     """What may be typed: `whole number, 1 to 10`."""
-    bounds = f", {spec.low:g} to {spec.high:g}" if spec.low or spec.high else ""
+    bounds = f", {spec.low:.10g} to {spec.high:.10g}" if spec.low or spec.high else ""
     kinds = {
         WHOLE: f"whole number{bounds}",
         SECONDS: f"seconds{bounds}; 2m and 1h are understood",

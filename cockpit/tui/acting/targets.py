@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from agent.wire.replicas import replica_subject
+from agent.wire.signals import Severity
+from agent.wire.specs import Finding
 from cockpit.fleet import replicas
 from cockpit.fleet.acting.names import POOL, target_name
+from cockpit.fleet.problems import holders
 from cockpit.fleet.state import Fleet
 from cockpit.fleet.targets import About, of_gpu, of_host, of_replica
 from cockpit.incidents import Incident
@@ -93,7 +96,22 @@ def _served_by(fleet: Fleet, about: About) -> list[About]:
     return []
 
 
+def given(fleet: Fleet, about: About) -> dict[str, str]:
+    """Parameters that what is meant already says: the process itself, or the only one that holds the GPU."""
+    if about.subject.startswith(PROCESS):
+        return {"pid": about.subject.removeprefix(PROCESS)}
+    gpu = fleet.gpu_row(about.host, about.subject)
+    held = [] if gpu is None else holders(fleet, gpu)
+    return {"pid": str(held[0].pid)} if len(held) == 1 else {}
+
+
+def fault(about: About) -> Finding | None:
+    """The open finding that an action on it would answer: the worst; what is only good to know asks for nothing."""
+    loud = [finding for finding in about.findings if finding.severity > Severity.INFO]
+    return max(loud, key=lambda finding: (finding.severity, -finding.since), default=None)
+
+
 def fault_of(about: About) -> str:
-    """What it answers, in words: the worst open finding; empty without one."""
-    worst = max(about.findings, key=lambda finding: (finding.severity, -finding.since), default=None)
-    return plain(worst.text) if worst is not None else ""
+    """What it answers, in words; empty where it answers nothing."""
+    found = fault(about)
+    return plain(found.text) if found is not None else ""

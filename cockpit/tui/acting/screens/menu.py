@@ -26,13 +26,14 @@ from cockpit.tui.acting.menu_lines import (
 )
 from cockpit.tui.acting.screens.asking import Parameters
 from cockpit.tui.acting.screens.parts import Part, Window, keys_line
-from cockpit.tui.acting.targets import fault_of, title
+from cockpit.tui.acting.targets import fault, fault_of, given, title
 from cockpit.tui.format import plain
 from cockpit.tui.lines import Line, clipped, wrapped
 from cockpit.tui.theme import GLYPH, INK, Ink
 from cockpit.tui.view import View
 from cockpit.tui.widgets.line_view import LineView
 
+LOOK_S = 1.0  # real seconds between two looks at what fits
 _AROUND = 10  # lines of the window that are no entries
 
 
@@ -143,6 +144,7 @@ class Menu(Window[Drafted | None]):
         self.entries = Entries(view, ordered(hands.fits(self.about)), chosen)
         self.wrong = ""
         self._since: float | None = None
+        self._looked = view.hands()
         self._at_once = at_once
         room = self.inside
         self.head = Part(view, self._head, room, id="act-head")
@@ -183,6 +185,14 @@ class Menu(Window[Drafted | None]):
     def _tick(self) -> None:
         if self._since is not None:
             self.draw()
+            return
+        now = self.view.hands()
+        if now - self._looked >= LOOK_S:  # a host comes back, or goes, while somebody reads
+            self._looked = now
+            fits = ordered(self.hands_of_fleet.fits(self.about))
+            if fits != self.entries.fits:
+                self.entries.fits = fits
+                self.draw()
 
     def draw(self) -> None:
         """All lines anew."""
@@ -236,7 +246,8 @@ class Menu(Window[Drafted | None]):
         """Parameters other than their defaults."""
         item = self.entries.row
         if item is not None and item.fits and item.params and self._since is None:
-            self.app.push_screen(Parameters(self.view, name_of(item), item.params, {}), self._given)
+            known = given(self.view.fleet, self.about)
+            self.app.push_screen(Parameters(self.view, name_of(item), item.params, known), self._given)
 
     def action_draft(self) -> None:
         """Ask for the plan of what is under the cursor."""
@@ -272,6 +283,7 @@ class Menu(Window[Drafted | None]):
 
 async def draft(hands: Hands, item: Fit, about: About, params: dict[str, str]) -> Plan:
     """The plan of an entry; see `Hands.draft`."""
-    finding = about.findings[0].id if about.findings else ""
-    incident = about.fault or (about.findings[0].incident if about.findings else "") or finding
+    answered = fault(about)
+    finding = answered.id if answered is not None else ""
+    incident = about.fault or (answered.incident if answered is not None else "") or finding
     return await hands.draft(item.id, about.host, about.subject, params, incident=incident, finding=finding)
