@@ -39,7 +39,7 @@ RIGHT = {
 LABELS = ("lb",)  # compared with the policy's and with nothing else: any printable text
 # What the shell or a program could take for more than a name. A backslash is a part of systemd's own names.
 UNSAFE = set(string.whitespace) | set("\0;|&$`<>(){}[]*?!'\"#^%=,") | {chr(code) for code in range(32)} | {"\x7f"}
-EXAMPLES = int(os.environ.get("ACTUATOR_EXAMPLES", "25"))  # 300 each were run when the patterns were written
+EXAMPLES = int(os.environ.get("ACTUATOR_EXAMPLES", "15"))  # 300 each were run when the patterns were written
 ID = "0123456789abcdef" * 4
 
 
@@ -109,7 +109,7 @@ def judge(known: Mapping[str, Arg], data: st.DataObject) -> None:
                 continue
             assert not text.startswith("-") or re.fullmatch(r"-\d{1,4}", text), (name, text)
             assert not set(text) & UNSAFE, (name, text)
-            assert "../" not in f"{text}/", (name, text)
+            assert not {".", ".."} & set(text.split("/")), (name, text)
             assert not text.startswith(("/", "~")), (name, text)
             assert text.isascii()
 
@@ -138,7 +138,7 @@ def commands(action: Action, values: Mapping[str, Any], patch: pytest.MonkeyPatc
     ],
     ids=lambda action: action.id,
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(data=st.data())
 def test_what_is_executed_is_a_program_of_roots_and_names_behind_two_dashes(
     action: Action, data: st.DataObject
