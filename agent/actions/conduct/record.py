@@ -14,6 +14,7 @@ import msgpack
 from agent.actions.conduct.ledger import Entry, Ledger
 from agent.clock import Clock
 from agent.recorder import Recorder
+from agent.sources.processes.redact import redact_text
 from agent.wire.actions import ACTIONS, ActionFacts, ActState
 from agent.wire.shape import clean, pack
 from agent.wire.specs import Severity
@@ -93,7 +94,8 @@ class Record:
         return await self.recorder.settled(DURABLE_S)
 
     def line(self, facts: ActionFacts, text: str) -> None:
-        """One line of progress."""
+        """One line of progress; what a program said may hold a secret."""
+        text = redact_text(text)
         self._say(facts.subject, Severity.INFO, text, {"key": facts.key, "line": text})
         self.changed()
 

@@ -15,6 +15,7 @@ from agent.actions.conduct import lookback
 from agent.actions.conduct.ledger import Entry
 from agent.actions.conduct.record import Progress, Record
 from agent.errors import Refusal
+from agent.sources.processes.redact import redact_text
 from agent.wire.actions import Act, ActionFacts, ActState
 
 log = logging.getLogger(__name__)
@@ -134,4 +135,6 @@ class Worker:
 
 
 def _cut(text: str) -> str:
+    """What an engine or a program said may hold a secret, and goes into the journal."""
+    text = redact_text(text)
     return text if len(text) <= SAYS else text[: SAYS - 1] + "…"
