@@ -47,13 +47,15 @@ class Memory:
         facts = self._facts.small()
         agent = {name: facts.pop(name, None) for name in ("agent", "reasons")}
         samples = self._samples()
-        return {
-            "samples.json": _json(samples),
-            "facts.json": _json({**facts, "processes": self._facts.get("processes") or []}),
-            "events.json": _json(await self._events(since, until)),
-            "history.json": await asyncio.to_thread(_lines, await self._history(since, until)),
-            "agent.json": _json({**agent, "signals": _own(samples)}),
+        told: dict[str, Any] = {
+            "samples.json": samples,
+            "facts.json": {**facts, "processes": self._facts.get("processes") or []},
+            "events.json": await self._events(since, until),
+            "agent.json": {**agent, "signals": _own(samples)},
         }
+        history = await self._history(since, until)
+        # In a thread: thousands of texts are looked through, and the host is watched meanwhile.
+        return await asyncio.to_thread(_files, told, history)
 
     def _samples(self) -> dict[str, Any]:
         now = self._clock.now()
@@ -105,6 +107,10 @@ class Memory:
                         return {**found, "missing": str(refusal)}
                     found["series"] += _series(scope, row, told)
         return found
+
+
+def _files(told: Mapping[str, Any], history: Mapping[str, Any]) -> dict[str, bytes]:
+    return {**{name: _json(value) for name, value in told.items()}, "history.json": _lines(history)}
 
 
 def _series(scope: Scope, row: str, told: Iterable[Series]) -> list[dict[str, Any]]:
