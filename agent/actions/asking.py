@@ -19,6 +19,7 @@ SLACK_S = 10.0  # beyond what the helper was given itself
 NOT_FOUND = 404
 BEGINS = "begins"
 TELL_S = 5.0
+BACK_S = 10.0
 CODES = {403: "denied", 409: "gone", 423: "busy", 424: "missing"}  # of refusals; all else is invalid
 
 Meanwhile = Callable[[], Awaitable[str]]  # one sentence on how it stands
@@ -162,6 +163,18 @@ async def look(world: World, what: str, **how: Any) -> Mapping[str, Any] | None:
     if reply.code == NOT_FOUND:
         return None
     raise Refusal(CODES.get(reply.code, "invalid"), reply.says or f"the {what} cannot be looked at")
+
+
+async def back(world: World) -> None:
+    """Wait, after an answer was lost, until the helper can be asked again: systemd starts it anew within a second."""
+    end = world.clock.real() + BACK_S
+    while world.clock.real() < end:
+        try:
+            await world.root.ask({"v": 1, "verb": "head"}, deadline_s=LOOK_S)
+        except (RootAbsent, RootLost):
+            await world.clock.sleep(0.5)
+        else:
+            return
 
 
 async def fate(key: str, world: World) -> tuple[str, str]:

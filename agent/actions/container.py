@@ -18,6 +18,7 @@ from agent.wire.specs import ActionSpec
 
 HOLD_S = 3.0  # what cannot run was seen to end within two seconds
 STOP_HOLD_S = 2.0
+LOST_S = 20.0  # how long a runtime is waited for whose end nobody told
 RUNTIME_S = 60.0  # what a runtime may take beyond the grace: it was seen to need 30 s to unmount
 INVERSE = {"start": "container.stop", "stop": "container.start"}
 
@@ -71,6 +72,7 @@ class ContainerAction:
             reply = await asking.acted(act, who, world, args, say, grace_s + RUNTIME_S, meanwhile=stands)
         except Lost as error:
             say(f"no word on how it ended ({error}); looking at {now.words}")
+            await asking.back(world)
             return await self._judge(found.before, world, say, lost=str(error))
         took = world.clock.real() - began
         if grace_s and took >= grace_s and self.verb == "restart":
@@ -127,6 +129,8 @@ class ContainerAction:
     async def _judge(self, before: Mapping[str, str], world: World, say: Say, *, lost: str = "") -> Result:
         words = f"container {before.get('name') or before.get('id', '')[:12]}"
         try:
+            if lost:
+                await self._come_to_rest(before, world)
             now, why = await self._held(before, words, world)
             if not why and self.verb != "stop":
                 return await self._healthy(now, float(before.get("health_s") or 0), world, say)
@@ -138,6 +142,16 @@ class ContainerAction:
             return Result(ActState.FAILED, why)
         how = "; it did not end by itself and was killed" if now.exit_code == containers.KILLED else ""
         return Result(ActState.DONE, f"{words} is {now.status} (exit code {now.exit_code}){how}")
+
+    async def _come_to_rest(self, before: Mapping[str, str], world: World) -> None:
+        """Give a runtime that goes on by itself the time to finish."""
+
+        async def rests() -> bool:
+            seen = await asking.look(world, "container", container=before["id"], runtime=before["runtime"])
+            now = containers.read(seen or {})
+            return not now.running if self.verb == "stop" else now.running and not _same(now, before)
+
+        await watching.until(world, LOST_S, rests, 0.5)
 
     async def _held(self, before: Mapping[str, str], words: str, world: World) -> tuple[Container, str]:
         """The container at the end of a while in which it was as it should be, or at the first look that it was not."""

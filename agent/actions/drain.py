@@ -84,6 +84,7 @@ class Drain:
             reply = await asking.acted(act, who, world, args, say, deadline_s + STOP_S, meanwhile=stands)
         except Lost as error:
             say(f"no word on how it ended ({error}); looking for its processes")
+            await asking.back(world)
             return await _judge(found.before, world, lost=str(error))
         result = await _judge(found.before, world)
         took = reply.data.get("took_s")

@@ -66,6 +66,7 @@ class ProcessStop:
             reply = await asking.acted(act, who, world, args, say, grace_s + GONE_S)
         except Lost as error:
             say(f"no word on how it ended ({error}); looking for process {pid}")
+            await asking.back(world)
             return await self._judge(found.before, world, say, lost=str(error))
         killed = reply.data.get("killed") is True
         result = await self._judge(found.before, world, say)

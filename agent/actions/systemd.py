@@ -18,6 +18,7 @@ from agent.wire.actions import Act, ActionFacts, ActState, Guard
 from agent.wire.specs import ActionSpec
 
 HOLD_S = 3.0  # an engine that cannot start was seen to end within two seconds of it
+LOST_S = 30.0  # how long a job of systemd is waited for whose end nobody told
 GONE_S = 5.0  # a killed process that is not in the kernel's hands is gone at once
 OURS = ("gpu-cockpit-agent.service", "gpu-cockpit-actuator.service")
 INVERSE = {"start": "systemd.stop", "stop": "systemd.start"}
@@ -74,6 +75,7 @@ class Systemd:
             reply = await asking.acted(act, who, world, args, say, float(given["deadline_s"]), meanwhile=stands)
         except Lost as error:
             say(f"no word on how it ended ({error}); looking at {unit.name}")
+            await asking.back(world)
             return await self._judge(found.before, world, say, lost=str(error))
         took = world.clock.real() - began
         if reply.end == "failed" and self.verb == "reload":
@@ -158,6 +160,8 @@ class Systemd:
         """What the world shows. Whoever lost the answer cannot tell "not yet" from "never"."""
         name = before.get("unit", "")
         try:
+            if lost and (busy := await self._still_busy(name, world)):
+                return Result(ActState.UNKNOWN, f"{busy}: whether it will {self.verb} is not known yet; {lost}")
             unit, why = await self._held(name, before, world)
             if not why and self.verb in ("stop", "restart"):
                 why = await _leftovers(unit, before, world, say)
@@ -179,6 +183,19 @@ class Systemd:
         if foreign:
             return Result(ActState.FAILED, f"{what}, but {foreign}")
         return Result(ActState.DONE, f"{what}; whether it serves is to be waited for")
+
+    async def _still_busy(self, name: str, world: World) -> str:
+        """What systemd is still at with this unit after a while, "" if nothing: it finishes what nobody waits for."""
+        unit = await _look(name, world)
+
+        async def rests() -> bool:
+            nonlocal unit
+            unit = await _look(name, world)
+            return not unit.busy
+
+        if await watching.until(world, LOST_S, rests, 0.5):
+            return ""
+        return f"{name} is still {unit.active} ({unit.sub})"
 
     async def _held(self, name: str, before: Mapping[str, str], world: World) -> tuple[Unit, str]:
         """The unit after `HOLD_S` in which it was as it should be at every look, or the first look that it was not."""

@@ -36,12 +36,18 @@ class Unit:
     stop_s: float | None = None
     stale: bool = False
     can_reload: bool = False
+    job: bool = False  # systemd is still at work on it
     raw: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def runs(self) -> bool:
         """Whether it is up, as systemd sees it."""
         return self.active in ("active", "reloading", "refreshing")
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is on its way somewhere."""
+        return self.job or self.active in ("activating", "deactivating", "maintenance")
 
 
 def read(name: str, said: Mapping[str, Any]) -> Unit:
@@ -63,6 +69,7 @@ def read(name: str, said: Mapping[str, Any]) -> Unit:
         span_s(text.get("TimeoutStopUSec", "")),
         text.get("NeedDaemonReload") == "yes",
         text.get("CanReload") == "yes",
+        text.get("Job", "") not in ("", "0"),
         text,
     )
 

@@ -93,6 +93,8 @@ class House:
             return self._plan(request)
         if request["verb"] == "look":
             return self._look(request)
+        if request["verb"] == "head":
+            return Reply("done", data={"count": 0, "head": ""})
         if request["verb"] == "note":
             self.notes.append(request["record"])
             return Reply("done")

@@ -201,3 +201,14 @@ async def test_after_a_crash_looking_alone_tells() -> None:
     assert (await executor.settle(entry(wish, before), house)).state is ActState.DONE
     del house.containers["vllm-0"]
     assert (await executor.settle(entry(wish, before), house)).state is ActState.FAILED
+
+
+async def test_a_lost_restart_that_the_runtime_is_still_at_is_waited_for() -> None:
+    house = _house()
+
+    def halfway(args: Any, say: Any) -> None:
+        house._container_stop(args, say)
+        house.later(8.0, lambda: house._container_start(args, say))
+
+    house.jobs["container.restart"] = halfway
+    assert (await _run(house, "restart")).state is ActState.DONE

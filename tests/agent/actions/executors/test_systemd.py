@@ -322,3 +322,18 @@ async def test_a_replica_whose_port_somebody_else_took_is_failed() -> None:
     result = await _run(house, "restart")
     assert result.state is ActState.FAILED
     assert f"is process {thief} of other.service now: it has taken the port" in result.says
+
+
+@pytest.mark.parametrize(("ends_s", "state"), [(12.0, ActState.DONE), (600.0, ActState.UNKNOWN)])
+async def test_a_lost_stop_that_systemd_is_still_at_is_waited_for_and_never_called_failed(
+    ends_s: float, state: ActState
+) -> None:
+    house = _house()
+
+    def hangs(args: Any, say: Any) -> None:
+        house.units[UNIT] |= {"ActiveState": "deactivating", "SubState": "stop-sigterm", "Job": "77"}
+        house.later(ends_s, lambda: (house.down(UNIT), house.units[UNIT].update(Job="")))
+
+    house.jobs["systemd.stop"] = hangs
+    result = await _run(house, "stop")
+    assert result.state is state, result

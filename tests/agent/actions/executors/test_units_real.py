@@ -53,6 +53,7 @@ UNITS: dict[str, dict[str, str]] = {
     "falls": {"start": "/bin/sh -c 'sleep 0.7; exit 1'", "kill": "mixed"},
     "leaves": {"start": "/bin/sh -c 'sleep 1000 & exec sleep 1001'", "kill": "process"},
     "stubborn": {"start": "/bin/sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'", "kill": "mixed", "stop": "1"},
+    "lost": {"start": "/bin/sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'", "kill": "mixed", "stop": "2"},
     "changed": {"start": "/bin/sleep 1000", "kill": "mixed"},
 }
 HOLDER = """
@@ -78,8 +79,9 @@ class Scene:
     told: dict[str, Any]
     ends: dict[str, Any] = field(default_factory=dict)
 
-    def hand(self, name: str) -> Hand:
-        return Hand(Helper(self.node.inside / SOCKET[1:]), self.told, run_id=f"{abs(hash(name)) % 16**8:08x}")  # type: ignore[arg-type]
+    def hand(self, name: str, helper: str = "gca") -> Hand:
+        socket = self.node.inside / f"run/{helper}/s"
+        return Hand(Helper(socket), self.told, run_id=f"{abs(hash(name)) % 16**8:08x}")  # type: ignore[arg-type]
 
     def show(self, name: str, *names: str) -> dict[str, str]:
         return self.node.show(unit(name), *names)
@@ -169,6 +171,20 @@ async def _stubborn(scene: Scene) -> None:
     scene.ends["stubborn back"], _ = await hand.do(BY_ID[inverse[0]], f"unit:{unit('stubborn')}")
 
 
+async def _lost(scene: Scene) -> None:
+    """The helper is killed while systemd is at work."""
+    hand = scene.hand("lost", "gcb")
+    under_way = asyncio.ensure_future(hand.do(BY_ID["systemd.stop"], f"unit:{unit('lost')}"))
+    for _ in range(200):
+        if scene.show("lost", "ActiveState")["ActiveState"] == "deactivating":
+            break
+        await asyncio.sleep(0.05)
+    await asyncio.to_thread(scene.node.run, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", "gcb")
+    scene.ends["lost"], entry = await under_way
+    scene.ends["lost lines"] = hand.lines
+    scene.ends["lost settled"] = await BY_ID["systemd.stop"].settle(entry, scene.hand("settled"))
+
+
 async def _changed(scene: Scene) -> None:
     hand = scene.hand("changed")
     before = await hand.plan(BY_ID["systemd.restart"], f"unit:{unit('changed')}")
@@ -208,7 +224,7 @@ async def _holder(scene: Scene) -> None:
 
 
 STORIES: tuple[Callable[[Scene], Coroutine[Any, Any, None]], ...] = (
-    _orderly, _lingers, _trap, _mixed, _anew, _falls, _leaves, _stubborn, _changed, _others, _holder,
+    _orderly, _lingers, _trap, _mixed, _anew, _falls, _leaves, _stubborn, _lost, _changed, _others, _holder,
 )  # fmt: skip
 
 
@@ -229,14 +245,17 @@ def _start(node: Node) -> None:
         (units / unit(name)).write_text(text.replace("%i", name))
     node.run("systemctl", "daemon-reload")
     node.run("systemctl", "start", *(unit(name) for name in UNITS))
-    node.run("mkdir", "-p", "/run/gca")
-    words = ["--user", "0", "--idle", "0", "--socket", SOCKET, "--policy", "/lab/policy.toml"]
-    words += ["--audit", "/run/gca/audit.jsonl", "--state", "/run/gca/state"]
-    helper = ["systemd-run", "--unit=gca", "--collect", "--property=KillMode=process"]
-    node.run(*helper, PYTHON, "-I", "/lab/agent/actuator/__main__.py", *words)
+    for helper in ("gca", "gcb"):
+        place = f"/run/{helper}"
+        node.run("mkdir", "-p", place)
+        words = ["--user", "0", "--idle", "0", "--policy", "/lab/policy.toml", "--socket", f"{place}/s"]
+        words += ["--audit", f"{place}/audit.jsonl", "--state", f"{place}/state"]
+        start = ["systemd-run", f"--unit={helper}", "--property=KillMode=process", "--property=Restart=always"]
+        node.run(*start, PYTHON, "-I", "/lab/agent/actuator/__main__.py", *words)
     sockets = [node.lab / f"{name}.sock" for name, said in UNITS.items() if ENGINE in said["start"]]
+    sockets += [node.inside / f"run/{helper}/s" for helper in ("gca", "gcb")]
     for _ in eventually("helper and engines listen", 20):
-        if (node.inside / SOCKET[1:]).exists() and all(path.exists() for path in sockets):
+        if all(path.exists() for path in sockets):
             return
 
 
@@ -333,3 +352,10 @@ def test_a_holder_of_a_gpu_is_found_ended_and_gone(ends: Any) -> None:
     assert ends["holder"].state is ActState.DONE, ends["holder"]
     assert "was killed" in ends["holder"].says
     assert "nobody holds GPU 0" in ends["free"].says
+
+
+def test_a_stop_whose_helper_was_killed_is_resolved_by_looking_until_systemd_is_done(ends: Any) -> None:
+    assert any("no word on how it ended" in line for line in ends["lost lines"]), ends["lost lines"]
+    assert ends["lost"].state is ActState.DONE, ends["lost"]
+    assert "systemd had to kill it" in ends["lost"].says
+    assert ends["lost settled"].state is ActState.FAILED, "the other helper never heard of it"
