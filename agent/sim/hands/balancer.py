@@ -17,6 +17,7 @@ from agent.sim.workload import Replica
 
 MAINT, DRAIN = 0x01, 0x08  # srv_admin_state, as HAProxy has it: forced by an operator
 WEIGHT = 100  # configured, of each server
+NEAR_S = 5.0
 CHECK_S, FALL, RISE = 2.0, 3, 2
 SET = "balancer.set"
 _STATES = {0: "ready", MAINT: "maint", DRAIN: "drain"}
@@ -112,10 +113,13 @@ class Balancer:
         return next((server for server in self.servers if server.name == name), None)
 
     def now(self) -> float:
-        """This moment of data time, with every host behind it brought up to it."""
+        """This moment of data time, with every host behind it brought near to it: those that an agent looks at every
+        second need no help, and many at once would hold up everybody else."""
         now = self._clock.wall()
         for server in self.servers:
-            server.machine.advance(now)
+            server.machine.happen(now)
+            if now - server.machine.now > NEAR_S:
+                server.machine.advance(now)
         return now
 
     def set(self, server: Server, args: Mapping[str, str]) -> None:
