@@ -51,8 +51,7 @@ class Voice:
             return
         host, error = bad[0]
         says = f"{name_of(self._owner, host)} did not take it: {error}; nothing was done"
-        had = tuple(host for host, error in results.items() if error is None or error.code in DOUBT)
-        await self._all(self._end(RunState.FAILED, says), had)
+        await self._all(self._end(RunState.FAILED, says), plan.hosts)  # also where it was refused: it may stand there
         raise RequestError(error.code, says)
 
     async def take_over(self) -> None:

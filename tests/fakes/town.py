@@ -120,7 +120,7 @@ class Town:
         """A change took place."""
         self.least = min(self.least, self.ready())
 
-    def keys(self) -> list[str]:
+    def took(self) -> list[str]:
         """The keys of all changes."""
         return [key for key, _, _ in self.done]
 

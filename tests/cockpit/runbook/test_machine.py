@@ -268,7 +268,7 @@ TURN = st.tuples(
 
 
 @given(st.sampled_from([PLAN, PAIR]), st.lists(TURN, max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_no_order_of_losses_restarts_and_take_overs_does_a_thing_twice(
     plan: Plan, turns: list[tuple[str, ActState, bool, str]]
 ) -> None:
@@ -290,7 +290,7 @@ def test_no_order_of_losses_restarts_and_take_overs_does_a_thing_twice(
 
 
 @given(st.lists(TURN, max_size=25))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_whatever_happened_an_operator_gets_it_to_an_end(turns: list[tuple[str, ActState, bool, str]]) -> None:
     model = Model(PLAN)
     for loss, end, restart, word in turns:
