@@ -21,6 +21,7 @@ Take = Callable[[bytes], None]
 SMI_S = 60.0  # nvidia-smi waits for a driver that may hang
 JOURNAL_S = 60.0
 REPORT_S = 600.0  # nvidia-bug-report.sh in safe mode takes a minute, and for ever if the driver hangs
+READ_S = 120.0  # to wash what it wrote: some ten seconds, unless somebody wrote what is slow to look through
 LINES = 50_000  # of one unit's journal
 REPORT, REPORTED = "nvidia-bug-report.sh", "nvidia-bug-report.txt"
 _KMSG = Path("/dev/kmsg")
@@ -28,6 +29,7 @@ _NVIDIA = Path("/proc/driver/nvidia")
 _HOST = ("version", "cmdline", "uptime", "loadavg", "meminfo", "modules", "mounts", "pressure/memory", "pressure/io")
 _READ = 65536
 _FILES = 256  # of the driver's
+_ARGUMENTS = 4096  # bytes of a command line: 256 characters of it are shown, and endless ones are somebody's trick
 
 
 class Missing(Exception):
@@ -89,7 +91,8 @@ def _processes(take: Take) -> None:
     take(b"PID\tPPID\tUSER\tSTATE\tUNIT\tCONTAINER\tGPUS\tCOMMAND\n")
     for one in proc.everybody():
         try:
-            words = (proc.PROC / str(one.pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            with (proc.PROC / str(one.pid) / "cmdline").open("rb") as file:
+                words = file.read(_ARGUMENTS).decode("utf-8", "replace").split("\0")
         except OSError:
             words = []
         command = redact([word for word in words if word]) or f"[{one.comm}]"
@@ -160,9 +163,14 @@ def _report(scratch: Path, take: Take) -> None:
         file = folder / "report.gz"
         words = (REPORT, "--safe-mode", "--output-file", str(file))
         _run(words, REPORT_S, lambda data: None)
+        end = time.monotonic() + READ_S
         with gzip.open(file, "rb") as reader:
             while data := reader.read(_READ):
                 take(data)
+                if time.monotonic() > end:
+                    raise Missing(
+                        f"what {REPORT} wrote was not read to its end within {READ_S:g} s; its beginning is here"
+                    )
     except (OSError, EOFError) as error:
         raise Missing(f"{REPORT} left nothing that can be read ({error})") from None
     finally:
