@@ -101,7 +101,10 @@ class Grip:
     async def settle(self, entry: ActionFacts, world: World) -> Result:
         """What is closed is opened by the next start of the agent: what counts is how it is now."""
         del entry
-        return self._result(is_so=_has_let_go(world) == self.releases)
+        is_so = _has_let_go(world) == self.releases
+        if not is_so and self.releases:
+            return Result(ActState.FAILED, "the agent was started anew and holds the driver: let go of it again")
+        return self._result(is_so=is_so)
 
     def inverse(self, entry: ActionFacts) -> tuple[str, dict[str, str]] | None:
         """The other one, if this one changed anything."""

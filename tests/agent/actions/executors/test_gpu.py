@@ -92,4 +92,8 @@ async def test_a_driver_that_does_not_let_go_is_failed() -> None:
     found = await BY_ID["gpu.let_go"].preflight(wish, WHO, house)
     result = await BY_ID["gpu.let_go"].run(wish, WHO, found, house, lambda line: None)
     assert result.state is ActState.FAILED
-    assert (await BY_ID["gpu.let_go"].settle(entry(wish, found.before), house)).state is ActState.FAILED
+    settled = await BY_ID["gpu.let_go"].settle(entry(wish, found.before), house)
+    assert settled.state is ActState.FAILED
+    assert "started anew" in settled.says
+    house.told["reasons"] = [{"code": "let_go"}]
+    assert (await BY_ID["gpu.let_go"].settle(entry(wish, found.before), house)).state is ActState.DONE
