@@ -65,7 +65,7 @@ def deeds(fleet: Fleet, incident: Incident) -> tuple[Deed, ...]:
     actions = _newest_actions(fleet, incident)
     runs = _newest_runs(fleet, incident)
     about = _About(fleet, incident)
-    mine = {facts.id for _, facts in runs.values() if about.names(facts.incident)}
+    mine = {run.id for host, run in runs.values() if about.owns_run(host, run)}
     mine |= {facts.run for host, facts in actions.values() if facts.run and about.owns(host, facts)}
     found = [
         _of_action(fleet, host, facts)
@@ -94,12 +94,25 @@ class _About:
         return incident in self._names
 
     def owns(self, host: int, facts: ActionFacts) -> bool:
-        """By its name, else because it was done to what the incident is about while it was open."""
+        """By its name, else because it was done to what the incident is about while that was open, or just before."""
         if facts.incident:
             return self.names(facts.incident)
-        if host != self._incident.host or not self._since <= facts.at <= self._until:
+        return self._touches(host, facts.subject, facts.at, facts.ended)
+
+    def owns_run(self, host: int, run: RunFacts) -> bool:
+        """The same of a run, which may have begun long before."""
+        if run.incident:
+            return self.names(run.incident)
+        tellers = (record.number for record in self._fleet.hosts if run.id in record.hands.runs)
+        whose = home(self._fleet, run, tellers)
+        return self._touches(host if whose is None else whose, run.subject, run.at, run.ended)
+
+    def _touches(self, host: int, subject: str, began: float, ended: float | None) -> bool:
+        """Whether it was under way at some moment of the incident; the times are of the host's clock."""
+        last = float("inf") if ended is None else ended
+        if host != self._incident.host or began > self._until or last < self._since:
             return False
-        return bool(self._subjects & kin(self._fleet.hosts[host], facts.subject))
+        return bool(self._subjects & kin(self._fleet.hosts[host], subject))
 
 
 def _newest_actions(fleet: Fleet, incident: Incident) -> dict[tuple[int, str], tuple[int, ActionFacts]]:

@@ -313,6 +313,8 @@ class FakeHands(Hands):
 
     def _put(self, run: str, **changes: Any) -> None:
         known = self._runs[run]
+        if changes.get("state") in OVER:
+            changes["ours"] = False
         known.view = replace(known.view, **changes)
         self.version += 1
 

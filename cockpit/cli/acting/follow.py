@@ -71,8 +71,10 @@ class Follower:
         Raises:
             CockpitError: its hosts did not take it.
         """
-        if view.ours or view.state in STATUS:
-            return view.state in STATUS and not (view.ours and view.state is RunState.ORPHANED)
+        if view.ours:  # at its end its hosts still have to hear of it
+            return False
+        if view.state in STATUS:
+            return True
         trouble = self._hands.trouble(view.id)
         if trouble and all(step.state is StepState.PENDING for step in view.steps):
             raise CockpitError(f"nothing was done: {trouble}")

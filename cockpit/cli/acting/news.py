@@ -37,7 +37,9 @@ class News:
 
     def _of_step(self, step: StepView, now: float) -> list[str]:
         n, before = step.step.n, self._states.get(step.step.n, StepState.PENDING)
-        found = []
+        found: list[str] = []
+        if step.state is StepState.PENDING and before is not StepState.PENDING:
+            return found  # between two attempts: what comes next is said when it comes
         first = step.at if step.at is not None else step.ended
         moment = clock_text(first if first is not None else now)
         lead = f"{moment}  {n:>4}"

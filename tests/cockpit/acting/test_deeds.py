@@ -118,6 +118,18 @@ def test_what_names_another_incident_or_came_long_before_is_no_part_of_it() -> N
     assert [deed.key for deed in deeds(pair.fleet, pair.look())] == ["k3"]
 
 
+def test_what_was_under_way_when_the_fault_began_is_part_of_it() -> None:
+    pair = Pair()
+    pair.act("1a2b3c4d/4", -120, ended=EPOCH - 30)  # began long before, ended just before
+    run = RunFacts("1a2b3c4d", "restart-replica", "h", REPLICA, "eva", at=EPOCH - 600, host="id-gpu-a01")
+    pair.run(run, 0, 1)
+    assert [deed.key for deed in deeds(pair.fleet, pair.look())] == ["1a2b3c4d", "1a2b3c4d/4"]
+    other = RunFacts("5e6f7a8b", "restart-replica", "h", REPLICA, "eva", at=EPOCH - 600, host="id-lb-1")
+    pair.run(other, 0, 1)
+    found = [deed.key for deed in deeds(pair.fleet, pair.look())]
+    assert found == ["1a2b3c4d/4"], "a run on a replica of the same name on another host is about another one"
+
+
 def test_a_run_brings_its_steps_on_other_hosts_and_what_its_console_judged() -> None:
     pair = Pair()
     pair.act("1a2b3c4d/1", 10, host=1, subject="backend:haproxy/llm/s0", action="haproxy.drain", says="0 in flight")
