@@ -262,6 +262,37 @@ async def test_the_menu_says_in_whole_what_the_cursor_stands_on(acting: Acting) 
         assert acting.hands.plans == []
 
 
+async def test_all_of_it_by_mouse(acting: Acting) -> None:
+    async with acting.on() as (app, pilot):
+
+        async def click(words: str) -> None:
+            lines = terminal_text(app).splitlines()
+            y = max(at for at, line in enumerate(lines) if words in line)
+            await pilot.click(offset=(lines[y].index(words) + 1, y))
+            await settle(pilot)
+            await pilot.pause()
+
+        await click("x act")
+        assert isinstance(app.screen, Menu)
+        await click("drain-replica")
+        await click("enter shows its plan")
+        assert isinstance(app.screen, PlanWindow)
+        await click("tab to type yes")
+        await press(pilot, *"yes")
+        await click("enter runs it")
+        assert isinstance(app.screen, RunPage)
+        assert acting.hands.runs()[0].plan.runbook == "drain-replica"
+        await click("b abort")
+        acting.feed.clock.at += 1
+        await click("y yes")
+        assert acting.started[-1][0] == "abort"
+
+
+async def test_at_shows_what_was_run(acting: Acting) -> None:
+    async with acting.on("3", "at") as (app, _):
+        assert isinstance(app.screen, Actions)
+
+
 async def test_what_fits_is_looked_at_again_while_the_menu_is_open(acting: Acting) -> None:
     acting.hands.why_not = dict.fromkeys(LIBRARY, "gpu-b02 is stale: it cannot be asked")
     async with acting.on("x", "j") as (app, pilot):

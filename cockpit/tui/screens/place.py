@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from cockpit.tui.format import plain
-from cockpit.tui.messages import Evidence, ShowEvidence
+from cockpit.tui.messages import Evidence, OpenPlace, ShowEvidence
 from cockpit.tui.view import View
 from cockpit.tui.widgets.bars import KeyBar, TitleBar
 from cockpit.tui.widgets.line_view import LineView
@@ -42,6 +42,7 @@ class Place(Screen[None], inherit_bindings=False):
         Binding("a", "say('ack')", "ack", id="ack"),
         Binding("s", "say('silence')", "silence", id="silence"),
         Binding("i", "say('note')", "note", id="note"),
+        Binding("at", "ran", "what was run", show=False, id="ran"),
         Binding("y", "copy", "copy", show=False, id="copy"),
         Binding("r", "retry", "try again", show=False, id="retry"),
     ]
@@ -176,6 +177,10 @@ class Place(Screen[None], inherit_bindings=False):
         from cockpit.tui.acting.screens.opening import open_menu
 
         open_menu(self.console, self.targets())
+
+    def action_ran(self) -> None:
+        """What was run, and by whom."""
+        self.post_message(OpenPlace("6"))
 
     def copied(self) -> str:
         """What `y` would copy."""

@@ -4,10 +4,11 @@ how dangerous it is."""
 from collections.abc import Callable
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding
 from textual.screen import ModalScreen, ScreenResultType
 
-from cockpit.tui.lines import Line
+from cockpit.tui.lines import Line, width_of
 from cockpit.tui.screens.say import SayInput
 from cockpit.tui.theme import Ink
 from cockpit.tui.view import View
@@ -17,6 +18,8 @@ from cockpit.tui.widgets.line_view import LineView
 ARM_S = 0.5  # keys that were on their way to the screen below
 Content = Callable[[int], list[Line]]  # columns -> lines
 Key = tuple[str, str]  # as printed, what it does
+PRESSED = {"esc": "escape", "← →": "right", "↑↓": "pagedown"}  # what a click on a hint presses
+CLICKABLE = frozenset({"escape", "right", "pagedown", "enter", "tab", "ctrl+r", *"ybcnrl"})
 
 
 class Part(LineView, can_focus=False):
@@ -37,6 +40,14 @@ class Part(LineView, can_focus=False):
 
     def build(self, first: int, last: int) -> list[Line]:
         return self._lines[first:last]
+
+    def on_click(self, event: events.Click) -> None:
+        """A hint does what its key does."""
+        line = self._lines[event.y] if event.y < len(self._lines) else ()
+        key = key_at(line, event.x)
+        if key:
+            event.stop()
+            self.app.simulate_key(key)
 
     def fit(self) -> int:
         """Take the room that is needed, and draw; how many lines that are."""
@@ -110,6 +121,20 @@ class Window(ModalScreen[ScreenResultType], inherit_bindings=False):
     def action_leave(self) -> None:
         """Nothing is done."""
         self.dismiss(None)
+
+
+def key_at(line: Line, x: int) -> str:
+    """The key whose hint stands at a column of a line of keys, as Textual calls it; empty for none."""
+    at, key = 0, ""
+    for text, ink in line:
+        if ink is Ink.ACCENT:
+            key = PRESSED.get(text, text)
+        elif not text.strip():
+            key = ""
+        at += width_of(((text, ink),))
+        if x < at:
+            return key if key in CLICKABLE else ""
+    return ""
 
 
 def keys_line(keys: list[Key]) -> Line:
