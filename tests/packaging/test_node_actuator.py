@@ -357,7 +357,9 @@ def test_a_process_that_holds_a_gpu_is_seen_and_ended_and_only_by_number_and_sta
     done = helped.act("process.stop", {"pid": pid, "grace_s": 5, "expect": {"started": held[pid]["started"]}})
     assert done["end"] == "done", done
     assert done["data"]["killed"] is False
-    assert helped.ask(verb="look", what="process", pid=pid)["code"] == 404
+    for _ in eventually("systemd has buried it"):
+        if helped.ask(verb="look", what="process", pid=pid)["code"] == 404:
+            break
     assert helped.ask(verb="look", what="process", pid=other)["end"] == "done"
 
 
