@@ -134,6 +134,13 @@ def test_every_scenario_file_is_registered() -> None:
     assert set(root.rglob("*.toml")) == {root / folder / f"{name}.toml" for name, folder in FOLDERS.items()}
 
 
+def test_every_runbook_of_the_library_is_registered() -> None:
+    from cockpit.runbook.shelf import LIBRARY
+
+    files = (ROOT / "cockpit/runbook/library").glob("*.toml")
+    assert sorted(path.stem for path in files) == sorted(LIBRARY)
+
+
 def test_every_serving_engine_is_registered_under_a_name_of_its_own() -> None:
     from agent.engines.engine import Engine
     from agent.engines.registry import ENGINES

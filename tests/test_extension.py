@@ -138,6 +138,7 @@ def test_every_kind_of_extension_is_one_file_and_one_line() -> None:
         "A rule": pair,
         "A scenario": pair,
         "An action": pair,
+        "A runbook": pair,
         "A screen": pair,
     }
 
@@ -161,9 +162,12 @@ def test_a_file_without_its_line_is_found(tmp_path: Path) -> None:
         if not example.registry:
             example.apply(folder)
     said = registries(folder, status=1)
-    for word in ("PressureSource", "bentoml", "host.cpu_starved", "two-gpus-lost.toml", "balancers.refresh", "Links"):
+    for word in (
+        "PressureSource", "bentoml", "host.cpu_starved", "two-gpus-lost.toml", "balancers.refresh", "rest-replica",
+        "Links",
+    ):  # fmt: skip
         assert word in said
-    assert said.count("FAILED") == 6
+    assert said.count("FAILED") == 7
 
 
 @pytest.fixture
@@ -322,6 +326,19 @@ def test_a_new_action_is_planned_done_and_refused(tree: Path) -> None:
     """
     expected = ["invalid", "2 servers are read at once; nothing changes", "done", ["backends"]]
     assert script(tree, text) == expected
+
+
+def test_a_new_runbook_is_planned(tree: Path) -> None:
+    text = """
+    import json
+    from tests.cockpit.runbook.scenes import Place
+    plan = Place().plan("rest-replica")
+    print(json.dumps([[step.kind, step.action or step.condition, step.keep] for step in plan.steps]))
+    """
+    assert script(tree, text) == [
+        ["action", "haproxy.drain", False], ["wait", "server.idle", False], ["ask", "", False],
+        ["action", "haproxy.ready", True],
+    ]  # fmt: skip
 
 
 def test_a_new_screen_is_reached_by_its_key_and_shows_every_host(tree: Path) -> None:

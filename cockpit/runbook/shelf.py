@@ -16,9 +16,14 @@ from cockpit.runbook.recipe import Recipe, RecipeStep
 from cockpit.runbook.records import StepKind
 
 LIBRARY = (
-    "restart-replica", "drain-replica", "undrain-replica", "free-ghost-memory", "collect-diagnostics",
-    "rolling-restart-pool", "quarantine-host",
-)  # fmt: skip
+    "restart-replica",
+    "drain-replica",
+    "undrain-replica",
+    "free-ghost-memory",
+    "collect-diagnostics",
+    "rolling-restart-pool",
+    "quarantine-host",
+)
 ACTION = "action:"
 _LOADED: dict[str, Recipe] = {}
 
