@@ -96,6 +96,7 @@ class FakeHands(Hands):
     refuses: Exception | None = None
     bundle: bytes = b"bundle " * 1000
     cut_at: int | None = None
+    waits: bool = False  # a run whose step failed waits for a word in place of ending
     said: list[tuple[Any, ...]] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
     version: int = 0
@@ -179,7 +180,9 @@ class FakeHands(Hands):
     def resume(self, run: str, author: str) -> None:
         """Lead it from where it stands."""
         self.said.append(("resume", run, author))
-        self._known(run)
+        for step in self._known(run).view.steps:
+            if step.state is StepState.FAILED:
+                self._step(run, step.step.n, StepState.PENDING, "")
         self._put(run, state=RunState.RUNNING, says=f"continued by {author}", ended=None, ours=True, may=("abort",))
 
     def roll_back(self, run: str, author: str) -> None:
@@ -272,6 +275,9 @@ class FakeHands(Hands):
         self._step(run, step.step.n, state, says, lines=(*step.lines, f"{state.value}: {says}"))
         if state is StepState.DONE and self._runs[run].aborting:
             self._aborted(run, self._runs[run].aborting)
+        elif state is StepState.FAILED and self.waits:
+            may = ("continue", "undo", "abort")
+            self._put(run, state=RunState.WAITING, says=f"step {step.step.n} failed: {says}", may=may)
         elif state is StepState.FAILED:
             self._put(
                 run,

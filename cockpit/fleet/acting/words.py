@@ -17,7 +17,7 @@ _SHORTEST = 3
 
 def acting_target(fleet: Fleet, word: str) -> About:
     """As `cockpit.fleet.targets.target`, and HOST/process:PID, HOST/unit:NAME, HOST/container:NAME,
-    HOST/backend:LB/BACKEND/SERVER, pool:NAME, with the open findings of what is meant.
+    HOST/backend:LB/BACKEND/SERVER, a pool by its name or pool:NAME, with the open findings of what is meant.
 
     Raises:
         UsageError: it is none of these, or could be several.
@@ -26,6 +26,8 @@ def acting_target(fleet: Fleet, word: str) -> About:
     if word.startswith(POOL):
         return _pool(fleet, word.removeprefix(POOL))
     name, mark, rest = _host_first(fleet, word)
+    if word not in fleet.numbers and any(pool.name == word for pool in pools(fleet)):
+        return _pool(fleet, word)
     kind, colon, what = rest.partition(":")
     if mark and colon and kind in KINDS:
         return _of_kind(fleet, fleet.hosts[fleet.numbers[name]], kind, what, word)
