@@ -14,7 +14,7 @@ from cockpit.tui.lines import BLANK, Line, Span, joined, spread, width_of, wrapp
 from cockpit.tui.theme import CHECK, Ink
 
 SINGLE = "action:"
-_LABEL = 12
+_LABEL = 14
 _NUMBER = 5
 _NAMED = 6  # replicas or steps that one line names
 _KINDS = {StepKind.ACTION: ""}  # all others by their own word
