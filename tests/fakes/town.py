@@ -23,7 +23,7 @@ from agent.recorder import Recorder
 from agent.wire.actions import Act, ActionFacts, ActState, Guard, ParamSpec, Risk
 from agent.wire.frames import EventFrame, Facts, Frame
 from agent.wire.params import FLAG, SECONDS, WHOLE
-from agent.wire.requests import Answer, Request
+from agent.wire.requests import Annotate, Answer, Done, Request
 from agent.wire.specs import ActionSpec, Level, Schema, Scope
 from cockpit.clock import Clock
 from cockpit.errors import RequestError
@@ -255,6 +255,7 @@ class TownHost(ServingHost):
         self.who = ALICE
         self.pools = dict(pools)
         self.seen = 0
+        self.notes: list[str] = []
         self.deeds = {spec.id: Deed(spec, to, self) for spec, to in specs()}
         self.schema = Schema(SCHEMA.signals, (), tuple(spec for spec, _ in specs()))
         town.hosts[name] = self
@@ -370,6 +371,9 @@ class TownLink:
         if fault == "before":
             self.cut()
             raise RequestError("lost", f"{self.host.name}: the link was lost")
+        if isinstance(request, Annotate):
+            self.host.notes.append(request.text)
+            return (Done(request.id, request.key, 1),)
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await self.host.hands.answer(request, self.host.who)  # type: ignore[arg-type]
@@ -392,7 +396,7 @@ class Console:
         self.links: list[TownLink] = []
         self.runtime = Runtime(Inventory(hosts, pools=dict(pools)), town.clock, self._linked)
         self.hands = self.runtime.hands
-        self.hands._folder = folder / "no-runbooks"
+        self.hands._folder = folder / "runbooks"
         self._task: asyncio.Task[None] | None = None
 
     def _linked(self, inventory: Inventory, sink: LinkSink, clock: Clock) -> Sequence[TownLink]:

@@ -258,6 +258,77 @@ async def test_whoever_takes_a_run_over_leads_it_alone(tmp_path: Path) -> None:
             one.hands.resume(run, "eva")
 
 
+REST = """
+title = "rest"
+says = "Drains it until somebody says yes."
+subjects = ["replica"]
+[[steps]]
+title = "drain"
+action = "haproxy.drain"
+for = "servers"
+[[steps]]
+ask = "does {replica} go on?"
+[[steps]]
+note = "{replica} has rested"
+[[steps]]
+title = "back"
+action = "haproxy.ready"
+for = "servers"
+undo = "none"
+"""
+
+
+@pytest.mark.parametrize("yes", [True, False])
+async def test_a_step_that_asks_waits_for_the_operators_word(yes: bool, tmp_path: Path) -> None:
+    (tmp_path / "runbooks").mkdir()
+    (tmp_path / "runbooks" / "rest.toml").write_text(REST)
+    async with town(tmp_path) as (made, console):
+        one, two = await console().start(), await console().start()
+        run = one.hands.start(await drafted(one, "rest"), author="eva")
+        seen = await until(one, run, lambda seen: "answer" in seen.may)
+        assert seen.steps[1].says == "waits for the operator"
+        with pytest.raises(UsageError, match="step 4 of run"):
+            one.hands.answer(run, "4", yes=True, author="eva")
+        await until(two, run, lambda seen: seen.steps[0].state is StepState.DONE)
+        with pytest.raises(UsageError, match="is not led from here"):
+            two.hands.answer(run, "2", yes=True, author="otto")
+        one.hands.answer(run, "2", yes=yes, author="eva")
+        if yes:
+            assert (await over(one, run)).state is RunState.DONE
+            assert made.hosts["gpu-a02"].notes == ["gpu-a02 vllm:8000 has rested"]
+            assert made.servers["gpu-a02"].state == "ready"
+            return
+        assert "eva said no" in (await stuck(one, run)).says
+        one.hands.roll_back(run, "eva")
+        assert (await over(one, run)).state is RunState.ROLLED_BACK
+        assert made.servers["gpu-a02"].state == "ready"
+
+
+async def test_a_run_that_is_left_goes_on_from_elsewhere(tmp_path: Path) -> None:
+    async with town(tmp_path) as (made, console):
+        one, two = await console().start(), await console().start()
+        made.sticky = True
+        plan = await drafted(one, "drain-replica")
+        run = one.hands.start(plan, author="eva")
+        await until(one, run, lambda seen: seen.steps[2].state is StepState.RUNNING)
+        one.hands.leave(run)
+        seen = await until(two, run, lambda seen: seen.plan == plan)
+        assert (seen.ours, "continue" in seen.may) == (False, True)
+        made.sticky = False
+        two.hands.resume(run, "otto")
+        assert (await over(two, run)).state is RunState.DONE
+        assert len(made.took()) == 1
+
+
+async def test_words_that_mean_no_run_are_refused(tmp_path: Path) -> None:
+    async with town(tmp_path) as (_, console):
+        one = await console().start()
+        for ask in (one.hands.abort, one.hands.resume, one.hands.roll_back):
+            with pytest.raises(UsageError, match="no run '1234'"):
+                ask("1234", "eva")
+        assert one.hands.run("") is None
+
+
 # Killed at every boundary of every step: another console goes on, and nothing runs twice.
 
 
