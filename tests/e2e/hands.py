@@ -20,7 +20,7 @@ from tests.packaging.station import SOCKET, Station
 
 REPLICAS = {"r1": 18081, "r2": 18082}
 DOOR = 18000
-RATE, STREAM_EVERY, STREAM_TOKENS = 200, 50, 400
+RATE, STREAM_EVERY, STREAM_TOKENS = 200, 100, 900
 LB, BACKEND = "edge", "chat"
 
 SERVES = """\
@@ -148,9 +148,9 @@ class Pool:
         return self.node.show(unit_of(name), "InvocationID")["InvocationID"]
 
     @contextmanager
-    def load(self) -> Iterator[dict[str, Any]]:
+    def load(self, stream_every: int = STREAM_EVERY) -> Iterator[dict[str, Any]]:
         """Requests through HAProxy while the body runs; afterwards what came of them."""
-        words = [DOOR, MODEL, RATE, STREAM_EVERY, STREAM_TOKENS]
+        words = [DOOR, MODEL, RATE, stream_every, STREAM_TOKENS]
         process = subprocess.Popen(
             ["nsenter", "-t", str(self.node.leader), "-a", "python3", "/lab/rate.py", *map(str, words)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

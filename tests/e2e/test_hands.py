@@ -51,17 +51,18 @@ def test_drained_restarted_and_put_back_by_the_command_line_nobody_notices(pool:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (told["failed"], told["why"]) == (0, []), told
     assert told["per_s"] > RATE * 0.9
-    assert told["streams"] > 10
+    assert told["streams"] > 5
     assert pool.invocation("r1") != before
     assert pool.server("r1")["status"] == "UP"
     ours = {one["action"]: one for one in pool.ask("actions") if one["action"]}
     assert {name: ours[name]["state"] for name in STEPS} == dict.fromkeys(STEPS, "done")
-    assert {one["by"] for one in ours.values()} == {"eva"}
+    assert {one["by"] for one in ours.values()} == {"eva (root)"}
     assert pool.cockpit("audit", "verify").returncode == 0
-    record = [(one.get("action"), one["event"]) for one in pool.audit() if one.get("action") in STEPS]
+    record = [(one.get("action"), one["what"]) for one in pool.audit() if one.get("action") in STEPS]
     assert record == [(name, event) for name in STEPS for event in ("began", "ended")]
-    done_here = pool.cockpit("incident", "show", incident).stdout
-    assert [name for line in done_here.splitlines() for name in STEPS if f"* {name}" in line] == list(STEPS)
+    story = [line for line in pool.cockpit("incident", "show", incident).stdout.splitlines() if line.startswith("*")]
+    told_of = [name for line in story for name in STEPS if f"eva (root): {name} of " in line]
+    assert tuple(dict.fromkeys(told_of)) == STEPS, story
 
 
 def test_the_same_by_keys_on_a_small_screen(pool: Pool, tmp_path: Path) -> None:
@@ -70,13 +71,14 @@ def test_the_same_by_keys_on_a_small_screen(pool: Pool, tmp_path: Path) -> None:
     with Desk(tmp_path, (str(BIN / "gpu-cockpit"), "--fleet", str(pool.fleet))) as desk, pool.load() as told:
         desk.sees("Situation", "chat")
         desk.press("4")
-        desk.sees("chat")
+        desk.sees("REPLICA", "18081", "18082")
         desk.press("/")
+        desk.sees("enter keep")
         desk.type("18082")
         desk.press("Enter")
-        desk.sees("llamacpp:18082")
+        desk.sees("gpu-node llamacpp:18082", "enter open")
         desk.press("x")
-        desk.sees("ACT ON", "restart-replica")
+        desk.sees("ACT ON  gpu-node llamacpp:18082", "▌ restart-replica")
         desk.press("Enter")
         desk.sees("PLAN", "drain", "confirm")
         assert pool.invocation("r2") == before
@@ -85,7 +87,7 @@ def test_the_same_by_keys_on_a_small_screen(pool: Pool, tmp_path: Path) -> None:
         desk.type("yes")
         desk.press("Enter")
         desk.sees("RUNNING", "a new driver")
-        desk.sees("DONE", seconds=90)
+        desk.sees("✓ done  restart-replica", seconds=120)
         desk.press("6")
         desk.sees("restart-replica", "done")
     assert (told["failed"], told["why"]) == (0, []), told
@@ -95,6 +97,6 @@ def test_the_same_by_keys_on_a_small_screen(pool: Pool, tmp_path: Path) -> None:
 
 def test_without_a_drain_users_notice_a_restart(pool: Pool) -> None:
     """What the tests below rest on: the load sees a request that is cut."""
-    with pool.load() as told:
+    with pool.load(stream_every=10) as told:
         pool.node.run("systemctl", "restart", unit_of("r1"))
     assert told["failed"] > 0
