@@ -13,7 +13,6 @@ from cockpit.fleet.acting.kin import kin
 from cockpit.fleet.acting.names import target_name
 from cockpit.fleet.acting.rows import home, of_entry, who
 from cockpit.fleet.acting.told import KINDS, action_of, run_of
-from cockpit.fleet.records import HostRecord
 from cockpit.fleet.state import Fleet
 from cockpit.incidents.echoes import LATE_S
 from cockpit.incidents.knowledge import ECHO_S
@@ -169,13 +168,12 @@ def _of_run(fleet: Fleet, host: int, run: RunFacts) -> Iterable[Deed]:
         ours(record, run.at, now), ended=ended,
     )  # fmt: skip
     for mark in run.marks:
-        yield _of_mark(record, run, mark, target, now)
+        yield _of_mark(whose, run, mark, target, ours(record, mark.at, now))
 
 
-def _of_mark(record: HostRecord, run: RunFacts, mark: Mark, target: str, now: float) -> Deed:
-    at = ours(record, mark.at, now)
+def _of_mark(whose: int, run: RunFacts, mark: Mark, target: str, at: float) -> Deed:
     return Deed(
-        record.number, f"{run.id}/{mark.step}", run.id, mark.step, "", run.subject, target, mark.by or run.by, "",
+        whose, f"{run.id}/{mark.step}", run.id, mark.step, "", run.subject, target, mark.by or run.by, "",
         mark.state, mark.says, at, ended=at,
     )  # fmt: skip
 
