@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 WAITING = 64
 ASK_S = 3.0
-EVERY_S = 60.0
+EVERY_S = 600.0  # and after each action: the helper ends when it is not wanted, and must not be started every minute
 
 
 class Notes:
