@@ -70,7 +70,8 @@ def _forth(plan: Plan, rows: list[list[Now]], mind: Mind, takes: frozenset[str])
         fresh = () if bad is not None or mind is Mind.STOP else tuple(
             now for now in row if now.state is StepState.PENDING
         )  # fmt: skip
-        return Next(RunState.RUNNING, _under_way(plan, row), fresh)
+        asks = any(now.step.kind is StepKind.ASK for now in fresh)
+        return Next(RunState.WAITING if asks else RunState.RUNNING, _under_way(plan, row), fresh)
     return Next(RunState.DONE, "all steps are done", end=True)
 
 

@@ -181,7 +181,8 @@ class Hands:
         plan = self._story.plans.get(seen.id)
         if plan is None:
             raise RequestError("offline", f"the plan of run {seen.id} was not had from its hosts yet: try again soon")
-        again, before = self._leader(plan, author, seen.reason, ()), self._tasks.get(seen.id)
+        passed = dict.fromkeys(name for step in seen.steps if step.entry for name in step.entry.overrides)
+        again, before = self._leader(plan, author, seen.reason, tuple(passed)), self._tasks.get(seen.id)
 
         async def take_over() -> None:
             if before is not None:

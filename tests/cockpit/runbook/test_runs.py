@@ -286,7 +286,7 @@ async def test_a_step_that_asks_waits_for_the_operators_word(yes: bool, tmp_path
         one, two = await console().start(), await console().start()
         run = one.hands.start(await drafted(one, "rest"), author="eva")
         seen = await until(one, run, lambda seen: "answer" in seen.may)
-        assert seen.steps[1].says == "waits for the operator"
+        assert (seen.state, seen.steps[1].says) == (RunState.WAITING, "waits for the operator")
         with pytest.raises(UsageError, match="step 4 of run"):
             one.hands.answer(run, "4", yes=True, author="eva")
         await until(two, run, lambda seen: seen.steps[0].state is StepState.DONE)
@@ -298,7 +298,7 @@ async def test_a_step_that_asks_waits_for_the_operators_word(yes: bool, tmp_path
             assert made.hosts["gpu-a02"].notes == ["gpu-a02 vllm:8000 has rested"]
             assert made.servers["gpu-a02"].state == "ready"
             return
-        assert "eva said no" in (await stuck(one, run)).says
+        await until(one, run, lambda seen: "eva said no" in seen.says)
         one.hands.roll_back(run, "eva")
         assert (await over(one, run)).state is RunState.ROLLED_BACK
         assert made.servers["gpu-a02"].state == "ready"
