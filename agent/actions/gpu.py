@@ -43,7 +43,7 @@ class Holders:
         plan = await asking.planned(act, who, world, {"gpu": uuid, "minor": str(_minor(uuid, world))})
         guards = (asking.identity(act, expect), *plan.guards)
         says = f"looks into the open files of every process for {_gpu_words(uuid, world)}; changes nothing"
-        return Preflight(plan.commands, guards, says, "nothing to undo", expect, {"gpu": uuid}, plan.role or "viewer")
+        return Preflight(plan.commands, guards, says, "", expect, {"gpu": uuid}, plan.role or "viewer")
 
     async def run(self, act: Act, who: Who, found: Preflight, world: World, say: Say) -> Result:
         """Look, and say it line by line."""
