@@ -232,7 +232,9 @@ def raw(body: bytes) -> bytes:
 
 
 def main() -> None:
-    for name, frames in SINGLE.items():
+    from tests.wire.golden_actions import ACTIONS
+
+    for name, frames in {**SINGLE, **ACTIONS}.items():
         if write(name, frames, preamble=False):
             sys.stdout.write(f"new: {name}\n")
     for name, frames in (("session-from-cockpit", FROM_COCKPIT), ("session-from-agent", FROM_AGENT)):
