@@ -1,6 +1,7 @@
 """`run` on a simulated fleet over real sockets: a dry run changes nothing, refusals are told, and a run whose console
 was killed is ended by another one."""
 
+import asyncio
 import io
 import json
 import os
@@ -19,6 +20,7 @@ import pytest
 
 from cockpit.cli.acting import asking
 from cockpit.cli.main import run
+from tests.fakes.terminal import OnTerminal
 
 PROGRAM = [sys.executable, "-m", "cockpit"]
 SPEED = 20.0
@@ -200,3 +202,30 @@ def test_a_run_whose_console_was_killed_is_ended_by_another_one(sim: Simulated) 
     audit = sim.items("audit")
     for what in ("began", "ended"):
         assert {item["id"] for item in done} <= {item["key"] for item in audit if item["what"] == what}
+
+
+@pytest.mark.more
+def test_at_a_terminal_the_plan_is_confirmed_and_ctrl_c_asks(sim: Simulated) -> None:
+    asyncio.run(by_hand(sim))
+    run_of_it = sim.items("runs")[0]
+    assert (run_of_it["state"], run_of_it["reason"]) == ("aborted", "by hand")
+    sim.run("run", "--roll-back", run_of_it["id"], "--yes")
+    stands(sim, ["up"])
+
+
+async def by_hand(sim: Simulated) -> None:
+    words = ("--fleet", sim.file, "run", "restart-replica", TARGET, "--reason", "by hand")
+    console = OnTerminal(*words, environment=dict(os.environ), size=(200, 60))
+    try:
+        await console.until(lambda: "type yes to do it: " in console.text or "do it? [y/N]" in console.text, 30.0)
+        assert "$ systemctl restart -- " in console.text
+        console.type("yes\n")
+        await console.until(lambda: "out of rotation (haproxy.drain)" in console.text.split("type yes")[-1], 30.0)
+        console.type("\x03")
+        await console.shows("[s]top after this step")
+        assert "takes it back" in console.text
+        console.type("s\n")
+        assert await console.ends() == 1
+        assert "aborted: restart a replica: gpu-a02 vllm:8000" in console.text
+    finally:
+        console.close()
