@@ -3,10 +3,10 @@
 Rule: counted by going through the steps. Whatever is not ready now cannot be lost; what nobody told is None.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agent.wire.specs import Quality
 from cockpit.fleet import replicas as known
 from cockpit.fleet.state import Fleet
 from cockpit.runbook.records import Blast, Step, StepKind
@@ -112,14 +112,18 @@ def in_flight(fleet: Fleet, rows: frozenset[int], asked: Mapping[str, Mapping[st
     said = [item["in_flight"] for item in asked.values() if item.get("in_flight", "").isdecimal()]
     if said:
         return sum(map(int, said))
-    if "replica.running" not in fleet.replicas.fields:
-        return None
-    running = [float(fleet.replicas.value("replica.running")[row]) for row in rows]
-    return None if any(math.isnan(one) for one in running) else int(sum(running))
+    running = _known(fleet, rows, "replica.running")
+    return int(sum(running)) if len(running) == len(rows) else None
 
 
 def _tokens(fleet: Fleet, rows: frozenset[int]) -> float | None:
-    if "replica.tokens.rate" not in fleet.replicas.fields:
-        return None
-    rates = [float(fleet.replicas.value("replica.tokens.rate")[row]) for row in rows]
-    return None if all(math.isnan(one) for one in rates) else sum(one for one in rates if not math.isnan(one))
+    rates = _known(fleet, rows, "replica.tokens.rate")
+    return sum(rates) if rates else None
+
+
+def _known(fleet: Fleet, rows: frozenset[int], signal: str) -> list[float]:
+    """The values that are as of now; what a dead engine did last is no cost."""
+    if signal not in fleet.replicas.fields:
+        return []
+    cells = (fleet.replicas.cell(signal, row) for row in sorted(rows))
+    return [cell.value for cell in cells if cell.quality is Quality.OK and cell.value is not None]

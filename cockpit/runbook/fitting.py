@@ -113,5 +113,4 @@ def _cannot(fleet: Fleet, host: str, action: str) -> Iterable[str]:
     elif spec.missing:
         yield f"{host}: {spec.missing}"
     elif action not in record.hands.may:
-        role = record.role or "you"
-        yield f"{host}: no policy lets {'a ' + role if record.role else role} do {action}"
+        yield f"{host}: no policy lets {f'the role {record.role}' if record.role else 'you'} do {action}"

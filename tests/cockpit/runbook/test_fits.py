@@ -57,7 +57,7 @@ def test_a_host_that_is_away_or_has_no_hands_says_so() -> None:
 def test_who_may_not_is_told() -> None:
     place = Place()
     place.fleet.hosts[0].hands.may = frozenset()
-    assert menu(place)["restart-replica"].why_not == "gpu-a01: no policy lets a operator do systemd.restart"
+    assert menu(place)["restart-replica"].why_not == "gpu-a01: no policy lets the role operator do systemd.restart"
     assert menu(place)["drain-replica"].fits, "that is done at the balancer"
 
 

@@ -150,6 +150,14 @@ def test_a_host_that_cannot_be_seen_is_not_counted_as_ready() -> None:
     assert guard(silent, "fresh") == Guard("fresh", False, "gpu-a03 is not live: how things are there is not known")
 
 
+def test_what_an_engine_did_last_is_no_cost_now() -> None:
+    place = Place()
+    place.numbers(1.0, tokens_rate={"vllm:8000": 300.0})
+    assert place.plan("drain-replica").blast.tokens_per_s == 300.0
+    place.at(60.0)
+    assert place.plan("drain-replica").blast.tokens_per_s is None
+
+
 def test_old_data_is_no_ground_for_a_plan() -> None:
     place = Place()
     place.at(60.0)
