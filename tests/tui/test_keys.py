@@ -271,7 +271,7 @@ async def test_pause_stops_the_picture_and_says_how_old_it_is() -> None:
 
 
 async def test_help_shows_keys_as_they_are_bound_now(fault: StagedFeed) -> None:
-    async with running(fault, (120, 40), keymap={"problem.next": "ctrl+n", "pause": "z"}) as (app, pilot):
+    async with running(fault, (120, 48), keymap={"problem.next": "ctrl+n", "pause": "z"}) as (app, pilot):
         await press(pilot, "question_mark")
         text = screen_text(app)
         assert lines_with(text, ("^n", "next problem", "problem.next"))
