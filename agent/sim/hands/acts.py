@@ -13,7 +13,7 @@ from agent.sim.hands.balancer import Balancer
 from agent.sim.hands.crew import Crew, stopping
 from agent.sim.hands.service import Phase, Service
 
-DENIED, MISSING, CHANGED, BUSY, TOOL, BELOW = 403, 404, 409, 423, 424, 412
+DENIED, MISSING, CHANGED, BUSY, BELOW, UNAUDITED = 403, 404, 409, 423, 412, 507
 _TERM_S = 1.0  # from a signal to the end of a process that heeds it
 
 Args = Mapping[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.actions.base import Reply, RootAbsent, RootLost, Say
 from agent.sim.hands import acts, haproxy, looks
-from agent.sim.hands.acts import BUSY, DENIED, MISSING, Asked, Job, Over, Site
+from agent.sim.hands.acts import BUSY, DENIED, MISSING, UNAUDITED, Asked, Job, Over, Site
 from agent.sim.hands.audit import SimAudit
 from agent.sim.hands.bundle import Bundles
 from agent.sim.hands.policy import FILE, RANK, Allow, Verdict, judge
@@ -99,7 +99,11 @@ class SimRoot:
             self.audit.add({"what": "refused", **record, "key": key, "outcome": "refused", "says": reply.says,
                             "code": reply.code})  # fmt: skip
             return reply
-        self.audit.began(key, {**record, "argv": [list(argv) for argv in job.argv], "rule": verdict.rule})
+        try:
+            self.audit.began(key, {**record, "argv": [list(argv) for argv in job.argv], "rule": verdict.rule})
+        except OSError as error:
+            says = f"it was not begun, for it cannot be audited ({error.strerror or error}); free some space"
+            return Reply("refused", says, UNAUDITED)
         self._open[key] = _Open(job, job.begin(say), asked.action, asked.run)
         return None
 

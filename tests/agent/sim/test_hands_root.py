@@ -209,3 +209,16 @@ async def test_two_at_once_on_different_targets_do_not_wait_for_each_other(theat
         theatre.act("systemd.restart", "r/2", unit=CHAT),
     )
     assert [reply.end for reply in both] == ["done", "done"]
+
+
+async def test_what_cannot_be_written_down_is_not_done(theatre: Theatre, tmp_path: Path) -> None:
+    site = theatre.root().site
+    audit = SimAudit(tmp_path / "audit.jsonl", theatre.clock, "boot")
+    (tmp_path / "audit.jsonl").unlink()
+    (tmp_path / "audit.jsonl").mkdir()
+    root = SimRoot(site, of_site(0), audit)
+    request = {"v": 1, "verb": "act", "action": "systemd.restart", "args": {"unit": CHAT}, "key": "r/1", "who": WHO}
+    reply = await root.ask(request)
+    assert (reply.end, reply.code) == ("refused", 507)
+    assert "cannot be audited" in reply.says
+    assert theatre.kept == []
