@@ -24,6 +24,7 @@ from cockpit.runtime.hands import Hands
 
 TICK_S = 0.1
 GONE_S = 10.0  # so long a run that was begun may be told by nobody
+_OPEN = (StepState.PENDING, StepState.RUNNING)
 STATUS = {
     RunState.DONE: 0, RunState.FAILED: 1, RunState.ABORTED: 1, RunState.ROLLED_BACK: 1,
     RunState.UNKNOWN: CANNOT_KNOW, RunState.ORPHANED: CANNOT_KNOW,
@@ -112,8 +113,9 @@ class Follower:
 
     async def _decided(self, view: RunView, progress: Progress) -> bool:
         """What the run waits for was answered; False for a run that is to stop."""
-        asking = next((s for s in view.steps if s.state is StepState.RUNNING and s.step.kind is StepKind.ASK), None)
-        if asking is None:
+        asks = [step for step in view.steps if step.step.kind is StepKind.ASK and step.state in _OPEN]
+        asking = next((step for step in asks if step.state is StepState.RUNNING), asks[0] if asks else None)
+        if asking is None or "answer" not in view.may:
             return await self._after_failure(view, progress)
         if not self._asks:
             self._hands.answer(view.id, asking.step.n, self._yes, self._author)
