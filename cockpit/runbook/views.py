@@ -57,7 +57,7 @@ def view(
     began = here(home, run.at) if run else plan.as_of
     ended = here(home, run.ended) if run and run.ended is not None else None
     by, reason = (run.by, run.reason) if run else ("", "")
-    may = _may(state, decision, nows, ours=live is not None)
+    may = _may(state, decision, nows, live)
     return RunView(plan.id, plan, state, says, steps, by, reason, began, ended, live is not None, may)
 
 
@@ -101,15 +101,15 @@ def _step(
     )  # fmt: skip
 
 
-def _may(state: RunState, decision: Next, nows: Sequence[Now], *, ours: bool) -> tuple[str, ...]:
+def _may(state: RunState, decision: Next, nows: Sequence[Now], live: Live | None) -> tuple[str, ...]:
     """What the operator can do with it. Going on with a run that others lead takes it over."""
     found: list[str] = []
     retries = any(now.state in (StepState.FAILED, StepState.UNKNOWN) for now in nows)
     takes = bool(undoable(nows))
-    asks = any(now.step.kind is StepKind.ASK and now.state is StepState.PENDING for now in decision.begin)
+    asks = live is not None and any(now.step.kind is StepKind.ASK and now.name in live.since for now in decision.begin)
     if state in (RunState.RUNNING, RunState.WAITING, RunState.ORPHANED):
-        found += ["answer"] if asks and ours else []
-        found += ["continue"] if (decision.stuck and retries) or not (ours or decision.stuck) else []
+        found += ["answer"] if asks else []
+        found += ["continue"] if (decision.stuck and retries) or (live is None and not decision.stuck) else []
         found += ["abort"]
         found += ["undo"] if takes and not decision.back else []
     else:

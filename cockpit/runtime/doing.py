@@ -54,6 +54,11 @@ class Doer:
             self.says.pop(now.name, None)
             self.asked.pop(now.name, None)
 
+    def expect(self, name: str) -> None:
+        """From now on the operator may answer the step of this name."""
+        self.asked[name] = asyncio.get_running_loop().create_future()
+        self.progress(name, "waits for the operator")
+
     async def halt(self, now: Now, key: str) -> None:
         """No longer wait for an action."""
         act = Act(0, f"{key[:58]}/halt", ActMode.HALT, of=key, author=self._voice.author, run=self._plan.id,
@@ -158,10 +163,7 @@ class Doer:
         return wish_of(now.step.params, self._plan.id, self._voice.author, min(OUT_S, rest + 60.0))
 
     async def _ask(self, now: Now) -> None:
-        future: asyncio.Future[tuple[bool, str]] = asyncio.get_running_loop().create_future()
-        self.asked[now.name] = future
-        self.progress(now.name, "waits for the operator")
-        yes, author = await future
+        yes, author = await self.asked[now.name]
         says = f"{author} said {'yes' if yes else 'no'}"
         await self._voice.mark(now.name, journal.DONE if yes else journal.FAILED, says)
 

@@ -164,6 +164,8 @@ class Leader:
         for now in following.begin:
             if now.name not in self._busy:
                 self._since[now.name] = self._owner.clock.now().wall
+                if now.step.kind is StepKind.ASK and not now.back:
+                    self.doer.expect(now.name)
                 task = group.create_task(self._do(now), name=f"{self.plan.id}/{now.name}")
                 self._busy[now.name] = task
                 if now.step.kind is StepKind.ACTION:
