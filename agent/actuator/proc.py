@@ -37,8 +37,10 @@ class Process:
 
     @property
     def unit(self) -> str:
-        """The systemd unit that it runs in, "" if none."""
-        return next((part for part in reversed(self.cgroup.split("/")) if _UNIT.fullmatch(part)), "")
+        """The system's unit that it runs in, "" if none: the first below the slices. What is deeper was named by
+        whoever the unit is left to, a user's session or a container, and may be called as anything."""
+        first = next((part for part in self.cgroup.split("/") if part and not part.endswith(".slice")), "")
+        return first if _UNIT.fullmatch(first) else ""
 
     @property
     def container(self) -> str:

@@ -89,6 +89,21 @@ def test_a_control_group_tells_unit_and_container() -> None:
     assert replace(ENGINE, cgroup="/user.slice/user-1000.slice/session-3.scope").unit == "session-3.scope"
 
 
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/sshd.service", "user@1000.service"),
+        ("/user.slice/user-1000.slice/user@1000.service/vllm@0.service", "user@1000.service"),
+        (f"/docker/{'0a' * 32}/system.slice/sshd.service", ""),
+        (f"/system.slice/docker-{'0a' * 32}.scope/system.slice/sshd.service", f"docker-{'0a' * 32}.scope"),
+        (f"/system.slice/podman-vllm.service/libpod-payload-{'0a' * 32}", "podman-vllm.service"),
+        ("/system.slice/system-vllm.slice/vllm@0.service", "vllm@0.service"),
+    ],
+)
+def test_what_a_user_or_a_container_calls_a_group_of_its_own_is_no_unit_of_the_system(cgroup: str, unit: str) -> None:
+    assert replace(ENGINE, cgroup=cgroup).unit == unit
+
+
 def test_a_handle_is_of_one_process_or_of_none(child: "subprocess.Popen[bytes]") -> None:
     one = proc.look(child.pid)
     assert one is not None
