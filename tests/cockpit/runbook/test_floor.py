@@ -1,4 +1,4 @@
-"""The check before a replica goes out: the floor is judged by fresh readings alone, and what is not known is waited for."""
+"""The check before a replica goes out: the floor is judged by fresh readings alone; what is not known is waited for."""
 
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.inventory import PoolEntry
