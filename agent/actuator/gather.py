@@ -157,7 +157,7 @@ def _unit(unit: str, take: Take) -> None:
 
 def _report(scratch: Path, take: Take) -> None:
     """The driver's own report, unpacked: it is packed again with all else, once it is washed."""
-    folder = scratch / "report"
+    folder = scratch / ".report"  # no name that a part may have: nobody reads it before it is washed
     folder.mkdir(mode=0o700)
     try:
         file = folder / "report.gz"

@@ -1,10 +1,12 @@
 """Bundles of the root helper: bounded, named, with a reason for each hole, and nobody's way into another folder."""
 
 import base64
+import gzip
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +200,22 @@ def test_the_processes_of_a_host_are_a_table_without_environments(monkeypatch: p
     assert mine.count(b"\t") == rows[0].count(b"\t") == 7
     assert b"python" in mine
     assert not any(b"plant7f3a" in row for row in rows)
+
+
+def test_what_the_driver_reports_is_nobodys_before_it_is_washed(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, seen = bundle.place(hands.state, "run/1"), []
+
+    def run(words: tuple[str, ...], *_: object) -> None:
+        with gzip.open(words[-1], "wb") as file:
+            file.write(b"HF_TOKEN=hf_abcdefghijklmnopqrstuvwxyz012345\n")
+        for path in folder.rglob("*.gz"):
+            try:
+                seen.append(read(hands, str(path.relative_to(folder))).end)
+            except Refused:
+                seen.append("refused")
+
+    monkeypatch.setattr(gather, "_run", run)
+    done = collect(hands, {"report.txt": partial(gather._report, folder)}, monkeypatch)
+    assert done.end == "done"
+    assert seen == ["refused"]
+    assert b"hf_abc" not in base64.b64decode(read(hands, "report.txt").data["base64"])
