@@ -5,6 +5,7 @@ console sees the same and any of them can go on with it.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -26,6 +27,8 @@ from cockpit.runtime.leading import Leader, Order
 from cockpit.runtime.story import Story
 
 __all__ = ["Fit", "Hands", "Progress", "Sink"]
+
+log = logging.getLogger(__name__)
 
 PLANS_S = 1.0  # how often it is looked whether a plan of somebody else's run is still to be fetched
 _TRIES = 3
@@ -222,6 +225,9 @@ class Hands:
             await leader.lead()
         except RequestError as error:
             leader.trouble = str(error)
+        except Exception as error:
+            log.exception("run %s", leader.plan.id)
+            leader.trouble = f"this console cannot lead it any further ({type(error).__name__}): go on with it anew"
         finally:
             leader.over = True
             if self._tasks.get(leader.plan.id) is asyncio.current_task():

@@ -320,6 +320,29 @@ async def test_a_run_that_is_left_goes_on_from_elsewhere(tmp_path: Path) -> None
         assert len(made.took()) == 1
 
 
+async def test_a_defect_in_one_run_ends_neither_the_console_nor_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with town(tmp_path) as (_, console):
+        one = await console().start()
+        plan = await drafted(one, "drain-replica")
+
+        def broken(*_: object) -> None:
+            raise KeyError("a defect")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("cockpit.runtime.leading.decide", broken)
+            run = one.hands.start(plan, author="eva")
+            async with asyncio.timeout(10):
+                while not one.hands.trouble(run):
+                    await asyncio.sleep(0.005)
+        assert "cannot lead it any further" in one.hands.trouble(run)
+        seen = await until(one, run, lambda seen: "continue" in seen.may)
+        assert not seen.ours
+        one.hands.resume(run, "eva")
+        assert (await over(one, run)).state is RunState.DONE
+
+
 async def test_words_that_mean_no_run_are_refused(tmp_path: Path) -> None:
     async with town(tmp_path) as (_, console):
         one = await console().start()
