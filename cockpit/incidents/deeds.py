@@ -20,6 +20,7 @@ from cockpit.incidents.records import Incident
 from cockpit.incidents.times import ours
 
 AGENT = "agent"  # the name under which an agent acts by itself
+_SINGLE = "action:"  # a run of one action is told by that
 _BAD = {"failed": Severity.WARNING, "unknown": Severity.WARNING, "orphaned": Severity.WARNING}
 
 
@@ -72,7 +73,7 @@ def deeds(fleet: Fleet, incident: Incident) -> tuple[Deed, ...]:
         if (facts.run and facts.run in mine) or about.owns(host, facts)
     ]
     for host, run in runs.values():
-        if run.id in mine:
+        if run.id in mine and not run.runbook.startswith(_SINGLE):
             found += _of_run(fleet, host, run)
     return tuple(sorted(found, key=lambda deed: (deed.at, deed.key)))
 

@@ -39,8 +39,9 @@ def check(plan: Plan, consent: Consent) -> None:
         UsageError: a name that is not the plan's, a guard that does not stand in the way, or something is missing
             where nobody can be asked.
     """
-    if consent.name and consent.name != plan.target.name:
-        raise UsageError(f"--confirm {consent.name!r} is not what the plan is about: that is {plan.target.name!r}")
+    name = plan.confirm if plan.confirm not in ("", YES) else plan.target.name
+    if consent.name and consent.name != name:
+        raise UsageError(f"--confirm {consent.name!r} is not what the plan is about: that is {name!r}")
     refused = [guard.id for guard in plan.refused]
     for guard in consent.overrides:
         if guard not in refused:
@@ -52,8 +53,7 @@ def check(plan: Plan, consent: Consent) -> None:
     if typed and not consent.name:
         why = "passes a guard" if consent.overrides else "cannot be undone, or takes requests along"
         raise UsageError(
-            f"nobody can be asked here and this {why}: look first with --dry-run, then add "
-            f"--confirm '{plan.target.name}'"
+            f"nobody can be asked here and this {why}: look first with --dry-run, then add --confirm '{name}'"
         )
     if not typed and not consent.yes and not consent.name:
         raise UsageError("nobody can be asked here: look first with --dry-run, then say it with --yes")

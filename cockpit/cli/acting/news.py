@@ -24,7 +24,8 @@ class News:
         found: list[str] = []
         for step in run.steps:
             found += self._of_step(step, now)
-        if run.says and run.says != self._says and run.state is not RunState.RUNNING and run.ended is None:
+        waits = run.state is not RunState.RUNNING and "answer" not in run.may  # what it asks is a step of its own
+        if run.says and run.says != self._says and waits and run.ended is None:
             found.append(f"{clock_text(now)}  {plain(run.says)}")
         self._says = run.says
         return found

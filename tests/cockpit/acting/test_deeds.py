@@ -152,6 +152,13 @@ def test_a_run_brings_its_steps_on_other_hosts_and_what_its_console_judged() -> 
     assert place(pair.fleet, incident, drained) == "lb-1 llm/s0 at haproxy"
 
 
+def test_a_run_of_a_single_action_is_told_once() -> None:
+    pair = Pair()
+    pair.act("1a2b3c4d/1", 20, action="gpu.holders")
+    pair.run(RunFacts("1a2b3c4d", "action:gpu.holders", "h", REPLICA, "eva", at=EPOCH + 19, host="id-gpu-a01"), 0)
+    assert [deed.action for deed in deeds(pair.fleet, pair.look())] == ["gpu.holders"]
+
+
 def test_what_an_agent_did_by_itself_is_nobodys_deed() -> None:
     pair = Pair()
     pair.act("1a2b3c4d/1/orphan", 90, by="agent", user="", action="haproxy.ready", says="its lease ran out")
