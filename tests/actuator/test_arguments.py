@@ -117,7 +117,15 @@ def judge(known: Mapping[str, Arg], data: st.DataObject) -> None:
 def commands(action: Action, values: Mapping[str, Any], patch: pytest.MonkeyPatch) -> list[Argv]:
     """All that would be executed."""
     me = proc.Process(
-        4711, 42, "S", "engine", 1, 1000, 0, f"/docker-{ID}.scope/{values.get('unit') or 'x'}", nested=False
+        4711,
+        42,
+        "S",
+        "engine",
+        1,
+        1000,
+        0,
+        f"/system.slice/{values.get('unit') or 'x.scope'}/docker-{ID}",
+        nested=False,
     )
     patch.setattr(child, "found", lambda name: f"/usr/bin/{name}")
     patch.setattr(proc, "look", lambda pid: me if pid == int(values["pid"]) else None)
