@@ -14,6 +14,7 @@ from cockpit.tui.acting.parameters import checked, fields, hint
 from cockpit.tui.acting.plan_lines import danger_line, head_lines, plan_lines
 from cockpit.tui.acting.run_lines import bar, brief, caption_lines, current, run_lines
 from cockpit.tui.acting.run_lines import head_lines as run_head
+from cockpit.tui.acting.screens.deciding import decision
 from cockpit.tui.acting.screens.fetching import file_name
 from cockpit.tui.acting.standing import doing, leases_of
 from cockpit.tui.lines import Line, text_of, width_of
@@ -183,6 +184,13 @@ def test_a_run_in_one_clause_and_under_a_table() -> None:
     assert brief(run, NOW) == "step 2 of 5: in flight: 3, 12 s of 2 m 00 s"
     assert doing(run, NOW) == "restarting, by eva, 30 s: step 2 of 5: in flight: 3, 12 s of 2 m 00 s"
     assert "step 3 failed" in text(caption_lines(RUNS["failed"], NOW, 80))
+
+
+def test_going_on_with_a_run_that_another_console_leads_says_that_it_is_taken_over() -> None:
+    assert "takes it over" not in decision(RUNS["failed"], "continue").says
+    assert decision(view_of(ours=False), "continue").says.startswith("Another console leads it: this takes it over.")
+    assert decision(RUNS["failed"], "continue").phrase == "yes"
+    assert decision(view_of(DANGER, done=0), "continue").phrase == "gpu-a03 process 4711"
 
 
 def test_leaving_says_what_becomes_of_what_stands_by_a_lease() -> None:

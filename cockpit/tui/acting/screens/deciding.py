@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Static
 
 from cockpit.runbook.records import RunView
+from cockpit.tui.acting import words
 from cockpit.tui.acting.confirming import dangerous
 from cockpit.tui.acting.run_lines import title_of
 from cockpit.tui.acting.screens.parts import ActField, Key, Part, Window, keys_line
@@ -47,6 +48,8 @@ def decision(run: RunView, word: str, asks: str = "") -> Decision:
             return Decision(word, "ABORT", says)
         case "continue":
             says = "It goes on where it stands; a step that failed is tried again, one that is done is not."
+            if words.under_way(run) and not run.ours:
+                says = f"Another console leads it: this takes it over. {says}"
             return Decision(word, "CONTINUE", says, plain(run.plan.confirm), loud=loud)
         case "undo":
             says = "What was done and can be taken back is taken back, last first."
