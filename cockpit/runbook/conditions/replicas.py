@@ -9,7 +9,7 @@ from agent.wire.replicas import State
 from agent.wire.specs import Quality
 from cockpit.fleet import replicas as known
 from cockpit.runbook.conditions.base import Condition, Look, Question, Word
-from cockpit.runbook.scene import POOL, is_ready, pool_rows
+from cockpit.runbook.scene import POOL, is_out, is_ready, names, pool_rows
 
 _STATE = "replica.state"
 _AFTER = {State.READY, State.DRAINING, State.DRAINED}
@@ -138,7 +138,7 @@ def _served(question: Question) -> Look:
 
 def _floor(question: Question) -> Look:
     """More of the pool are ready than must be: the next may go out. Who is ready by old news alone, or of whom nobody
-    knows right now, counts neither way."""
+    knows right now, counts neither way; so does who is drained at the balancer by the last that its host told."""
     fleet = question.fleet
     row = _row(question)
     subject = question.target.subject
@@ -146,7 +146,11 @@ def _floor(question: Question) -> Look:
     floor = int(question.params.get("floor", "0") or 0)
     others = [member for member in pool_rows(fleet, pool) if member != row]
     said = [member for member in others if State(int(fleet.replicas.state[member])) in (State.READY, State.UNKNOWN)]
-    ready = [member for member in said if is_ready(fleet, member) and _since(question, member)]
+    drained = [member for member in said if is_out(fleet, member)]
+    ready = [m for m in said if m not in drained and is_ready(fleet, m) and _since(question, m)]
+    if len(ready) < floor and len(said) - len(drained) < floor <= len(said):
+        says = f"only {len(said) - len(drained)} others of {pool or 'its pool'} take requests, the floor is {floor}"
+        return Look(Word.UNKNOWN, f"{says}: {names(fleet, drained)} drained at the balancer")
     if len(ready) < floor <= len(said):
         return Look(Word.UNKNOWN, f"{len(said) - len(ready)} of {pool or 'its pool'} have not been read again yet")
     stamp = max((_captured(question, member) for member in ready), default=question.now.mono)

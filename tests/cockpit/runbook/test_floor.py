@@ -44,5 +44,18 @@ def test_one_that_is_down_is_missed_at_once() -> None:
     assert (look.word, look.says) == (Word.NOT_YET, "only 2 others of chat are ready, the floor is 3")
 
 
+def test_one_that_is_drained_at_the_balancer_serves_nobody_and_may_come_back() -> None:
+    place = Place(chat=PoolEntry(4, 3))
+    place.balance(
+        *(place.server(host.name, state="draining" if host.name == "gpu-a02" else "up") for host in place.hosts)
+    )
+    place.numbers(3.0)
+    look = floor(place, 3.0, since=1.0)
+    says = "only 2 others of chat take requests, the floor is 3: gpu-a02 vllm:8000 drained at the balancer"
+    assert (look.word, look.says) == (Word.UNKNOWN, says)
+    place.balance(*(place.server(host.name, state="up") for host in place.hosts))
+    assert floor(place, 3.0, since=1.0).word is Word.HOLDS
+
+
 def test_without_a_floor_nobody_is_waited_for() -> None:
     assert floor(Place(), 1.0, since=0.9, least=0).word is Word.HOLDS

@@ -15,7 +15,7 @@ from cockpit.inventory import PoolEntry
 from cockpit.runbook.packing import hashed, packed, unpacked
 from cockpit.runbook.plan import Answer, assembled, merge
 from cockpit.runbook.records import Plan, StepKind
-from tests.cockpit.runbook.scenes import KEEPERS, Place, instant
+from tests.cockpit.runbook.scenes import KEEPERS, NAMES, Place, instant
 from tests.fakes.hosts import EPOCH
 
 
@@ -138,6 +138,15 @@ def test_the_floor_counts_what_is_ready_now_and_not_what_is_sick() -> None:
     assert guard(plan, "floor") == Guard("floor", False, "chat: 3 ready, 2 meanwhile, the floor is 3")
     sick = place.plan("restart-replica", "gpu-a02")
     assert guard(sick, "floor").ok, "what does not serve is not missed"
+
+
+def test_a_replica_that_is_drained_at_its_balancer_does_not_count_for_the_floor() -> None:
+    place = Place(chat=PoolEntry(4, 3))
+    place.balance(*(place.server(name, state="draining" if name == "gpu-a02" else "up") for name in NAMES))
+    plan = place.plan("action:systemd.restart")
+    assert guard(plan, "floor") == Guard("floor", False, "chat: 3 ready, 2 meanwhile, the floor is 3")
+    assert (plan.blast.ready_before, plan.blast.ready_after) == (3, 2)
+    assert guard(place.plan("action:systemd.restart", "gpu-a02"), "floor").ok, "nobody misses what is out already"
 
 
 def test_a_host_that_cannot_be_seen_is_not_counted_as_ready() -> None:
