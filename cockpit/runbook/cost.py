@@ -77,8 +77,9 @@ def blast(fleet: Fleet, out: Outage, asked: Mapping[str, Mapping[str, str]]) -> 
     pools = tuple(dict.fromkeys(known.pool(fleet, row) for row in sorted(out.rows)))
     if not out.rows:
         return Blast(pools=())
-    worst = min((_pool(fleet, out, pool) for pool in pools), key=lambda one: one[2])
-    before, after, _, floor, expected = worst
+    counts = {pool: _pool(fleet, out, pool) for pool in pools}
+    pools = tuple(sorted(pools, key=lambda pool: (not pool, counts[pool][2])))
+    before, after, _, floor, expected = counts[pools[0]]
     return Blast(
         tuple(known.name(fleet, row) for row in sorted(out.rows)), tuple(pool for pool in pools if pool),
         in_flight(fleet, out.rows, asked), before, after, expected, floor,

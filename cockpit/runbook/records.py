@@ -96,8 +96,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Blast:
-    """What it costs the users. None where nobody knows. `ready_after` counts while the run is under way; `spare` is
-    `ready_after - floor`; `n_plus_one` whether another replica could fail then without going below the floor."""
+    """What it costs the users. None where nobody knows. The numbers of replicas are of the first of `pools`, which has
+    the least to spare. `ready_after` counts while the run is under way; `spare` is `ready_after - floor`; `n_plus_one`
+    whether another replica could fail then without going below the floor."""
 
     replicas: tuple[str, ...] = wired(sequence(string(600)), default=())
     pools: tuple[str, ...] = wired(sequence(string()), default=())

@@ -3,7 +3,7 @@ that the plan says is left out, and what forbids it stands last, where it is rea
 
 from collections.abc import Iterator
 
-from agent.wire.actions import Guard, Orphan
+from agent.wire.actions import Guard, Orphan, Risk
 from cockpit.fleet.times import lasting
 from cockpit.runbook.records import Blast, Plan, Step, StepKind
 
@@ -26,7 +26,7 @@ def plan_lines(plan: Plan) -> list[str]:
         lines += step_lines(plan, step)
     lines += ["", "COST", *(f"  {line}" for line in blast_lines(plan.blast)), "", "GUARDS"]
     lines += [f"  {guard_text(guard)}" for guard in plan.guards] or ["  none"]
-    lines += ["", f"EXPECTED  {plan.expected}", f"UNDO      {undo_text(plan)}"]
+    lines += ["", *([f"EXPECTED  {plan.expected}"] if plan.expected else []), f"UNDO      {undo_text(plan)}"]
     return lines
 
 
@@ -39,7 +39,7 @@ def step_lines(plan: Plan, step: Step) -> Iterator[str]:
         yield from (f"          $ {command}" for command in step.command)
         if step.effect:
             yield f"          {step.effect}"
-        yield f"          undo: {step.undo or 'cannot be undone'}; risk {step.risk.value}"
+        yield f"          undo: {step.undo or _no_undo(step)}; risk {step.risk.value}"
     elif step.kind is StepKind.WAIT:
         yield from (f"          {command}" for command in step.command)
     if step.lease_s:
@@ -68,12 +68,13 @@ def blast_lines(blast: Blast) -> list[str]:
     """What it costs the users, each number only where somebody knows it."""
     replicas = ", ".join(blast.replicas)
     lines = [f"replicas  {len(blast.replicas)}: {replicas}" if blast.replicas else "replicas  none"]
-    flight = "unknown" if blast.in_flight is None else str(blast.in_flight)
+    flight = "nobody knows how many" if blast.in_flight is None else str(blast.in_flight)
     tokens = "" if blast.tokens_per_s is None else f", {blast.tokens_per_s:,.0f} tokens/s"
     if blast.replicas:
         lines.append(f"in flight {flight} requests now{tokens}")
     if blast.pools:
-        lines.append(f"pool      {', '.join(blast.pools)}: {_ready(blast)}")
+        others = f"; no worse: {', '.join(blast.pools[1:])}" if len(blast.pools) > 1 else ""
+        lines.append(f"pool      {blast.pools[0]}: {_ready(blast)}{others}")
     return lines
 
 
@@ -87,7 +88,8 @@ def _ready(blast: Blast) -> str:
         False: "one more failure goes below it",
         None: "nobody knows whether one more may fail",
     }
-    more = f"; {spare[blast.n_plus_one]}" if blast.floor is not None else ""
+    under = blast.floor is not None and blast.ready_after is not None and blast.ready_after < blast.floor
+    more = "" if blast.floor is None else "; that is below it" if under else f"; {spare[blast.n_plus_one]}"
     return f"{before}{expected} ready now, {after} meanwhile, {floor}{more}"
 
 
@@ -100,15 +102,20 @@ def guard_text(guard: Guard) -> str:
 def undo_text(plan: Plan) -> str:
     """What a roll-back can take back."""
     acting = [step for step in plan.steps if step.kind is StepKind.ACTION]
-    lasting_ones = [step.n for step in acting if not step.undo]
-    if not acting:
-        return "nothing is changed"
+    lasting_ones = [step.n for step in acting if not step.undo and step.risk is not Risk.LOW]
+    if not any(step.undo for step in acting) and not lasting_ones:
+        return "nothing to take back"
     if not lasting_ones:
         return f"`gpu-cockpit run --roll-back {plan.id}` takes all of it back"
     if len(lasting_ones) == len(acting):
         return "cannot be undone"
     which = f"step{'s' if len(lasting_ones) > 1 else ''} {', '.join(lasting_ones)}"
-    return f"`gpu-cockpit run --roll-back {plan.id}` takes back all but {which}, which cannot be undone"
+    return f"`gpu-cockpit run --roll-back {plan.id}` takes back what is not put back yet; {which} cannot be undone"
+
+
+def _no_undo(step: Step) -> str:
+    """What only looks, or gives back what an earlier step took, needs no way back."""
+    return "not needed" if step.risk is Risk.LOW else "cannot be undone"
 
 
 def refusal(plan: Plan) -> str:

@@ -39,7 +39,7 @@ def test_a_dry_run_in_words_names_every_command_cost_and_undo(line: Line) -> Non
         "undo: cannot be undone; risk medium", "no request is in flight, at most 1 min",
         "pool      llm: 3 of 3 ready now, 2 meanwhile, floor 1; one more may fail without going below it",
         "in flight 3 requests now, 420 tokens/s", "ok  policy: allowed by rule 1",
-        "takes back all but step 3, which cannot be undone", "a dry run: nothing was done.",
+        "takes back what is not put back yet; step 3 cannot be undone", "a dry run: nothing was done.",
     ):  # fmt: skip
         assert part in out
 

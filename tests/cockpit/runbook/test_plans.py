@@ -140,6 +140,12 @@ def test_the_floor_counts_what_is_ready_now_and_not_what_is_sick() -> None:
     assert guard(sick, "floor").ok, "what does not serve is not missed"
 
 
+def test_the_numbers_of_a_plan_over_two_pools_are_of_the_one_with_the_least_to_spare() -> None:
+    place = Place(chat=PoolEntry(4, 1), embed=PoolEntry(4, 4))
+    blast = place.plan("quarantine-host", subject="host").blast
+    assert (blast.pools, blast.ready_before, blast.ready_after, blast.floor) == (("embed", "chat"), 4, 3, 4)
+
+
 def test_a_replica_that_is_drained_at_its_balancer_does_not_count_for_the_floor() -> None:
     place = Place(chat=PoolEntry(4, 3))
     place.balance(*(place.server(name, state="draining" if name == "gpu-a02" else "up") for name in NAMES))
