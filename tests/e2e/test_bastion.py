@@ -49,6 +49,8 @@ def fleet_file(network: Network, fleet: Path, *, port: int = PORT, name: str = "
             f'[[host]]\nname = "{host["name"]}"\naddress = "{network.address(place)}"\nsocket = "{socket}"\n'
             f'pool = "{host["pool"]}"\nrack = "{host["rack"]}"\nrole = "{host["role"]}"\ngpus = {host["gpus"]}'
         )
+    for pool, entry in simulated["pools"].items():
+        lines.append(f'[pools."{pool}"]\nexpected = {entry["expected"]}\nfloor = {entry["floor"]}')
     file = network.folder / name
     file.write_text("\n\n".join(lines) + "\n")
     return file

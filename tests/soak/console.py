@@ -15,13 +15,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from agent.wire.actions import Mark, RunFacts
+from agent.wire.codec import encode
 from agent.wire.errors import WireError
-from agent.wire.frames import Frame, Subscribe
+from agent.wire.frames import Facts, Frame, Subscribe
+from agent.wire.shape import pack
 from agent.wire.specs import Level
+from cockpit.cli.acting import action_items
 from cockpit.cli.items import ITEM
 from cockpit.clock import Instant, SystemClock
 from cockpit.errors import LinkError
 from cockpit.fleet import rollup
+from cockpit.fleet.acting import rows as acting
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.problems import problems
 from cockpit.fleet.state import Fleet
@@ -29,23 +34,35 @@ from cockpit.fleet.unseen import unseen
 from cockpit.inventory import HostEntry, UnixTarget
 from cockpit.link.session import Schemas, Session
 from cockpit.link.timing import Timing
+from cockpit.runtime.hands import Hands
 from cockpit.tui import gpu_detail, host_detail, host_rows, story
+from cockpit.tui.acting import run_lines, standing
 from cockpit.tui.timeline import Timeline
 from cockpit.tui.view import View
 from tests.soak import mutants
+from tests.wire.golden_actions import ENTRY
 
 GOOD, HOSTILE = 0, 1
+DEEDS = Facts("actions", [pack(ENTRY)])
+LED = Facts(
+    "runs", [pack(RunFacts("1a2b3c4d", "restart-replica", "9a18", by="eva", marks=(Mark("3", "done", "idle", "eva"),)))]
+)
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
 LOOK_EVERY = 25
 WIDTH = 80
 
 
+def _body(frame: Frame) -> bytes:
+    """A frame without its length."""
+    return encode(frame)[4:]
+
+
 class Console:
     """Two hosts: one whose frames are as they were captured, one whose are not."""
 
     def __init__(self, capture: bytes, seed: int) -> None:
-        self.bodies = mutants.split(capture)
+        self.bodies = [*mutants.split(capture), *map(_body, (DEEDS, LED))]
         self.seed = seed
         self.ends: Counter[str] = Counter()
         self.crashes: list[str] = []
@@ -54,6 +71,7 @@ class Console:
         self.clock = SystemClock()
         self.schemas = Schemas()
         self.fleet = Fleet([HostEntry(name, UnixTarget(f"/{name}"), {}, None) for name in ("good", "hostile")])
+        self.hands = Hands(self)  # type: ignore[arg-type]
         self.view = View(self)  # type: ignore[arg-type]
         self.timeline = Timeline(self.view)
         self.hear(GOOD, capture)
@@ -154,6 +172,11 @@ class Console:
                 story.gpu_story(self.fleet, row, now.wall)
         for problem in problems(self.fleet, now):
             story.facts_of(self.fleet, problem, now.wall)
+        standing.status(self.view)
+        for run in self.hands.runs():
+            run_lines.run_lines(run, now.wall, WIDTH, unfolded=True)
+        acted = [action_items.action(self.fleet, one, now) for one in acting.actions(self.fleet)]
+        json.dumps([*acted, *(action_items.run(self.fleet, one, now) for one in acting.runs(self.fleet))])
 
     def items(self, now: Instant) -> list[Any]:
         fleet = self.fleet
