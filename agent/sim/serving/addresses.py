@@ -75,7 +75,7 @@ def _bound(address: str, port: int) -> socket.socket | None:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((address, port))
         found.listen(1)
-    except OSError:
+    except (OSError, OverflowError):  # in use, or beyond the last port there is
         found.close()
         return None
     return found
