@@ -18,7 +18,10 @@ from cockpit.runbook.expand import expand, meant
 from cockpit.runbook.plan import WORST
 from cockpit.runbook.recipe import Recipe
 from cockpit.runbook.records import StepKind
+from cockpit.runbook.scene import scene
 from cockpit.runbook.shelf import Shelf, single
+
+_OWNERS = frozenset({"systemd", "container"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,11 @@ def _fit(fleet: Fleet, shelf: Shelf, recipe: Recipe, about: About, *, named: boo
 def _judged(fleet: Fleet, shelf: Shelf, recipe: Recipe, about: About) -> tuple[Risk, str]:
     """(risk, why not)."""
     try:
-        scene = meant(fleet, recipe, about.host, about.subject)
-        made = expand(fleet, shelf, recipe, scene, _filled(recipe))
+        found = meant(fleet, recipe, about.host, about.subject)
+        made = expand(fleet, shelf, recipe, found, _filled(recipe))
     except CockpitError as error:
         return Risk.UNKNOWN, str(error)
-    why = [says for _, says in made.cannot]
+    why = [*(says for _, says in made.cannot), *_not_its_owner(fleet, recipe, about)]
     risk = Risk.LOW
     for step in made.steps:
         if step.kind is not StepKind.ACTION:
@@ -93,6 +96,13 @@ def _judged(fleet: Fleet, shelf: Shelf, recipe: Recipe, about: About) -> tuple[R
         risk = max(risk, step.risk, key=WORST.index)
         why += _cannot(fleet, step.target.host, step.action)
     return risk, why[0] if why else ""
+
+
+def _not_its_owner(fleet: Fleet, recipe: Recipe, about: About) -> Iterable[str]:
+    """A replica in a container is not restarted by a unit, nor one in a unit by a container."""
+    verb, owner = recipe.id.removeprefix("action:").partition(".")[0], scene(fleet, about.host, about.subject).owner
+    if owner and verb in _OWNERS - {owner}:
+        yield f"{owner} runs it: {owner}.* acts on it"
 
 
 def _filled(recipe: Recipe) -> Mapping[str, str]:

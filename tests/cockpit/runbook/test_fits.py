@@ -1,5 +1,7 @@
 """The menu behind `x`: what can be done, why the rest cannot, and what a rule names that is not there yet."""
 
+from dataclasses import replace
+
 from agent.detect.rules import RULES
 from cockpit.fleet.link_state import LinkState, LinkStatus
 from cockpit.fleet.targets import About
@@ -29,6 +31,21 @@ def test_what_fits_comes_first_and_what_does_not_says_why() -> None:
     assert found["action:systemd.restart"].fits
     assert "action:haproxy.drain" not in found
     order = [fit.fits for fit in found.values() if not fit.id.startswith("action:")]
+    assert order == sorted(order, reverse=True)
+
+
+def test_what_does_not_own_the_replica_does_not_restart_it() -> None:
+    place = Place()
+    hands = place.fleet.hosts[0].hands
+    hands.specs["container.restart"] = replace(hands.specs["systemd.restart"], id="container.restart")
+    hands.may |= {"container.restart"}
+    found = menu(place)
+    assert found["action:systemd.restart"].fits
+    assert found["action:container.restart"].why_not == "systemd runs it: systemd.* acts on it"
+    found = menu(place, "replica:triton:8010")
+    assert found["action:container.restart"].fits
+    assert found["action:systemd.restart"].why_not == "container runs it: container.* acts on it"
+    order = [fit.fits for fit in found.values() if fit.id.startswith("action:")]
     assert order == sorted(order, reverse=True)
 
 
