@@ -50,9 +50,13 @@ class SimAudit:
         return len(self._lines)
 
     def lines(self, first: int, limit: int) -> list[bytes]:
-        """Its lines from number `first` (1 is the oldest) on."""
+        """Its lines from number `first` (1 is the oldest) on, as the file has them now: who edits it is found out."""
         start = max(0, first - 1)
-        return self._lines[start : start + limit]
+        try:
+            kept = self._lines if self._path is None else self._path.read_bytes().splitlines()
+        except OSError:
+            kept = []
+        return kept[start : start + limit]
 
     def began(self, key: str, record: Mapping[str, Any]) -> None:
         """An action begins."""

@@ -149,6 +149,17 @@ async def test_the_record_goes_on_where_it_was_and_what_had_begun_is_unknown(tmp
     assert verify(second.lines(1, 200), {first.count: first.head}).ok
 
 
+def test_a_record_that_somebody_edits_is_told_as_it_is_now(tmp_path: Path) -> None:
+    audit = SimAudit(tmp_path / "audit.jsonl", HandClock(EPOCH), "boot")
+    audit.began("r/1", {"action": "systemd.restart"})
+    audit.ended("r/1", {"action": "systemd.restart", "outcome": "done"})
+    heads = {audit.count: audit.head}
+    assert verify(audit.lines(1, 200), heads).ok
+    file = tmp_path / "audit.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"systemd.restart", b"systemd.stopped", 1))
+    assert not verify(audit.lines(1, 200), heads).ok
+
+
 async def test_engines_are_paused_and_resumed_by_their_own_calls(theatre: Theatre) -> None:
     world, engine = theatre.world(), theatre.service().engine
     theatre.pass_time(10.0)
