@@ -68,10 +68,10 @@ def blast_lines(blast: Blast) -> list[str]:
     """What it costs the users, each number only where somebody knows it."""
     replicas = ", ".join(blast.replicas)
     lines = [f"replicas  {len(blast.replicas)}: {replicas}" if blast.replicas else "replicas  none"]
-    flight = "nobody knows how many" if blast.in_flight is None else str(blast.in_flight)
+    flight = "nobody knows how many requests" if blast.in_flight is None else f"{blast.in_flight} requests now"
     tokens = "" if blast.tokens_per_s is None else f", {blast.tokens_per_s:,.0f} tokens/s"
     if blast.replicas:
-        lines.append(f"in flight {flight} requests now{tokens}")
+        lines.append(f"in flight {flight}{tokens}")
     if blast.pools:
         others = f"; no worse: {', '.join(blast.pools[1:])}" if len(blast.pools) > 1 else ""
         lines.append(f"pool      {blast.pools[0]}: {_ready(blast)}{others}")
