@@ -85,18 +85,20 @@ def assembled(draft: Draft, fleet: Fleet, now: float, speed: float = 1.0) -> Pla
 
 def _answered(draft: Draft) -> tuple[Step, ...]:
     """The steps with what their agents said."""
-    found, touched = [], set[tuple[str, str]]()
+    found, touched = [], dict[tuple[str, str], str]()
     for step in draft.expanded.steps:
         answer = draft.answers.get(step.n)
         if step.kind is StepKind.ACTION and answer is not None and answer.acted is not None:
             acted, key = answer.acted, (step.target.host_id, step.target.subject)
-            later = key in touched
-            expect = {name: text for name, text in acted.expect.items() if not later or name in _STABLE}
+            later = touched.get(key)
+            expect = {name: text for name, text in acted.expect.items() if later is None or name in _STABLE}
+            # The agent was asked before anything was done: what it says of the end of the run is of its beginning.
+            effect = acted.effect if later is None or not acted.effect else f"before step {later}: {acted.effect}"
             step = replace(  # noqa: PLW2901 - the same step, told more of
-                step, command=acted.action.command, undo="" if step.keep else acted.action.undo, effect=acted.effect,
+                step, command=acted.action.command, undo="" if step.keep else acted.action.undo, effect=effect,
                 expect=expect,
             )  # fmt: skip
-            touched.add(key)
+            touched.setdefault(key, step.n)
         found.append(step)
     return tuple(found)
 

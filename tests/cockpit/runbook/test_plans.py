@@ -140,6 +140,12 @@ def test_the_floor_counts_what_is_ready_now_and_not_what_is_sick() -> None:
     assert guard(sick, "floor").ok, "what does not serve is not missed"
 
 
+def test_what_an_agent_says_of_a_step_that_comes_later_is_as_of_before_the_run() -> None:
+    effects = {step.action: step.effect for step in Place().plan("restart-replica").steps if step.action}
+    assert effects["haproxy.drain"] == "it is done"
+    assert effects["haproxy.ready"] == "before step 2: it is done"
+
+
 def test_the_numbers_of_a_plan_over_two_pools_are_of_the_one_with_the_least_to_spare() -> None:
     place = Place(chat=PoolEntry(4, 1), embed=PoolEntry(4, 4))
     blast = place.plan("quarantine-host", subject="host").blast
