@@ -101,6 +101,9 @@ class Doer:
         """Send it until its host has it, or says that it will not."""
         clock, host_id = self._owner.clock, now.step.target.host_id
         first = clock.real()
+        if why := await self._voice.strange(host_id):
+            await self._voice.mark(now.name, journal.FAILED, f"nothing was done: {why}")
+            return
         while True:
             try:
                 answer = await ask(self._owner, host_id, act)

@@ -62,7 +62,10 @@ async def fetch_plan(owner: Owner, host: int, run: str, wanted: str) -> Plan:
         parts.append(data)
 
     await fetch(owner, host, run, PLAN, take)
-    return unpacked(b"".join(parts), wanted)
+    plan = unpacked(b"".join(parts), wanted)
+    if plan.id != run:
+        raise WireError(f"the plan in the journal is that of run {plan.id[:32]}")
+    return plan
 
 
 async def _chunk(owner: Owner, host: int, wish: Fetch) -> Chunk:

@@ -190,7 +190,7 @@ class Hands:
         async def take_over() -> None:
             if before is not None:
                 await asyncio.wait([before])  # its last word is still on its way
-            await again.take_over()
+            await again.take_over(onward=mind is Mind.ON)
 
         self._lead(again, take_over, lambda: again.want(mind, author))
 

@@ -108,9 +108,9 @@ class Leader:
         """See `Voice.begin`."""
         await self.voice.begin()
 
-    async def take_over(self) -> None:
+    async def take_over(self, *, onward: bool) -> None:
         """See `Voice.take_over`; what was seen directly before an action is looked at again."""
-        await self.voice.take_over()
+        await self.voice.take_over(onward=onward)
         self.voice.anew = anew(self.plan, self.known())
 
     async def lead(self) -> None:

@@ -22,12 +22,14 @@ SAYS = 500
 
 class Voice:
     """`author` is the operator, `token` tells this console from others of theirs. `marks` are what was said of steps
-    and may not have come back as facts yet; `anew` what has to be judged again whatever was said."""
+    and may not have come back as facts yet; `anew` what has to be judged again whatever was said; `there` are the hosts
+    that are known to have this run with this plan: all, unless it was taken over."""
 
     def __init__(self, owner: Owner, plan: Plan, author: str, token: str, reason: str) -> None:
         self.author, self.reason = author, reason
         self.marks: dict[str, Mark] = {}
         self.anew: frozenset[str] = frozenset()
+        self.there = set(plan.hosts)
         self.box = Outbox(owner, plan.hosts)
         self._owner, self._plan, self._token = owner, plan, token
         self._name = f"{author[:56]}#{token}"
@@ -54,16 +56,33 @@ class Voice:
         await self._all(self._end(RunState.FAILED, says), plan.hosts)  # also where it was refused: it may stand there
         raise RequestError(error.code, says)
 
-    async def take_over(self) -> None:
-        """From now on we lead it: all hosts that can be reached know.
+    async def take_over(self, *, onward: bool) -> None:
+        """From now on we lead it: all hosts that can be reached know. `onward`: new steps are to be done.
 
         Raises:
-            RequestError: none can be reached.
+            RequestError: none can be reached, or one was never told of this plan and is to go on with it: what one host
+                says of a run moves no other.
         """
-        results = await self._all(self._word(Said.TAKEN, self._own("taken")), self._plan.hosts)
+        word = replace(self._word(Said.TAKEN, self._own("taken")), plan_hash=self._plan.hash)
+        results = await self._all(word, self._plan.hosts)
+        self.there = {host for host, error in results.items() if error is None}
+        for host, error in results.items():
+            if onward and error is not None and error.code not in DOUBT | AWAY:
+                says = f"{name_of(self._owner, host)} was not told of this run ({error}): abort it and plan anew"
+                raise RequestError(error.code, says)
         failed = [error for error in results.values() if error is not None]
         if len(failed) == len(results):
             raise RequestError(failed[0].code, f"nobody can be told that the run is led from here: {failed[0]}")
+
+    async def strange(self, host: str) -> str:
+        """Why nothing is done at a host: it was away when we took the run over, and is not known to have its plan."""
+        if host in self.there:
+            return ""
+        word = replace(self._word(Said.TAKEN, self._own("taken")), plan_hash=self._plan.hash)
+        error = await self._tell(host, word)
+        if error is None:
+            self.there.add(host)
+        return str(error or "")
 
     async def mark(self, name: str, state: str, says: str) -> None:
         """Write down what became of a step, and wait a moment that the journals have it."""

@@ -132,6 +132,8 @@ class Runs:
 
 def _heard(run: Run, word: RunSays, now: Instant) -> Heard:
     facts = run.facts
+    if word.plan_hash and word.plan_hash != facts.plan_hash:
+        raise Refusal("invalid", f"the run {facts.id} was begun with another plan here")
     if word.what is Said.TAKEN:
         says = f"run {facts.id} is led by {word.author} from now on"
         taken = replace(facts, leader=word.author, heard=now.wall, state=RUNNING, ended=None)

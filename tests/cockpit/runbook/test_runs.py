@@ -11,6 +11,7 @@ import pytest
 from agent.wire.actions import Act, ActMode, RunSays, Said
 from agent.wire.requests import Request
 from cockpit.errors import RequestError, UsageError
+from cockpit.runbook.packing import packed
 from cockpit.runbook.records import Plan, RunState, RunView, StepKind, StepState
 from tests.fakes.town import Console, Town, TownHost, town
 
@@ -405,6 +406,14 @@ async def _continued(made: Town, two: Console, run: str, plan: Plan) -> None:
         assert made.done == [], "what nobody wrote down was not begun"
         return
     seen = await until(two, run, lambda seen: seen.plan == plan or seen.state in OVER)
+    if len(known) < len(plan.hosts):
+        assert made.done == [], "what not all of its hosts wrote down was not begun"
+        two.hands.resume(run, "otto")
+        await until(two, run, lambda _: "was not told of this run" in two.hands.trouble(run))
+        two.hands.abort(run, "otto")
+        seen = await over(two, run)
+        assert (seen.state, made.done) == (RunState.ABORTED, [])
+        return
     if seen.state not in OVER:
         two.hands.resume(run, "otto")
         seen = await over(two, run)
@@ -461,3 +470,25 @@ async def test_a_run_that_is_left_alone_is_an_orphan_and_its_drain_is_taken_back
         two.hands.abort(run, "otto")
         assert (await over(two, run)).state is RunState.ABORTED
         assert [action for _, action, _ in made.done] == ["haproxy.drain", "haproxy.ready"]
+
+
+@pytest.mark.parametrize("knows", ["nothing of it", "another plan"])
+async def test_a_run_that_one_host_made_up_does_nothing_at_another(knows: str, tmp_path: Path) -> None:
+    """A host that was taken over may tell of any run: an operator who goes on with it acts on no host that was not told
+    of this very plan."""
+    async with town(tmp_path) as (made, console):
+        one = await console().start()
+        plan = await drafted(one, "restart-replica")
+        balancer = one.hands._owner.fleet.hosts[one.host("lb-01")].host_id
+        assert {step.target.host_id for step in plan.steps} > {balancer}
+        other = await drafted(one, "drain-replica")
+        told = {"gpu-a02": plan} | ({"lb-01": other} if knows == "another plan" else {})
+        for name, said in told.items():
+            word = RunSays(0, f"{plan.id}/begun", plan.id, Said.BEGUN, "mallory#0000", runbook=said.runbook,
+                           subject=REPLICA, plan=packed(replace(said, id=plan.id)), plan_hash=said.hash)  # fmt: skip
+            await made.hosts[name].hands.answer(word, made.hosts[name].who)
+            seen = await until(one, plan.id, lambda seen: seen.plan == plan)
+        one.hands.resume(seen.id, "eva")
+        await until(one, plan.id, lambda _: bool(one.hands.trouble(plan.id)) or bool(made.done))
+        assert made.done == []
+        assert "lb-01" in one.hands.trouble(plan.id)
