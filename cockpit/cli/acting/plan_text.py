@@ -103,12 +103,10 @@ def undo_text(plan: Plan) -> str:
     """What a roll-back can take back."""
     acting = [step for step in plan.steps if step.kind is StepKind.ACTION]
     lasting_ones = [step.n for step in acting if not step.undo and step.risk is not Risk.LOW]
-    if not any(step.undo for step in acting) and not lasting_ones:
-        return "nothing to take back"
+    if not any(step.undo for step in acting):
+        return "cannot be undone" if lasting_ones else "nothing to take back"
     if not lasting_ones:
         return f"`gpu-cockpit run --roll-back {plan.id}` takes all of it back"
-    if len(lasting_ones) == len(acting):
-        return "cannot be undone"
     which = f"step{'s' if len(lasting_ones) > 1 else ''} {', '.join(lasting_ones)}"
     return f"`gpu-cockpit run --roll-back {plan.id}` takes back what is not put back yet; {which} cannot be undone"
 

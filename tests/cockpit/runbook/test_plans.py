@@ -65,6 +65,15 @@ def test_without_a_balancer_the_keepers_are_asked_and_the_cut_is_said() -> None:
     assert (plan.risk, plan.confirm) == (Risk.UNKNOWN, "gpu-a01 triton:8010")
 
 
+def test_an_engine_that_is_gone_is_not_drained_but_restarted() -> None:
+    place = Place()
+    hands = place.fleet.hosts[0].hands
+    hands.specs["container.restart"] = replace(hands.specs["systemd.restart"], id="container.restart")
+    place.turn("gpu-a01", "triton:8010", "down")
+    plan = place.plan("restart-replica", subject="replica:triton:8010")
+    assert [name for _, name, _ in shape(plan)] == ["pool.floor", "out", "container.restart", "replica.ready", "back"]
+
+
 def test_a_replica_that_nobody_owns_is_not_restarted_and_the_plan_says_so() -> None:
     place = Place()
     place.hosts[0].turn("vllm:8000", "ready", unit="")
