@@ -73,7 +73,7 @@ class Acting:
         self._voting = Voting(recorder, clock, identity.boot_id, (identity.host_id, identity.name), pools)
         if pools:
             facts.set(POOLS, self._voting.told())
-        self._told: frozenset[str] = frozenset()
+        self._told: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._hands: Hands | None = None
         self._tell = lent.changed
         if hands is not None:
@@ -150,12 +150,14 @@ class Acting:
         """What is at work, or out on purpose, is nobody's fault."""
         if self._hands is None:
             return
-        draining = self._hands.orphans.draining()
-        if draining != self._told:
-            self._told = draining
+        told = (self._hands.orphans.draining(), self._hands.orphans.starting())
+        if told != self._told:
+            self._told = told
+            draining, starting = (frozenset(one.removeprefix(REPLICA) for one in replicas) for replicas in told)
             for source in self._sources:
                 if hasattr(source, "drained"):
-                    source.drained(frozenset(one.removeprefix(REPLICA) for one in draining))
+                    source.drained(draining)
+                    source.started(starting)
         self._engine.busy({*self._at_work(), *self._hands.orphans.spoken_for()})
 
     def _at_work(self) -> Iterable[str]:

@@ -19,6 +19,7 @@ TRIES = 3
 AGAIN_S, BUSY_S = 5.0, 900.0  # so often, and for so long, an undo is tried while somebody else is at work there
 AGENT = "agent"
 DRAIN = "engine.drain"
+STARTS = frozenset({"systemd.restart", "systemd.start", "container.restart", "container.start"})
 _READY = frozenset({"ready", "up"})
 _GIVES_NOTHING = frozenset({ActState.FAILED, ActState.INTERRUPTED})
 
@@ -108,6 +109,12 @@ class Orphans:
         """Replicas of this host whose engine is being told to end: it drains, however its pages look meanwhile."""
         opened = (entry.facts for entry in self.record.ledger.open())
         return frozenset(one.subject for one in opened if one.action == DRAIN and one.subject.startswith(REPLICA))
+
+    def starting(self) -> frozenset[str]:
+        """Replicas of this host that an action starts now: that they begin is what was wanted."""
+        opened = (entry.facts for entry in self.record.ledger.open())
+        wanted = (concerned(one.subject, self.facts) for one in opened if one.action in STARTS)
+        return frozenset(one for found in wanted for one in found if one.startswith(REPLICA))
 
     def _decide(self, entry: Entry) -> None:
         facts = entry.facts

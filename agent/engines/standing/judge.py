@@ -99,6 +99,8 @@ class Judge:
     def _note(self, look: Look) -> None:
         """What has to be counted over rounds."""
         if look.started is not None and all(abs(look.started - known) > 1.0 for known in self._starts[-1:]):
+            if look.asked_for:
+                self._starts.clear()  # what somebody does on purpose is no crash, and a new beginning for what was one
             self._starts.append(look.started)
             self._life = Life()
         self._starts = [at for at in self._starts if look.wall - at <= STARTS_S or at == self._starts[-1]]

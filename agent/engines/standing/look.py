@@ -27,6 +27,7 @@ class Look:
     process began. `missing` is one sentence about a part of it that is gone while the root lives: "VLLM::EngineCore is
     gone". `itl_p99` and `e2e_p99` are of the last minute, seconds. `drain_asked`: we or its balancer took it out.
     `slo_burning`: its objective is not met.
+    `asked_for`: its process began because an action of ours started it.
     """
 
     mono: float
@@ -42,6 +43,7 @@ class Look:
     e2e_p99: float | None = None
     drain_asked: bool = False
     slo_burning: bool = False
+    asked_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Nothing is asked of it but its engine's own read-only pages. What it cannot say stays unsaid.
 """
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +67,7 @@ class Replica:
         self._stood = False
         self._left_as: tuple[str, float] | None = None
         self.drain_asked = False  # we took it out of service
+        self.started_by_us = (math.inf, -math.inf)  # from when to when an action last started it, wall seconds
         self._floods: set[str] = set()  # pages that were too large the last time
         if group is not None:
             self.join(group)
@@ -286,7 +288,12 @@ class Replica:
             self.latencies.value("e2e", 0.99),
             slo_burning=sample is not None and self._misses_objective(),
             drain_asked=self.drain_asked,
+            asked_for=self._asked_for(),
         )
+
+    def _asked_for(self) -> bool:
+        since, until = self.started_by_us
+        return self._started is not None and since - STARTED_SLACK_S <= self._started <= until + STARTED_SLACK_S
 
     def _misses_objective(self) -> bool:
         wanted = self.table.objective if self.table is not None else {}

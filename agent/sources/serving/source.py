@@ -5,6 +5,7 @@ wall second}}, once a minute. Events of kind `replica`, one for each change of s
 """
 
 import logging
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
@@ -51,6 +52,7 @@ class ServingSource:
         self._told_at: float | None = None
         self._minute: float | None = None
         self._out: frozenset[str] = frozenset()
+        self._started_by_us: dict[str, tuple[float, float]] = {}
 
     async def read(self, due: frozenset[Cadence]) -> Reading:
         """What became known since the last reading."""
@@ -92,6 +94,16 @@ class ServingSource:
         """These replicas, and no others, are being told to end by an action: they drain, however their pages look."""
         self._out = identities
 
+    def started(self, identities: frozenset[str]) -> None:
+        """These replicas, and no others, are being started by an action: that they begin is no crash."""
+        now, spans = self._clock.now().wall, self._started_by_us
+        for identity in identities:
+            since, until = spans.get(identity, (now, now))
+            spans[identity] = (since if until == math.inf else now, math.inf)
+        for identity in spans.keys() - identities:
+            since, until = spans[identity]
+            spans[identity] = (since, min(until, now))
+
     def retire(self, identity: str, facts: Mapping[str, Any]) -> None:
         """A replica that is down is no longer owed an answer."""
         del facts
@@ -122,6 +134,7 @@ class ServingSource:
             self._client.allow(self._roster.addresses())
         for identity, replica in self._roster.replicas.items():
             replica.drain_asked = identity in self._out
+            replica.started_by_us = self._started_by_us.get(identity, replica.started_by_us)
         self._roster.decide(now)
 
     def _reading(self, now: Instant) -> Reading:

@@ -355,6 +355,20 @@ def test_two_starts_are_none_and_old_ones_are_forgotten() -> None:
     assert Phase.CRASHLOOP not in played.phases()
 
 
+def test_starts_that_an_action_asked_for_are_none_and_what_follows_is_counted_anew() -> None:
+    played = Played(age=5000.0)
+    for _ in range(4):
+        played.closed(2, Process.GONE, started=None)
+        played.closed(2, started=START + played.time, asked_for=True)
+        played.opened(5)
+    assert Phase.CRASHLOOP not in played.phases()
+    assert played.heard[-1].starts == 1
+    for _ in range(2):
+        played.closed(4, Process.GONE, started=None)
+        played.closed(4, started=START + played.time, asked_for=False)
+    assert (played.heard[-1].phase, played.heard[-1].starts) == (Phase.CRASHLOOP, 3)
+
+
 # dead engines, drains, rest
 
 

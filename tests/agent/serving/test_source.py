@@ -151,6 +151,21 @@ def test_a_restart_is_the_same_replica_starting_and_then_ready() -> None:
     assert [event.data["to"] for event in host.events] == ["down", "starting", "ready"]
 
 
+@pytest.mark.parametrize("asked_for", [True, False])
+def test_what_an_action_starts_again_and_again_is_no_crash_loop(asked_for: bool) -> None:
+    host = serving_vllm()
+    host.run(30)
+    for number in range(4):
+        host.source.started(frozenset({"vllm:8000"} if asked_for else ()))
+        host.ends(next(iter(host.groups.values())))
+        host.run(2)
+        host.runs(71 + number, "vllm serve m --port 8000", 8000, age_s=0)
+        host.source.started(frozenset())
+        host.run(20)
+    assert host.state("vllm:8000") == (("ready", "serving") if asked_for else ("down", "crashloop"))
+    assert host.replicas["vllm:8000"]["starts"] == (1 if asked_for else 4)
+
+
 def test_a_port_taken_by_another_engine_is_a_replica_of_its_own_and_the_old_one_is_down() -> None:
     host = serving_vllm()
     host.run(30)
