@@ -75,6 +75,12 @@ class Audit:
             broken = self._walk.broken
             return self._walk.n, self._walk.head, f"{self.path}: {broken}" if broken else ""
 
+    @property
+    def roomy(self) -> bool:
+        """Whether what does nothing may be written down: half of the room is kept for what is done, so that nobody
+        ends all doing by asking often enough for what he may not."""
+        return os.fstat(self._file).st_size <= MOST // 2
+
     def add(self, record: Mapping[str, Any]) -> int:
         """Append one record, and sync it; its number. Raises Unaudited."""
         with self._lock:

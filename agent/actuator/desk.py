@@ -156,7 +156,7 @@ class Desk:
 
     def mark(self, record: Mapping[str, Any]) -> None:
         """Write down what was refused, unless too much is."""
-        if self._notes():
+        if self.audit.roomy and self._notes():
             try:
                 self.audit.add({"what": "refused", **record})
             except Unaudited as error:
@@ -295,8 +295,7 @@ class Desk:
             seen = self._look_key(request)
             if seen.data["state"] != "none":
                 return seen
-            if not self._notes():
-                raise Refused(_MANY, MANY)
+            self._noting()
             says = "it was given up before it began: nothing was touched"
             try:
                 self.audit.void(key, {**_told(request), "outcome": REFUSED, "says": says})
@@ -308,13 +307,19 @@ class Desk:
         record = request.get("record")
         if not isinstance(record, Mapping) or len(record) > 64 or len(str(record)) > NOTE_BYTES:
             raise Refused(f"a note is a map of at most {NOTE_BYTES} bytes")
-        if not self._notes():
-            raise Refused(_MANY, MANY)
+        self._noting()
         try:
             number = self.audit.add({"what": "note", **_told(request), "by": "agent", "record": dict(record)})
         except Unaudited as error:
             raise Refused(str(error), UNAUDITED) from None
         return Outcome(DONE, data={"n": number})
+
+    def _noting(self) -> None:
+        """Raises Refused: no more is written of what does nothing."""
+        if not self.audit.roomy:
+            raise Refused(f"{self.audit.path} is half full, and the rest is for what is done: move it away", UNAUDITED)
+        if not self._notes():
+            raise Refused(_MANY, MANY)
 
     def _head(self, request: Mapping[str, Any], hands: Worker) -> Outcome:
         count, head, says = self.audit.head()

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ import pytest
 from agent.actuator import audit as room
 from agent.actuator import chain
 from agent.actuator.audit import INTERRUPTED, Audit, Unaudited, Unusable
+from agent.actuator.desk import Desk
+from agent.actuator.family import Refused
+from agent.actuator.lines import Teller
+from agent.actuator.policy import Policy
 from agent.wire.audit import verify
 from tests.lab import has_root, require
 
@@ -292,3 +297,24 @@ def chain_of(path: Path) -> chain.Walk:
     for line in path.read_bytes().splitlines():
         walk.feed(line)
     return walk
+
+
+def test_who_only_asks_leaves_half_of_the_room_to_what_is_done(
+    kept: Kept, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = kept.again()
+    desk = Desk((), Policy(path.with_name("policy.toml"), ()), held, path.parent, lambda: True)
+    note = {"v": 1, "verb": "note", "record": {"what": "refused"}}
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert desk.answer(note, Teller(ours)).end == "done"
+        monkeypatch.setattr(room, "MOST", 2 * path.stat().st_size - 2)
+        with pytest.raises(Refused, match="is half full"):
+            desk.answer(note, Teller(ours))
+        with pytest.raises(Refused, match="is half full"):
+            desk.answer({"v": 1, "verb": "void", "key": "1/2"}, Teller(ours))
+    before = held.head()[0]
+    desk.mark({"says": "not allowed"})
+    assert held.head()[0] == before
+    held.began("1/1", BEGAN)
+    assert held.ended("1/1", {"outcome": "done"})
