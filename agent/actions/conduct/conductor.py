@@ -28,7 +28,8 @@ Done = Callable[[Entry], None]
 
 @dataclass(slots=True)
 class _Taking:
-    """A wish that is being taken: whoever sends it again meanwhile gets the same answer."""
+    """A wish that is being taken: who sends it again meanwhile gets the same answer. Another user is judged by his own
+    role, for a key is no secret."""
 
     about: str
     answer: "asyncio.Future[Acted]"
@@ -60,7 +61,7 @@ class Conductor:
         self._step = step
         self._worker = Worker(world, record, self._over, step)
         self._group: asyncio.TaskGroup | None = None
-        self._taking: dict[str, _Taking] = {}
+        self._taking: dict[tuple[str, int], _Taking] = {}
         self._at_work: dict[str, frozenset[str]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._halted: dict[str, str] = {}
@@ -110,7 +111,7 @@ class Conductor:
         if (known := self._ledger.get(act.key)) is not None:
             _same(about, known.about)
             return Acted(act.id, known.facts)
-        taking = self._taking.get(act.key)
+        taking = self._taking.get((act.key, who.uid))
         if taking is None:
             if self._group is None:
                 raise Refusal("denied", WAITING)
@@ -120,7 +121,7 @@ class Conductor:
 
     def take_soon(self, act: Act, who: Who) -> None:
         """The same for the agent itself, which waits for no answer."""
-        if self._group is not None and act.key not in self._taking:
+        if self._group is not None and (act.key, who.uid) not in self._taking:
             self._take_up(act, who, wish.about(act), self._group)
 
     async def halt(self, act: Act, who: Who) -> Acted:
@@ -143,7 +144,7 @@ class Conductor:
     # Inside.
 
     def _take_up(self, act: Act, who: Who, about: str, group: asyncio.TaskGroup) -> _Taking:
-        taking = self._taking[act.key] = _Taking(about, asyncio.get_running_loop().create_future())
+        taking = self._taking[act.key, who.uid] = _Taking(about, asyncio.get_running_loop().create_future())
         taking.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         group.create_task(self._accept(act, who, taking), name=f"take:{act.key}")
         return taking
@@ -157,15 +158,20 @@ class Conductor:
             facts = self._entry(meant, who, Preflight(()), undoes).facts
             gate.in_time(meant, self._clock.wall())
             looked = await self._look(meant, who, executor, LOOK_S)
+            if (known := self._ledger.get(act.key)) is not None:  # another user's wish was taken meanwhile
+                _same(wish.about(act), known.about)
+                self._taking.pop((act.key, who.uid), None)
+                taking.answer.set_result(Acted(act.id, known.facts))
+                return
             gate.check(meant, looked)
             job = self._enter(meant, who, executor, looked, undoes, wish.about(act))
         except Refusal as no:
             taking.answer.set_exception(no)
-            self._taking.pop(act.key, None)
+            self._taking.pop((act.key, who.uid), None)
             self._refused(replace(facts, state=ActState.FAILED, says=f"refused: {no}"), who, no.code)
             return
         except BaseException as error:
-            self._taking.pop(act.key, None)
+            self._taking.pop((act.key, who.uid), None)
             if not taking.answer.done():
                 taking.answer.set_exception(Refusal("denied", f"nothing was done: {type(error).__name__} in the agent"))
             if not isinstance(error, Exception):
@@ -201,11 +207,11 @@ class Conductor:
                 self._over(job.entry)
                 return
             taking.answer.set_result(Acted(job.act.id, job.entry.facts))
-            self._taking.pop(key, None)
+            self._taking.pop((key, job.who.uid), None)
             self._step("accepted", key)
             await self._work(job, self._clock.real())
         finally:
-            self._taking.pop(key, None)
+            self._taking.pop((key, job.who.uid), None)
             self._at_work.pop(key, None)
             self._tasks.pop(key, None)
             self._halted.pop(key, None)

@@ -70,6 +70,7 @@ class Hands:
     def __init__(self, around: Around, world: World, recorder: Recorder, voting: Voting) -> None:
         ledger = Ledger()
         ledger.recall(recorder.rows)
+        self._own = Who(os.geteuid(), AGENT, roles.ADMIN, AGENT)
         self._world = world
         self._recorder = recorder
         self._voting = voting
@@ -191,17 +192,19 @@ class Hands:
         self.notes.look()
 
     def _was_refused(self, facts: ActionFacts, who: Who, code: str) -> None:
-        if who.by == AGENT and code == "busy":  # tried again in a moment: no news
+        own = who == self._own  # and nobody who only calls himself so
+        if own and code == "busy":  # tried again in a moment: no news
             self.orphans.refused(facts.key, code)
             return
         self._record.refused(facts)
         record = {"what": "refused", "action": facts.action, "subject": facts.subject, "says": facts.says[:256]}
         self.notes.note(record, who, facts.key, facts.run, facts.step)
-        self.orphans.refused(facts.key, code)
+        if own:
+            self.orphans.refused(facts.key, code)
 
     def _take_back(self, act: Act) -> None:
         """The agent itself takes back what nobody speaks for."""
-        self.conductor.take_soon(act, Who(os.geteuid(), AGENT, roles.ADMIN, AGENT))
+        self.conductor.take_soon(act, self._own)
 
     def _publish_runs(self) -> None:
         self._tell(RUNS, fitting([(pack(run), run.ended is None) for run in self._runs.shown()]))

@@ -278,3 +278,20 @@ def test_a_section_that_is_too_large_keeps_what_is_open_and_the_newest() -> None
     assert keys[2:] == [f"k{number}" for number in range(100 - len(keys) + 2, 100)]
     assert 20 < len(keys) < 100
     assert len(encode(Facts("actions", fitting(items)))) < FROM_AGENT_BYTES
+
+
+async def test_whoever_may_not_is_in_nobodys_way_under_the_same_key(town: Town, tmp_path: Path) -> None:
+    """The next key of a run is known to whoever can look."""
+    async with Bench(town, tmp_path).running() as bench:
+        bench.drain.slow = bench.ready.slow = asyncio.Event()
+        theirs = [asyncio.ensure_future(bench.act(wish(), BOB)),
+                  asyncio.ensure_future(bench.act(wish(action="haproxy.ready"), BOB))]  # fmt: skip
+        await asyncio.sleep(0.01)
+        ours = [asyncio.ensure_future(bench.act(wish())), asyncio.ensure_future(bench.act(wish(), ROOT))]
+        await asyncio.sleep(0.01)
+        bench.drain.slow.set()
+        assert [type(one).__name__ for one in await asyncio.gather(*theirs, return_exceptions=True)] == ["Refusal"] * 2
+        first, second = await asyncio.gather(*ours)
+        assert first.action.key == second.action.key == KEY
+        assert (await bench.until()).state is ActState.DONE
+        assert town.taken == [KEY]

@@ -10,7 +10,7 @@ from agent.actions.conduct import work
 from agent.actions.conduct.leases import GRACE_S
 from agent.errors import Refusal
 from agent.wire.actions import ActMode, ActState, Orphan
-from tests.agent.actions.conduct.bench import BOOT, KEY, Bench, Town, wish
+from tests.agent.actions.conduct.bench import BOB, BOOT, KEY, Bench, Town, wish
 from tests.fakes.clock import FakeClock
 
 SERVER = "backend:lb/llm/s1"
@@ -371,3 +371,19 @@ async def test_open_entries_hold_their_target_until_it_is_known_what_became_of_t
         await bench.clock.advance(6)
         await bench.until()
         await bench.act(wish("haproxy.ready", key="k"))
+
+
+async def test_nobody_keeps_a_drain_by_asking_for_its_undo_under_the_agents_key(town: Town, tmp_path: Path) -> None:
+    async with Bench(town, tmp_path).running() as bench:
+        await drained(bench)
+        bench.ready.slow = asyncio.Event()
+        key = f"{KEY}/orphan"
+        theirs = asyncio.ensure_future(bench.act(wish(key=key, action="", mode=ActMode.UNDO, of=KEY), BOB))
+        await asyncio.sleep(0.01)
+        await tick(bench, 61)
+        bench.ready.slow.set()
+        with pytest.raises(Refusal, match="viewer"):
+            await theirs
+        assert (await bench.until(key=key)).state is ActState.DONE
+        assert town.state == {SERVER: "ready"}
+        assert not bench.entry().orphaned
