@@ -90,14 +90,15 @@ class Haproxy:
         return Result(ENDS.get(reply.end, ActState.UNKNOWN), reply.says)
 
     async def settle(self, entry: ActionFacts, world: World) -> Result:
-        """As the helper wrote it down; if it did not, by the server as it is now."""
+        """As the helper wrote it down; if it did not, or died at it, by the server as it is now."""
         seen = await self._key(entry.key, world)
         if seen.get("state") == "none":
             return Result(ActState.FAILED, "nothing was done: the root helper never began it")
-        if seen.get("state") == "ended":
-            return Result(ENDS.get(str(seen.get("end")), ActState.UNKNOWN), str(seen.get("says") or ""))
+        over = seen.get("state") == "ended"
+        if over and seen.get("end") in ENDS:
+            return Result(ENDS[str(seen["end"])], str(seen.get("says") or ""))
         lb, backend, name = split(entry.subject)
-        return await self._judge(lb, backend, name, entry.params, world)
+        return await self._judge(lb, backend, name, entry.params, world, over=over)
 
     def inverse(self, entry: ActionFacts) -> tuple[str, dict[str, str]] | None:
         """What sets it as it was found, whoever had set that."""
@@ -172,8 +173,10 @@ class Haproxy:
         except Refusal as error:
             return {"state": "lost", "says": str(error)}
 
-    async def _judge(self, lb: str, backend: str, name: str, given: Mapping[str, str], world: World) -> Result:
-        """By one look. What is not as it was wanted may yet become so: the helper may still be at it."""
+    async def _judge(
+        self, lb: str, backend: str, name: str, given: Mapping[str, str], world: World, *, over: bool = False
+    ) -> Result:
+        """By one look. What is not as it was wanted may yet become so, unless it is `over`: nobody is at it any more."""
         try:
             row = await asking.look(world, "haproxy", lb=lb, backend=backend, server=name)
         except Refusal as error:
@@ -186,7 +189,9 @@ class Haproxy:
             is_so = row.get("weight") == int(weight or min(256, int(row["configured"]) * int(percent or 0) // 100))
         else:
             is_so = row.get("state") == STATES[self.spec.id]
-        return Result(ActState.DONE, f"{now}: as it should be") if is_so else Result(ActState.UNKNOWN, f"{now} so far")
+        if is_so:
+            return Result(ActState.DONE, f"{now}: as it should be")
+        return Result(ActState.FAILED, f"{now}: not changed") if over else Result(ActState.UNKNOWN, f"{now} so far")
 
 
 def split(subject: str) -> tuple[str, str, str]:

@@ -1,13 +1,13 @@
 """Executors over a real root helper and a real HAProxy: planned, done, judged, taken back."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from agent.actions.base import Executor
+from agent.actions.base import Executor, Reply
 from agent.actions.haproxy import EXECUTORS, split
 from agent.actions.registry import BY_ID
 from agent.errors import Refusal
@@ -170,6 +170,23 @@ async def test_after_a_crash_what_was_refused_has_failed_and_changed_nothing(pla
         await place.hand.do(DRAIN, R1, key=f"{place.hand.run_id}/9")
     settled = await DRAIN.settle(ActionFacts(f"{place.hand.run_id}/9", "haproxy.drain", R1), place.hand)
     assert (settled.state, "its floor is 2" in settled.says) == (ActState.FAILED, True)
+
+
+@pytest.mark.parametrize(("state", "so"), [("drain", ActState.DONE), ("ready", ActState.FAILED)])
+async def test_after_the_helper_died_at_it_the_balancer_tells_how_it_ended(
+    place: Place, monkeypatch: pytest.MonkeyPatch, state: str, so: ActState
+) -> None:
+    asked = place.hand.root.ask
+
+    async def ask(request: Mapping[str, Any], *more: Any, **named: Any) -> Reply:
+        if request.get("what") == "key":
+            return Reply("done", data={"state": "ended", "end": "unknown", "says": "the root helper ended", "data": {}})
+        return await asked(request, *more, **named)
+
+    monkeypatch.setattr(place.hand.root, "ask", ask)
+    place.lb.tell(f"set server llm/r1 state {state}")
+    settled = await DRAIN.settle(ActionFacts("aaaaaaaa/1", "haproxy.drain", R1), place.hand)
+    assert (settled.state, "llm/r1 is " in settled.says) == (so, True)
 
 
 async def test_without_a_helper_the_world_is_not_guessed(place: Place) -> None:
