@@ -176,7 +176,7 @@ class Haproxy:
     async def _judge(
         self, lb: str, backend: str, name: str, given: Mapping[str, str], world: World, *, over: bool = False
     ) -> Result:
-        """By one look. What is not as it was wanted may yet become so, unless it is `over`: nobody is at it any more."""
+        """By one look. What is not as it was wanted may yet become so, unless it is `over`: nobody is at it now."""
         try:
             row = await asking.look(world, "haproxy", lb=lb, backend=backend, server=name)
         except Refusal as error:
