@@ -95,6 +95,9 @@ class Keepers:
             return self._short(wish, votes, "agree that we change it")
         try:
             said, ready, floor = self._count(wish, votes)
+            if other := next((name for name, vote in locked.items() if {*vote.keepers} != {*wish.keepers}), ""):
+                says = f"{other} has other keepers of {wish.pool} in its configuration than the plan: make them alike"
+                return Said(False, says)
             if said is not None:
                 return said
             now = self._owner.clock.now().wall

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.actions.pool.keeper import Pool
 from agent.wire.actions import Act, ActMode, Claim
 from agent.wire.requests import Request
 from cockpit.errors import RequestError
 from cockpit.runbook.records import RunState
 from tests.cockpit.runbook.test_runs import REPLICA, over, stuck, until
-from tests.fakes.town import Console, Town, TownHost, town
+from tests.fakes.town import POOL, Console, Town, TownHost, town
 
 KEEPERS = ("gpu-a01", "gpu-a02", "gpu-a03")
 DECIDED = (RunState.DONE, RunState.WAITING, RunState.FAILED)
@@ -140,3 +141,15 @@ async def test_a_drain_does_not_begin_after_its_claim_has_run_out(tmp_path: Path
         plan = await one.hands.draft("drain-replica", one.host("gpu-a01"), REPLICA)
         assert (await over(one, one.hands.start(plan, author="eva"))).state is RunState.DONE
         assert 0 < seen[0].not_after < made.clock.wall() + 31.0
+
+
+async def test_keepers_that_are_configured_unalike_are_no_quorum(tmp_path: Path) -> None:
+    """Majorities of two lists need not share a keeper."""
+    async with town(tmp_path, balancer=False, floor=2, keepers=KEEPERS) as (made, console):
+        one = await console().start()
+        plan = await one.hands.draft("drain-replica", one.host("gpu-a01"), REPLICA)
+        made.hosts["gpu-a02"].hands._voting._pools = {POOL: Pool(POOL, ("gpu-a02", "keeper-8", "keeper-9"), 2)}
+        run = one.hands.start(plan, author="eva")
+        seen = await stuck(one, run)
+        assert "gpu-a02 has other keepers of" in seen.says
+        assert made.done == []
