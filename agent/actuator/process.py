@@ -38,13 +38,17 @@ PID = Arg(r"[1-9]\d{0,9}")
 SECONDS = r"\d{1,4}(\.\d{1,3})?"
 _DEAD_S = 5.0  # for the kernel to bury what was killed; longer is a process in the driver's hands
 _HOLDERS = 512
+_KEEPS_ALIVE = (
+    "gpu-cockpit-", "init.scope", "systemd-", "dbus", "nvidia-persistenced", "nvidia-fabricmanager", "nvidia-imex",
+)  # fmt: skip
+"""Units of the host and the driver: each of the driver's holds a GPU, and without it all others lose theirs."""
 
 
 def protected(one: proc.Process) -> str:
     """Why nobody may end it, "" if it may be ended."""
     if one.pid in (1, os.getpid(), os.getppid()) or one.kernel:
         return f"process {one.pid} ({one.comm}) is the host's own"
-    if one.unit.startswith(("gpu-cockpit-", "init.scope", "systemd-", "dbus")):
+    if one.unit.startswith(_KEEPS_ALIVE):
         return f"process {one.pid} ({one.comm}) belongs to {one.unit}"
     return ""
 

@@ -55,6 +55,12 @@ def entry(**keys: object) -> Entry:
         ),
         ({"units": ("*",)}, {"cgroup": "/system.slice/systemd-journald.service"}, "belongs to systemd-journald"),
         ({"units": ("*",)}, {"cgroup": "/system.slice/dbus.service"}, "belongs to dbus"),
+        ({}, {"cgroup": "/system.slice/nvidia-persistenced.service"}, "belongs to nvidia-persistenced"),
+        (
+            {"users": ("root",)},
+            {"uid": 0, "cgroup": "/system.slice/nvidia-fabricmanager.service"},
+            "belongs to nvidia-fabricmanager",
+        ),
         ({"units": ("*",)}, {"pid": 1}, "is the host's own"),
         ({"units": ("*",)}, {"flags": 0x00200000}, "is the host's own"),
         ({"units": ("*",)}, {"pid": os.getpid()}, "is the host's own"),
