@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.actuator.family import Outcome, Refused
@@ -14,6 +14,7 @@ from agent.actuator.text import cut
 REQUEST_BYTES = 64 * 1024
 ANSWER_BYTES = 1024 * 1024
 SAID_CHARS = 1000
+DEPTH = 8  # levels of a request: three are usual
 ASK_S = 5.0  # to say what is wanted
 HEAR_S = 5.0  # to take a line of the answer
 _CREDENTIALS = struct.Struct("3i")
@@ -34,7 +35,21 @@ def request(connection: socket.socket) -> dict[str, Any]:
         raise Refused("the request is no JSON") from None
     if not isinstance(found, dict) or found.get("v") != 1:
         raise Refused("the request is no object of version 1")
+    if _deeper(found, DEPTH):
+        raise Refused(f"the request has more than {DEPTH} levels")
     return found
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether it has more levels than these: what could not be written down is not even looked at."""
+    row = [value]
+    for _ in range(levels):
+        row = [item for one in row if isinstance(one, dict | list) for item in _items(one)]
+    return any(isinstance(one, dict | list) for one in row)
+
+
+def _items(one: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return one.values() if isinstance(one, dict) else one
 
 
 def _line(connection: socket.socket) -> bytes:

@@ -346,3 +346,12 @@ def test_a_wrong_start_is_one_sentence(words: list[str], status: int, says: str)
     assert done.returncode == status
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("depth", [40, 700, 950])
+def test_a_request_that_nobody_could_write_down_is_refused_on_the_record(helper: Helper, depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    words = '{"v":1,"verb":"act","key":"1/1","action":"systemd.restart","args":{"unit":%s}}\n'
+    (end,) = helper.send((words % nested).encode())
+    assert (end["end"], end["code"]) == ("refused", 400)
+    assert helper.records()[-1]["what"] == "refused"
