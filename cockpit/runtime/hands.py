@@ -236,6 +236,8 @@ class Hands:
 
     async def _fetch_plans(self) -> None:
         fleet = self._owner.fleet
+        told = self._story.told(fleet)
+        self._tried = {key: tries for key, tries in self._tried.items() if key[0] in told}
         for run, number, wanted in self._story.missing(fleet):
             if run in self._story.plans or self._tried.get((run, number), 0) >= _TRIES:
                 continue

@@ -18,6 +18,7 @@ from cockpit.runbook.views import newest, sketch, view
 from cockpit.runtime.leading import Leader
 
 LINES = 200  # of one action
+TALKERS = 512  # actions whose lines are kept; beyond them those that began to speak first go
 _AGE_S = 5.0  # how often a run that others lead is looked at for having been left alone, data seconds
 
 
@@ -40,6 +41,8 @@ class Progress:
             if said is not None:
                 key, line = said
                 self._lines[key] = (*self._lines.get(key, ()), line)[-LINES:]
+                if len(self._lines) > TALKERS:
+                    del self._lines[next(iter(self._lines))]
                 self.version += 1
 
     def of(self, key: str) -> tuple[str, ...]:
@@ -74,8 +77,9 @@ class Story:
             made = [self._view(fleet, run, told.get(run, {}), version) for run in runs]
             found = tuple(sorted(made, key=lambda one: (-one.began, one.id)))
             self._all = ((fleet.version, version), found)
-            for gone in [run for run in self._kept if run not in told and run not in self.leaders]:
-                del self._kept[gone]
+            for known in (self._kept, self.plans):  # what nobody tells of any more is forgotten with its plan
+                for gone in [run for run in known if run not in told and run not in self.leaders]:
+                    del known[gone]
         return self._all[1]
 
     def told(self, fleet: Fleet) -> dict[str, dict[int, RunFacts]]:
