@@ -15,7 +15,7 @@ from agent.wire.histogram import Quantile
 from agent.wire.replicas import State
 from agent.wire.specs import Quality, Severity
 from cockpit.clock import Instant
-from cockpit.fleet.replicas import findings_of, since
+from cockpit.fleet.replicas import findings_of, is_out, since
 from cockpit.fleet.serving.latency import Latency, seconds_text
 from cockpit.fleet.serving.roster import NEED
 from cockpit.fleet.state import Fleet
@@ -55,7 +55,8 @@ class Sum:
 @dataclass(frozen=True, slots=True)
 class PoolRoll:
     """One pool. `rows` are of `Fleet.replicas`, worst first; `floor` None where the operator named none; `longest`
-    how many seconds the replica that is longest in a state has been in it; `says` is all of it in one sentence."""
+    how many seconds the replica that is longest in a state has been in it; `drained` how many of the ready ones their
+    balancers send nothing; `says` is all of it in one sentence."""
 
     name: str
     rows: tuple[int, ...]
@@ -69,12 +70,15 @@ class PoolRoll:
     sums: Mapping[str, Sum]
     latencies: Mapping[str, Latency]
     ill: tuple[str, ...] = ()
+    drained: int = 0
 
     @property
     def parts(self) -> tuple[str, ...]:
         """What is to be said of it, the most important first: how many are ready, what the others are, how it feels."""
         below = f", below its floor of {self.floor}" if self.below else ""
         parts = [f"{self.ready}/{self.expected} ready{below}"]
+        if self.drained:
+            parts.append(f"{_count(self.drained)} of them drained at the balancer")
         counts = [(state, count) for state in NEED[:-1] if (count := self.states.get(state, 0))]
         parts += [f"{_count(count)} {state.word}{_lasts(count, self.longest.get(state))}" for state, count in counts]
         if self.ill:
@@ -189,7 +193,7 @@ def _pool(fleet: Fleet, name: str, rows: Rows, sums: Mapping[str, Sum], speaking
     return PoolRoll(
         name, tuple(ordered.tolist()), tuple(np.unique(hosts).tolist()), int(counts[State.READY]), expected,
         entry.floor, {state: int(counts[state]) for state in State if counts[state]}, longest, Severity(worst), sums,
-        heard, _ill(fleet, ordered),
+        heard, _ill(fleet, ordered), sum(is_out(fleet, row) for row in rows[states == State.READY].tolist()),
     )  # fmt: skip
 
 

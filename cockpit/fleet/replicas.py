@@ -27,6 +27,8 @@ QUANTILES = (
 )  # fmt: skip
 _BOUNDS = ("", "<=", ">", "")
 
+_OUT = frozenset({"draining", "maintenance"})  # as somebody set it; `down` is the balancer's own finding and may pass
+
 
 def bound(fleet: Fleet, row: int, signal: str) -> str:
     """`<=` where a quantile lies in the first bucket, `>` where it lies beyond the last edge, else empty."""
@@ -116,3 +118,10 @@ def findings_of(fleet: Fleet, row: int) -> list[Finding]:
 def joined(fleet: Fleet, row: int) -> tuple[Joined, ...]:
     """The servers of load balancers that stand for it; see `cockpit.fleet.serving.backends`."""
     return fleet.backends.of(fleet.hosts, int(fleet.replicas.host[row]), fleet.replicas.ids[row])
+
+
+def is_out(fleet: Fleet, row: int) -> bool:
+    """Whether every balancer that we see before a replica has it drained or in maintenance: its engine is ready, and
+    nobody is served by it."""
+    servers = joined(fleet, row)
+    return bool(servers) and all(one.facts.state in _OUT for one in servers)

@@ -71,7 +71,8 @@ def _forth(plan: Plan, rows: list[list[Now]], mind: Mind, takes: frozenset[str])
             now for now in row if now.state is StepState.PENDING
         )  # fmt: skip
         asks = any(now.step.kind is StepKind.ASK for now in fresh)
-        return Next(RunState.WAITING if asks else RunState.RUNNING, _under_way(plan, row), fresh)
+        says = f"{'stops after ' if mind is Mind.STOP else ''}{_under_way(plan, row)}"
+        return Next(RunState.WAITING if asks else RunState.RUNNING, says, fresh)
     return Next(RunState.DONE, "all steps are done", end=True)
 
 

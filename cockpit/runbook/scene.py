@@ -26,7 +26,6 @@ from cockpit.runbook.records import Target
 POOL = "pool:"
 BACKEND = "backend:"
 KEEPERS = 5
-_OUT = frozenset({"draining", "maintenance"})  # as somebody set it; `down` is the balancer's own finding and may pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +145,7 @@ def pool_rows(fleet: Fleet, pool: str) -> list[int]:
 
 def ready_rows(fleet: Fleet, pool: str) -> list[int]:
     """Those of a pool that serve: ready by data that is not old, and not taken out of rotation."""
-    return [row for row in pool_rows(fleet, pool) if is_ready(fleet, row) and not is_out(fleet, row)]
-
-
-def is_out(fleet: Fleet, row: int) -> bool:
-    """Whether every balancer that we see before a replica has it drained or in maintenance: its engine is ready, and
-    nobody is served by it."""
-    joined = known.joined(fleet, row)
-    return bool(joined) and all(one.facts.state in _OUT for one in joined)
+    return [row for row in pool_rows(fleet, pool) if is_ready(fleet, row) and not known.is_out(fleet, row)]
 
 
 def is_ready(fleet: Fleet, row: int) -> bool:

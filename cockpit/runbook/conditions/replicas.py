@@ -9,7 +9,7 @@ from agent.wire.replicas import State
 from agent.wire.specs import Quality
 from cockpit.fleet import replicas as known
 from cockpit.runbook.conditions.base import Condition, Look, Question, Word
-from cockpit.runbook.scene import POOL, is_out, is_ready, names, pool_rows
+from cockpit.runbook.scene import POOL, is_ready, names, pool_rows
 
 _STATE = "replica.state"
 _AFTER = {State.READY, State.DRAINING, State.DRAINED}
@@ -146,7 +146,7 @@ def _floor(question: Question) -> Look:
     floor = int(question.params.get("floor", "0") or 0)
     others = [member for member in pool_rows(fleet, pool) if member != row]
     said = [member for member in others if State(int(fleet.replicas.state[member])) in (State.READY, State.UNKNOWN)]
-    drained = [member for member in said if is_out(fleet, member)]
+    drained = [member for member in said if known.is_out(fleet, member)]
     ready = [m for m in said if m not in drained and is_ready(fleet, m) and _since(question, m)]
     if len(ready) < floor and len(said) - len(drained) < floor <= len(said):
         says = f"only {len(said) - len(drained)} others of {pool or 'its pool'} take requests, the floor is {floor}"

@@ -14,8 +14,8 @@ PoolLine = tuple[Line, str]  # and the pool that it is about; "" for several
 
 
 def is_whole(pool: PoolRoll) -> bool:
-    """As many ready as there should be, and nobody is needed."""
-    return pool.severity < Severity.UNKNOWN and pool.ready >= pool.expected and not pool.below
+    """As many ready as there should be, and nobody is needed, or drained."""
+    return pool.severity < Severity.UNKNOWN and pool.ready >= pool.expected and not (pool.below or pool.drained)
 
 
 def pool_lines(pools: Sequence[PoolRoll], width: int, most: int) -> list[PoolLine]:

@@ -129,6 +129,12 @@ def test_what_is_given_up_ends_as_what_it_was(have: Known, state: RunState) -> N
     assert (found.state, found.end) == (state, True)
 
 
+def test_a_run_that_is_to_stop_says_so_while_a_step_is_under_way() -> None:
+    have = known(entry(DRAIN), entry(RESTART, ActState.RUNNING), s1="done", s3="done")
+    found = decide(PLAN, standing(PLAN, have), Mind.STOP)
+    assert (found.state, found.end, found.says[:17]) == (RunState.RUNNING, False, "stops after step ")
+
+
 def test_who_takes_over_judges_anew_what_was_seen_before_an_action_that_has_not_begun() -> None:
     assert anew(PLAN, known(entry(DRAIN), s1="done", s3="done")) == {"3"}
     assert anew(PLAN, known(s1="done")) == {"1"}

@@ -11,6 +11,7 @@ from agent.wire.shape import pack
 from agent.wire.specs import Severity
 from cockpit.errors import UsageError
 from cockpit.fleet.link_state import LinkState, LinkStatus
+from cockpit.fleet.pools import pools
 from cockpit.inventory import PoolEntry
 from cockpit.runbook.packing import hashed, packed, unpacked
 from cockpit.runbook.plan import Answer, assembled, merge
@@ -168,6 +169,8 @@ def test_a_replica_that_is_drained_at_its_balancer_does_not_count_for_the_floor(
     assert guard(plan, "floor") == Guard("floor", False, "chat: 3 ready, 2 meanwhile, the floor is 3")
     assert (plan.blast.ready_before, plan.blast.ready_after) == (3, 2)
     assert guard(place.plan("action:systemd.restart", "gpu-a02"), "floor").ok, "nobody misses what is out already"
+    chat = next(pool for pool in pools(place.fleet) if pool.name == "chat")
+    assert chat.says == "chat: 4/4 ready, one of them drained at the balancer"
 
 
 def test_a_host_that_cannot_be_seen_is_not_counted_as_ready() -> None:
