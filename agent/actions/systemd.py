@@ -93,6 +93,8 @@ class Systemd:
             return Result(ActState.FAILED, f"nothing was done: {says}")
         if state == "running":
             return Result(ActState.UNKNOWN, f"the {self.verb} of {entry.before.get('unit')}: {says}")
+        if state == "ended" and (busy := await self._under_way(entry.before.get("unit", ""), world)):
+            return Result(ActState.UNKNOWN, busy)  # the helper died at it, and systemd goes on by itself
         return await self._judge(entry.before, world, lambda line: None, lost=says if state == "lost" else "")
 
     def inverse(self, entry: ActionFacts) -> tuple[str, dict[str, str]] | None:
@@ -183,6 +185,14 @@ class Systemd:
         if foreign:
             return Result(ActState.FAILED, f"{what}, but {foreign}")
         return Result(ActState.DONE, f"{what}; whether it serves is to be waited for")
+
+    async def _under_way(self, name: str, world: World) -> str:
+        """What systemd is at with this unit now, "" if nothing or if nobody can say."""
+        try:
+            unit = await _look(name, world)
+        except Refusal:
+            return ""
+        return f"{name} is still {unit.active} ({unit.sub})" if unit.job else ""
 
     async def _still_busy(self, name: str, world: World) -> str:
         """What systemd is still at with this unit after a while, "" if nothing: it finishes what nobody waits for."""

@@ -337,3 +337,17 @@ async def test_a_lost_stop_that_systemd_is_still_at_is_waited_for_and_never_call
     house.jobs["systemd.stop"] = hangs
     result = await _run(house, "stop")
     assert result.state is state, result
+
+
+async def test_a_restart_whose_helper_and_agent_died_has_not_failed_while_systemd_is_at_it() -> None:
+    house = _house()
+    wish = act("systemd.restart", f"unit:{UNIT}")
+    before = (await BY_ID["systemd.restart"].preflight(wish, WHO, house)).before
+    house.keys[wish.key] = {"state": "ended", "end": "unknown", "says": "the helper ended while it was at work"}
+    house.units[UNIT] |= {"ActiveState": "deactivating", "SubState": "stop-sigterm", "Job": "77"}
+    meanwhile = await BY_ID["systemd.restart"].settle(entry(wish, before), house)
+    assert (meanwhile.state, "is still deactivating" in meanwhile.says) == (ActState.UNKNOWN, True)
+    house.down(UNIT)
+    house.up(UNIT)
+    house.units[UNIT]["Job"] = ""
+    assert (await BY_ID["systemd.restart"].settle(entry(wish, before), house)).state is ActState.DONE
