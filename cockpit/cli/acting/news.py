@@ -59,7 +59,7 @@ class News:
     def _begun(self, step: StepView, lead: str, before: StepState) -> list[str]:
         whom = plain(step.step.target.name)
         if step.state in (StepState.UNDOING, StepState.UNDONE):
-            return [f"{lead}  take back: {plain(step.step.undo)} ({whom})"]
+            return [f"{lead}  take back: {plain(step.step.undo or step.step.title)} ({whom})"]
         if step.state is StepState.PENDING or (before is not StepState.PENDING and step.state in _OVER):
             return []
         if step.state is StepState.SKIPPED:
