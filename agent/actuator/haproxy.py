@@ -158,7 +158,10 @@ def _name(server: Server) -> str:
 
 
 def _floor(job: Job) -> int:
-    return max(int(job.entry.keys.get("floor", 0)), int(job.args.get("floor", 0)))
+    """The highest that any entry about this server names, whichever of them allows it, or the asker."""
+    about = [entry for entry in job.hands.entries if "socket" in entry.keys and not _covers(entry, job.args)]
+    named = [int(entry.keys.get("floor", 0)) for entry in (job.entry, *about)]
+    return max(*named, int(job.args.get("floor", 0)))
 
 
 def _refusal(job: Job, found: _Found) -> str:

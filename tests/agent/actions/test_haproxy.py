@@ -23,8 +23,14 @@ POLICY = """
 actions = ["haproxy.*"]
 socket = "{socket}"
 backends = ["llm"]
+servers = ["r1"]
+
+[[allow]]
+actions = ["haproxy.*"]
+socket = "{socket}"
+backends = ["llm"]
 floor = 2
-"""
+"""  # the floor holds, although the first of them, which names none, is the one that allows r1
 
 
 @pytest.fixture(scope="module")
