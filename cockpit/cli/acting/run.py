@@ -129,7 +129,8 @@ class _Acting:
         word = {"resume": "go on with", "roll_back": "take back", "abort": "stop"}[verb]
         may = {"resume": "continue", "roll_back": "undo", "abort": "abort"}[verb]
         if may not in view.may:
-            raise CockpitError(f"run {view.id} is {view.state.value}{led(view)}: there is nothing to {may}")
+            then = "; --resume goes on with it" if verb == "roll_back" and "continue" in view.may else ""
+            raise CockpitError(f"run {view.id} is {view.state.value}{led(view)}: there is nothing to {may}{then}")
         if not self._consent.yes and verb != "abort":
             if not self._consent.asks:
                 raise UsageError(f"nobody can be asked here: say it with --yes; `actions show {view.id}` shows the run")
