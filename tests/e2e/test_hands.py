@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.doomed.doom import Doom
 from tests.e2e.hands import RATE, Pool, furnish, unit_of
 from tests.e2e.keys import Desk
 from tests.e2e.network import BIN
@@ -93,6 +94,20 @@ def test_the_same_by_keys_on_a_small_screen(pool: Pool, tmp_path: Path) -> None:
     assert (told["failed"], told["why"]) == (0, []), told
     assert pool.invocation("r2") != before
     assert pool.server("r2")["status"] == "UP"
+
+
+def test_a_drain_on_whose_way_all_are_killed_is_done_once_and_taken_back(pool: Pool) -> None:
+    """The console as it begins, the root helper when HAProxy has been told, the agent before it writes that down. All
+    other boundaries, those of a restart too: `test_hands_kills`."""
+    doom = Doom(pool)
+    doom.settle()
+    with doom.dies("helper", ["haproxy.drain sent"]), doom.dies("agent", ["2 before-end"]):
+        run = doom.killed_at(("drain-replica", f"gpu-node/{R1}"), 2, "running")
+        ended = doom.ended(doom.run("--resume", run))
+    assert ended["state"] == "done"
+    doom.agree(run, restarts=0, drained=True)
+    assert doom.run("--roll-back", run)["state"] == "rolled-back"
+    doom.agree(run, restarts=0)
 
 
 def test_without_a_drain_users_notice_a_restart(pool: Pool) -> None:
