@@ -7,6 +7,7 @@ its host takes a key once.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import ClassVar
 
 from agent.wire.actions import Act, Acted, ActionFacts, ActMode
@@ -15,7 +16,7 @@ from cockpit.errors import RequestError
 from cockpit.fleet.records import HostRecord
 from cockpit.runbook import journal
 from cockpit.runbook.journal import Now
-from cockpit.runbook.records import Plan, StepKind
+from cockpit.runbook.records import Plan, Step, StepKind
 from cockpit.runtime.base import AWAY, DOUBT, Owner, ask
 from cockpit.runtime.claims import Keepers, Wish, wish_of
 from cockpit.runtime.voice import SAYS, Voice
@@ -72,6 +73,9 @@ class Doer:
 
     async def _run(self, now: Now) -> None:
         step, plan, clock = now.step, self._plan, self._owner.clock
+        if why := await self._claimed_anew(step):
+            await self._voice.mark(now.name, journal.FAILED, f"nothing was done: {why}")
+            return
         record = self._record(step.target.host_id)
         begin = clock.now().wall + BEGIN_S * clock.speed
         begin = min(begin, self._claimed) if self._claimed else begin
@@ -85,7 +89,7 @@ class Doer:
 
     async def _take_back(self, now: Now) -> None:
         if now.step.kind is StepKind.CLAIM:
-            said = await self._keepers.back(self._wish(now))
+            said = await self._keepers.back(self._wish(now.step))
             await self._voice.mark(now.name, journal.DONE if said.ok else journal.FAILED, said.says)
             return
         assert now.entry is not None
@@ -147,7 +151,7 @@ class Doer:
         await self._voice.mark(now.name, state, says)
 
     async def _claim(self, now: Now) -> None:
-        wish = self._wish(now)
+        wish = self._wish(now.step)
         if now.step.condition == "back":
             said = await self._keepers.back(wish)
             bad = journal.SKIPPED if now.step.soft else journal.FAILED
@@ -160,10 +164,23 @@ class Doer:
             state, said = journal.SKIPPED, replace(said, says=f"passed by the operator: {said.says}")
         await self._voice.mark(now.name, state, said.says)
 
-    def _wish(self, now: Now) -> Wish:
+    async def _claimed_anew(self, step: Step) -> str:
+        """The step that takes a replica out rests on the keepers' word. Where that was given to another console, or has
+        run out meanwhile, it is asked for again; why it is refused, if it is."""
+        ours = [one for one in self._plan.steps if one.target == step.target]
+        claim = next((one for one, later in pairwise(ours) if later.n == step.n), step)
+        if claim.kind is not StepKind.CLAIM or claim.condition == "back":
+            return ""
+        if "quorum" in self._overrides or self._claimed > self._owner.clock.now().wall:
+            return ""
+        said = await self._keepers.out(self._wish(claim), claim.deadline_s / self._owner.clock.speed)
+        self._claimed = said.until if said.ok else 0.0
+        return "" if said.ok else said.says
+
+    def _wish(self, claim: Step) -> Wish:
         """Out for as long as the rest of the plan may take on that host."""
-        rest = sum(step.deadline_s for step in self._plan.steps if step.target.host_id == now.step.target.host_id)
-        return wish_of(now.step.params, self._plan.id, self._voice.author, min(OUT_S, rest + 60.0))
+        rest = sum(step.deadline_s for step in self._plan.steps if step.target.host_id == claim.target.host_id)
+        return wish_of(claim.params, self._plan.id, self._voice.author, min(OUT_S, rest + 60.0))
 
     async def _ask(self, now: Now) -> None:
         yes, author = await self.asked[now.name]

@@ -143,6 +143,33 @@ async def test_a_drain_does_not_begin_after_its_claim_has_run_out(tmp_path: Path
         assert 0 < seen[0].not_after < made.clock.wall() + 31.0
 
 
+async def test_another_console_that_goes_on_with_a_drain_asks_the_keepers_again(tmp_path: Path) -> None:
+    """Its claim was given to a console that is gone, and may have run out."""
+    async with town(tmp_path, balancer=False, floor=1, keepers=KEEPERS) as (made, console):
+        one, two = await console().start(), await console().start()
+        plan = await one.hands.draft("drain-replica", one.host("gpu-a01"), REPLICA)
+        taking = next(step.action for step in plan.steps if step.action)
+        made.breaks.add((taking, REPLICA))
+        run = one.hands.start(plan, author="eva")
+        await stuck(one, run)
+        await one.kill()
+        made.breaks.clear()
+        asked: list[str] = []
+
+        def look(host: TownHost, request: Request) -> str:
+            if isinstance(request, Claim):
+                asked.append(request.what.value)
+            elif isinstance(request, Act) and request.mode is ActMode.RUN:
+                asked.append(request.action)
+            return ""
+
+        made.fault = look
+        await until(two, run, lambda seen: seen.plan == plan and "continue" in seen.may)
+        two.hands.resume(run, "otto")
+        assert (await over(two, run)).state is RunState.DONE
+        assert "out" in asked[: asked.index(taking)]
+
+
 async def test_keepers_that_are_configured_unalike_are_no_quorum(tmp_path: Path) -> None:
     """Majorities of two lists need not share a keeper."""
     async with town(tmp_path, balancer=False, floor=2, keepers=KEEPERS) as (made, console):
