@@ -341,7 +341,7 @@ async def test_an_ack_is_seen_by_every_cockpit_survives_a_restart_and_a_retired_
         assert "configuration still expects 4" in gone.says
         await other.until(lambda picture: uuid not in picture.facts["gpus"])
         await other.until(lambda picture: uuid not in picture.layout.tables["gpu"])
-        await other.until(lambda picture: picture.value("host.gpus.expected", picture.hello.host_id) == 3)
+        await other.until(lambda picture: picture.value("host.gpus.expected", picture.hello.host_id) == 3, 20)
         await client.close()
         await other.close()
     async with SimFleet(tmp_path) as fleet:

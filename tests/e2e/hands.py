@@ -24,6 +24,8 @@ RATE, STREAM_EVERY, STREAM_TOKENS = 200, 100, 900
 LB, BACKEND = "edge", "chat"
 
 SERVES = """\
+[Unit]
+StartLimitIntervalSec=0
 [Service]
 User=daemon
 ExecStart={python} /lab/llama-server -m /lab/{model} --port {port} --alias {alias} --parallel 16 --ctx-size 16384

@@ -112,7 +112,10 @@ class Doom:
 
     def run(self, *words: str) -> dict[str, Any]:
         """A run led by the real command line until nothing goes on by itself; its last word."""
-        done = self.pool.cockpit("run", *words, "--yes", "--json", "--as", "eva", timeout_s=60)
+        for _ in eventually(f"the node answers to {words}", 40):
+            done = self.pool.cockpit("run", *words, "--yes", "--json", "--as", "eva", timeout_s=60)
+            if done.stdout or "did not answer" not in done.stderr:  # systemd may still be starting a killed agent
+                break
         assert done.stdout, f"{words}: {done.stderr}"
         told = json.loads(done.stdout).get("run")
         assert told, done.stdout + done.stderr
